@@ -1,0 +1,66 @@
+# make demo    sets up .venv and tags the sample gallery with the bundled model
+# make test    the same environment with the test tools: lint, types, tests
+# make stress  the slow tests
+# make docs    writes what the docs show (README, command reference, schema) anew from the code
+# make clean   removes .venv and what the demo wrote
+
+# The first of these that runs and is new enough: a name on the PATH may be a version manager's stand-in that only complains.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+GALLERY := data/gallery
+MM := $(BIN)/cartag
+
+.PHONY: demo test lint stress docs clean
+
+.venv/made:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, none was found"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "make: cannot make .venv; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@touch $@
+
+.venv/installed: .venv/made pyproject.toml
+	@echo "installing cartag into .venv (the first time fetches torch with CUDA, about 5.6 GB; see README for a CPU-only torch)"
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed pyproject.toml
+	@echo "installing the test tools into .venv"
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+define show
+@printf '\n$$ %s\n' "$(1)"
+@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c '$(1)'
+endef
+
+demo: .venv/installed
+	@echo
+	@echo "The 37 pictures of $(GALLERY) are drawings made by this project; the answers are those of the bundled model, mini."
+	$(call show,cartag tag $(GALLERY) --model mini)
+	$(call show,cartag show $(GALLERY))
+	$(call show,cartag find $(GALLERY) pagani)
+	$(call show,cartag find $(GALLERY) huayra --not "zonda f" --format table)
+	$(call show,cartag eval $(GALLERY) $(GALLERY)/labels.csv)
+	@echo
+	@echo "These figures are on drawings; models/mini/README.md has those on photographs."
+	@echo "The index is $(GALLERY)/cartag.json. Your own photos: $(MM) tag FOLDER --model mini"
+
+test: .venv/installed-test lint
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not stress'
+
+lint: .venv/installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+stress: .venv/installed-test
+	@$(BIN)/python -m pytest -m stress
+
+docs: .venv/installed-test
+	@$(BIN)/python docs/render.py --write
+
+clean:
+	rm -rf .venv build dist $(GALLERY)/cartag.json $(GALLERY)/.cartag
