@@ -1,0 +1,68 @@
+"""cartag looks at a folder of photos and says which cars are in them.
+
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `cars`, `models`; `load` reads
+an index. They are imported on first use, so that ``import cartag`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cartag.version import __version__
+
+if TYPE_CHECKING:
+    from cartag.evaluation import Evaluation, evaluate
+    from cartag.finding import Hit, find
+    from cartag.index import Index
+    from cartag.index import read as load
+    from cartag.listing import ModelInfo, cars, fetch, models
+    from cartag.showing import Summary, show
+    from cartag.tagging import TagReport, tag
+
+_WHERE = {
+    "Evaluation": ("cartag.evaluation", "Evaluation"),
+    "Hit": ("cartag.finding", "Hit"),
+    "Index": ("cartag.index", "Index"),
+    "ModelInfo": ("cartag.listing", "ModelInfo"),
+    "Summary": ("cartag.showing", "Summary"),
+    "TagReport": ("cartag.tagging", "TagReport"),
+    "cars": ("cartag.listing", "cars"),
+    "evaluate": ("cartag.evaluation", "evaluate"),
+    "fetch": ("cartag.listing", "fetch"),
+    "find": ("cartag.finding", "find"),
+    "load": ("cartag.index", "read"),
+    "models": ("cartag.listing", "models"),
+    "show": ("cartag.showing", "show"),
+    "tag": ("cartag.tagging", "tag"),
+}
+
+__all__ = [
+    "Evaluation",
+    "Hit",
+    "Index",
+    "ModelInfo",
+    "Summary",
+    "TagReport",
+    "__version__",
+    "cars",
+    "evaluate",
+    "fetch",
+    "find",
+    "load",
+    "models",
+    "show",
+    "tag",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'cartag' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _WHERE[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,67 @@
+"""Calibration: what turns a model's logits into probabilities worth trusting, and probabilities into tags."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from cartag.errors import ModelError
+
+FILE_NAME = "calibration.json"
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Temperature, biases and thresholds; the defaults are those of a hub model nobody has calibrated.
+
+    Logits are divided by ``temperature`` (Guo et al., "On Calibration of Modern Neural Networks", 2017), the biases are
+    added to the logits of every other-car and every no-car class (log prior odds against a catalog car), and a softmax
+    follows. A car becomes a tag when its probability reaches its threshold and stands ``margin`` above the summed
+    probability of all other cars.
+    """
+
+    temperature: float = 1.0
+    other_bias: float = 0.0
+    no_car_bias: float = 0.0
+    threshold: float = 0.5
+    margin: float = 0.0
+    car_thresholds: dict[str, float] = {}
+    fitted_on: str = "nothing: the default for a model without calibration"
+
+    def threshold_of(self, car: str) -> float:
+        """The probability from which ``car`` is a tag."""
+        return self.car_thresholds.get(car, self.threshold)
+
+    def digest(self) -> str:
+        """Equal digests give equal scores and outcomes for equal embeddings."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+def calibration_of(folder: Path | None) -> Calibration:
+    """The calibration that came with a model, or the default.
+
+    Raises:
+        ModelError: the file is there and damaged.
+    """
+    path = folder / FILE_NAME if folder else None
+    if path is None or not path.is_file():
+        return Calibration()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise ModelError(f"{path}: damaged calibration: {e}") from e
+
+
+def adjusted(
+    calibration: Calibration, *, threshold: float | None, margin: float | None, temperature: float | None
+) -> Calibration:
+    """A calibration with the user's own settings put over it; a threshold of the user's goes for every car."""
+    changes: dict[str, object] = {}
+    if threshold is not None:
+        changes |= {"threshold": threshold, "car_thresholds": {}}
+    if margin is not None:
+        changes["margin"] = margin
+    if temperature is not None:
+        changes["temperature"] = temperature
+    return msgspec.structs.replace(calibration, **changes)

@@ -1,0 +1,301 @@
+"""Catalogs: reading and checking the YAML file, and finding the car that somebody means by a few words."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import yaml
+
+from cartag.errors import CatalogError, UnknownCarError
+from cartag.resources import shipped, shipped_catalogs
+from cartag.values import Car, Catalog
+
+# Makes of more than one word; everywhere else the first word of a name is the make.
+_LONG_MAKES = (
+    "alfa romeo",
+    "aston martin",
+    "austin healey",
+    "de tomaso",
+    "gordon murray",
+    "isotta fraschini",
+    "land rover",
+    "range rover",
+    "rolls royce",
+)
+_CATALOG_KEYS = {"name", "title", "cars", "templates", "other_cars", "no_car"}
+_CAR_KEYS = {"id", "name", "make", "aliases", "years", "body", "prompts"}
+_OUTCOME_WORDS = {"none", "unknown"}  # words of the hand labels: no car may be called so
+_REJECTION_CATALOG = "sports-cars"
+
+
+class Named(Protocol):
+    """What a car needs in order to be found by words: `Car` and `IndexedCar` both have it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def make(self) -> str: ...
+    @property
+    def aliases(self) -> tuple[str, ...]: ...
+
+
+C = TypeVar("C", bound=Named)
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def normalise(text: str) -> str:
+    """Lower-case words without accents or punctuation: ``"Citroën DS-21" -> "citroen ds 21"``."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = plain.casefold().replace("đ", "d").replace("ø", "o").replace("ł", "l")
+    return " ".join(re.findall(r"[^\W_]+", plain))
+
+
+def slug(text: str) -> str:
+    """An id made of a name: ``"Porsche 911 Carrera GTS (997)" -> "porsche-911-carrera-gts-997"``."""
+    return normalise(text).replace(" ", "-")
+
+
+def _make_words(car: Named) -> list[str]:
+    return normalise(car.make).split()
+
+
+def _names(car: Named) -> list[str]:
+    return [normalise(text) for text in (car.id, car.name, *car.aliases)]
+
+
+def match_exactly(words: str, cars: Iterable[C]) -> C | None:
+    """The car whose id, name or alias these words are, ignoring case, accents and punctuation."""
+    wanted = normalise(words)
+    names = [(name, car) for car in cars for name in _names(car)]
+    exactly = next((car for name, car in names if name == wanted), None)
+    return exactly or next((car for name, car in names if name.replace(" ", "") == wanted.replace(" ", "")), None)
+
+
+def match(words: str, cars: Sequence[C]) -> list[C]:
+    """The cars that somebody means by ``words``.
+
+    A full id, name or alias means that car; a make means all its cars; otherwise every car whose name, make or one
+    alias holds all the words ("zonda", "carrera gt").
+
+    Raises:
+        UnknownCarError: none does; its message suggests near misses.
+    """
+    wanted = normalise(words)
+    if not wanted:
+        raise UnknownCarError("an empty car name matches nothing: name a car or a make")
+    exact = match_exactly(words, cars)
+    if exact is not None:
+        return [exact]
+    of_make = [car for car in cars if normalise(car.make) == wanted]
+    if of_make:
+        return of_make
+    tokens = set(wanted.split())
+    holding = [car for car in cars if any(tokens <= {*name.split(), *_make_words(car)} for name in _names(car))]
+    if holding:
+        return holding
+    near = suggest(words, cars)
+    hint = f"; did you mean {_either(near)}?" if near else "; `cartag cars` lists the catalog"
+    raise UnknownCarError(f"no car called {words!r} in the catalog{hint}", near)
+
+
+def suggest(words: str, cars: Iterable[Named], limit: int = 3) -> list[str]:
+    """Names of cars and makes that look like ``words``, nearest first."""
+    from rapidfuzz import fuzz, process  # noqa: PLC0415 - only a miss pays for the import
+
+    spoken: dict[str, str] = {}
+    for car in cars:
+        spoken.setdefault(normalise(car.make), car.make)
+        for name in _names(car):
+            spoken.setdefault(name, car.name)
+    found = process.extract(normalise(words), spoken.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=60)
+    found += process.extract(normalise(words), spoken.keys(), scorer=fuzz.token_sort_ratio, limit=None, score_cutoff=60)
+    best = sorted(found, key=lambda hit: (-hit[1], hit[0]))
+    return list(dict.fromkeys(spoken[name] for name, _, _ in best))[:limit]
+
+
+def _either(names: Sequence[str]) -> str:
+    quoted = [f'"{name}"' for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def load(name_or_file: str | Path) -> Catalog:
+    """Reads a catalog: one that ships with cartag by its name, or a YAML file.
+
+    Raises:
+        CatalogError: no such catalog, or a mistake in the file; the message says where.
+    """
+    path, source = _locate(str(name_or_file))
+    raw = _mapping(_parse(path), path)
+    _only_known(raw, _CATALOG_KEYS, str(path))
+    cars = _cars(raw.get("cars"), f"{path}: cars")
+    if not cars:
+        raise CatalogError(f"{path}: cars: the list is empty; name at least one car, e.g. '- Pagani Huayra'")
+    prompts = _mapping(_parse(shipped("configs", "prompts.yaml")), shipped("configs", "prompts.yaml"))
+    name = _text(raw.get("name", path.stem), f"{path}: name")
+    catalog = Catalog(
+        name=name,
+        title=_text(raw.get("title", name), f"{path}: title"),
+        cars=cars,
+        templates=_templates(raw.get("templates", prompts["templates"]), f"{path}: templates"),
+        other_cars=_other_cars(raw.get("other_cars", _REJECTION_CATALOG), cars, path),
+        no_car=_texts(raw.get("no_car", prompts["no_car"]), f"{path}: no_car"),
+        sha256="",
+        source="",
+    )
+    digest = hashlib.sha256(msgspec.json.encode(catalog, order="deterministic")).hexdigest()
+    return msgspec.structs.replace(catalog, sha256=digest, source=source)
+
+
+def _locate(name_or_file: str) -> tuple[Path, str]:
+    known = shipped_catalogs()
+    if name_or_file in known:
+        return known[name_or_file], name_or_file
+    path = Path(name_or_file)
+    if path.is_file():
+        return path, str(path.resolve())
+    raise CatalogError(f"no catalog {name_or_file!r}: neither a file nor one of {', '.join(known)}")
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise CatalogError(f"{path}: cannot be read ({e.strerror})") from e
+    except UnicodeDecodeError as e:
+        raise CatalogError(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from e
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise CatalogError(f"{path}: not valid YAML{where}: {getattr(e, 'problem', None) or e}") from e
+    except (ValueError, RecursionError) as e:  # PyYAML's constructors: impossible dates, endless nesting
+        raise CatalogError(f"{path}: not usable YAML: {e}") from e
+
+
+def _mapping(raw: Any, where: Path | str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise CatalogError(f"{where}: expected keys and values (name:, cars:), found {_kind(raw)}")
+    return raw
+
+
+def _only_known(raw: dict[str, Any], known: set[str], where: str) -> None:
+    for key in raw:
+        if key not in known:
+            raise CatalogError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(known))}")
+
+
+def _text(raw: Any, where: str) -> str:
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        raw = str(raw)  # YAML reads the car called "911" as a number
+    if not isinstance(raw, str) or not raw.strip():
+        raise CatalogError(f"{where}: expected a text, found {_kind(raw)}")
+    return unicodedata.normalize("NFC", raw.strip())
+
+
+def _texts(raw: Any, where: str) -> tuple[str, ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        raise CatalogError(f"{where}: expected a list, found {_kind(raw)}")
+    return tuple(_text(item, f"{where}[{i}]") for i, item in enumerate(raw))
+
+
+def _templates(raw: Any, where: str) -> tuple[str, ...]:
+    templates = _texts(raw, where)
+    if not templates:
+        raise CatalogError(f"{where}: the list is empty; use at least one, e.g. 'a photo of a {{name}}.'")
+    for i, template in enumerate(templates):
+        fields = re.findall(r"{([^{}]*)}", template)
+        if not {"name", ""} & set(fields) or set(fields) - {"name", "year", ""}:
+            raise CatalogError(f"{where}[{i}]: a template needs {{name}} and may hold {{year}}: {template!r}")
+    return tuple(template.replace("{}", "{name}") for template in templates)
+
+
+def _cars(raw: Any, where: str) -> tuple[Car, ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        raise CatalogError(f"{where}: expected a list of cars, found {_kind(raw)}")
+    cars = tuple(_car(item, f"{where}[{i}]") for i, item in enumerate(raw))
+    _no_duplicates(cars, where)
+    return cars
+
+
+def _car(raw: Any, where: str) -> Car:
+    """One car, from a mapping or from its bare name."""
+    if not isinstance(raw, dict):
+        raw = {"name": raw}
+    _only_known(raw, _CAR_KEYS, where)
+    if "name" not in raw:
+        raise CatalogError(f"{where}: a car needs a name")
+    name = _text(raw["name"], f"{where}.name")
+    if not slug(name):
+        raise CatalogError(f"{where}.name: {name!r} has no letter or digit")
+    car_id = _text(raw.get("id", slug(name)), f"{where}.id")
+    if not re.fullmatch(r"[^\W_]+(-[^\W_]+)*", car_id) or car_id != car_id.casefold():
+        raise CatalogError(f"{where}.id: {car_id!r}: use lower-case letters, digits and hyphens, e.g. {slug(name)!r}")
+    if car_id in _OUTCOME_WORDS:
+        raise CatalogError(f"{where}: {car_id!r} is a word of the hand labels; give the car another name")
+    return Car(
+        id=car_id,
+        name=name,
+        make=_text(raw.get("make", _guess_make(name)), f"{where}.make"),
+        aliases=_texts(raw.get("aliases"), f"{where}.aliases"),
+        years=_text(raw["years"], f"{where}.years") if raw.get("years") is not None else None,
+        body=_text(raw["body"], f"{where}.body") if raw.get("body") is not None else None,
+        prompts=_texts(raw.get("prompts"), f"{where}.prompts"),
+    )
+
+
+def _guess_make(name: str) -> str:
+    words = name.split()
+    for make in _LONG_MAKES:
+        if normalise(name).startswith(make):
+            return words[0] if len(normalise(words[0]).split()) > 1 else " ".join(words[:2])
+    return words[0]
+
+
+def _no_duplicates(cars: Sequence[Car], where: str) -> None:
+    """Two cars that one word could mean would make every query and every label ambiguous."""
+    owner: dict[str, int] = {}
+    for i, car in enumerate(cars):
+        for field, text in (("id", car.id), ("name", car.name), *(("aliases", alias) for alias in car.aliases)):
+            other = owner.setdefault(normalise(text), i)
+            if other != i:
+                raise CatalogError(
+                    f"{where}[{i}].{field}: {text!r} already means {cars[other].name!r} ({where}[{other}])"
+                )
+
+
+def _other_cars(raw: Any, cars: Sequence[Car], path: Path) -> tuple[Car, ...]:
+    """The names to reject by: a list of its own, or another catalog, less the cars of this one."""
+    if isinstance(raw, str):
+        beside = path.parent / raw
+        try:
+            location, _ = _locate(str(beside) if beside.is_file() else raw)
+        except CatalogError as e:
+            raise CatalogError(f"{path}: other_cars: {e}") from e
+        others = _cars(_mapping(_parse(location), location).get("cars"), f"{location}: cars")
+    else:
+        others = _cars(raw, f"{path}: other_cars")
+    return tuple(other for other in others if not _holds(cars, other))
+
+
+def _holds(cars: Sequence[Car], other: Car) -> bool:
+    return any(match_exactly(name, cars) is not None for name in (other.id, other.name))
+
+
+def _kind(raw: Any) -> str:
+    names = {type(None): "nothing", dict: "keys and values", list: "a list", str: "an empty text", bool: "yes/no"}
+    return names.get(type(raw), f"a {type(raw).__name__}")

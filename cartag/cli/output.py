@@ -1,0 +1,121 @@
+"""All printing: data to stdout, everything else to stderr, progress bars only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+
+def say(message: str) -> None:
+    """One line for the person, to stderr."""
+    print(printable(message), file=sys.stderr)
+
+
+def put(text: str = "") -> None:
+    """One line of data, to stdout."""
+    print(printable(text))
+
+
+def put_json(value: Any) -> None:
+    """A value as indented JSON, to stdout."""
+    text = msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2)
+    sys.stdout.buffer.write(text + b"\n")
+    sys.stdout.flush()
+
+
+def put_json_line(value: Any) -> None:
+    """A value as one line of JSON, to stdout."""
+    sys.stdout.buffer.write(msgspec.json.encode(_plain(value)) + b"\n")
+    sys.stdout.flush()
+
+
+def put_table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> None:
+    """Columns padded to their widest cell; the columns numbered in ``right`` are right-aligned.
+
+    Plain text of one width, on a terminal and in a pipe alike, so that what the docs show is what one gets.
+    """
+    table = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    numbers = set(right)
+    for row in table:
+        cells = [c.rjust(w) if i in numbers else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        put("  ".join(cells).rstrip())
+
+
+def percent(rate: float | None) -> str:
+    """A fraction as people read it; a dash where there was nothing to count."""
+    return "-" if rate is None else f"{100 * rate:.1f} %"
+
+
+def printable(text: str) -> str:
+    """One line whatever is in it: control characters (a newline in a file's name) are shown, not obeyed."""
+    return "".join(c if c.isprintable() or c == " " else repr(c)[1:-1] for c in text)
+
+
+def _cell(value: object) -> str:
+    return printable("-" if value is None else str(value))
+
+
+def _plain(value: Any) -> Any:
+    """Names with bytes that are not UTF-8 (lone surrogates) cannot stand in JSON: they become ``\\xNN``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+class TerminalProgress:
+    """Draws what the library reports: a bar on a terminal, notes as lines on stderr."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._bar: RichProgress | None = None
+        self._task: Any = None
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begins a bar."""
+        if not self._is_terminal:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task(what, total=total)
+
+    def advance(self, steps: int = 1) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            self._bar.advance(self._task, steps)
+
+    def finish(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def note(self, message: str) -> None:
+        """Prints a line above the bar."""
+        say(f"cartag: {message}")
+
+
+def _Speed() -> Any:  # noqa: N802 - stands for a class that must not be defined before rich is imported
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f} photos/s")
+
+    return Speed()

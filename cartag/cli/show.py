@@ -1,0 +1,29 @@
+"""`cartag show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from cartag.cli import output
+from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+
+
+def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFormat.table) -> None:
+    """Sum up an index: outcomes, photos per car, errors by reason, model, age."""
+    import cartag
+
+    summary = cartag.show(gallery, index=index)
+    if format is TableFormat.json:
+        output.put_json(asdict(summary))
+        return
+    output.put(f"{summary.index}: {summary.photos} photos, {summary.catalog} by {summary.model}, {summary.updated}")
+    output.put()
+    output.put_table(("outcome", "photos"), summary.outcomes.items(), right=[1])
+    output.put()
+    output.put_table(("car", "photos", "by hand"), ((c.name, c.photos, c.by_hand) for c in summary.cars), right=[1, 2])
+    if summary.errors:
+        output.put()
+        output.put_table(("error", "photos"), summary.errors.items(), right=[1])
+    if summary.missing:
+        output.put()
+        output.put(f"{summary.missing} more are gone, kept for the tags a person gave them")

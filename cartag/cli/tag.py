@@ -1,0 +1,78 @@
+"""`cartag tag`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cartag.cli import output
+from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFormat
+
+UNREADABLE = 3
+INTERRUPTED = 130  # as shells report SIGINT
+
+
+def command(
+    gallery: Gallery,
+    catalog: CatalogName = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|HUB_ID|DIR", help="See `cartag models`. [default: auto]", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps. [default: auto]", show_default=False),
+    ] = None,
+    index: IndexFile = None,
+    retag: Annotated[bool, typer.Option("--retag", help="Forget what is cached and read every photo again.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo could not be read.")] = False,
+    format: Format = TableFormat.table,
+) -> None:
+    """Tag every photo of a gallery and write its index.
+
+    A second run touches only what changed. Tags that a person gave are never altered, photos are only read.
+    """
+    import cartag
+
+    progress = output.TerminalProgress()
+    try:
+        report = cartag.tag(
+            gallery, catalog=catalog, model=model, device=device, index=index, retag=retag, progress=progress
+        )
+    except KeyboardInterrupt:
+        progress.finish()
+        output.say("cartag: stopped; what was done is kept, run the same command to go on")
+        raise typer.Exit(INTERRUPTED) from None
+    for folder in report.unreadable_folders:
+        output.say(f"cartag: {gallery / folder}: this folder cannot be listed, its photos were left out")
+    if report.raw_files:
+        output.say(f"cartag: {report.raw_files} RAW file(s) left out: not read by this version; export them as JPEG")
+    photos = sum(report.outcomes.values())
+    if not photos:
+        output.say(f"cartag: no photos in {gallery}")
+    header = report.index.header
+    if format is TableFormat.json:
+        output.put_json(
+            {
+                "index": str(report.index.path),
+                "model": header.model.name,
+                "catalog": header.catalog.name,
+                "photos": photos,
+                "outcomes": report.outcomes,
+                "unchanged": report.unchanged,
+                "scored": report.scored,
+                "embedded": report.embedded,
+                "unreadable": report.unreadable,
+                "gone": report.gone,
+            }
+        )
+    else:
+        done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
+        output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
+        output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
+        output.put(f"index: {report.index.path}")
+    if report.unreadable:
+        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")
+    if strict and (report.unreadable or report.unreadable_folders):
+        raise typer.Exit(UNREADABLE)

@@ -1,0 +1,222 @@
+"""The model table, and finding a model's files: in the bundle, in a folder, in the hub's cache, or on the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import socket
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from cartag.errors import ModelError
+from cartag.progress import Progress
+from cartag.resources import shipped
+from cartag.values import IndexedModel, ModelFiles, ModelSpec
+
+log = logging.getLogger(__name__)
+
+DEFAULT_HUB_MODEL = "clip-b32"
+BUNDLED_MODEL = "mini"
+FAKE_MODEL = "fake"
+# Everything `transformers` reads, and nothing else: hub repositories also hold the same weights in other formats.
+_NEEDED = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*spiece.model",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+)
+_HASH_WHOLE_BELOW = 64 * 2**20
+_PROBE_SECONDS = 3.0
+
+
+@cache
+def known_models() -> dict[str, ModelSpec]:
+    """The models known by name, in the order of `configs/models.yaml`."""
+    raw = yaml.safe_load(shipped("configs", "models.yaml").read_text(encoding="utf-8"))
+    return {name: msgspec.convert({"name": name, **entry}, ModelSpec) for name, entry in raw["models"].items()}
+
+
+def resolve(name: str, progress: Progress, *, fetch: bool = True) -> ModelFiles:
+    """Finds the files of a model by table name, folder, or hub id; downloads them when ``fetch`` and they are absent.
+
+    Raises:
+        ModelError: unknown, incomplete, or neither here nor to be fetched.
+    """
+    if name == FAKE_MODEL:
+        return ModelFiles(ModelSpec(FAKE_MODEL, FAKE_MODEL), "", "1")
+    spec = known_models().get(name)
+    if spec is not None and spec.name == BUNDLED_MODEL:
+        return _from_folder(shipped("models", "mini"), spec)
+    if spec is None and Path(name).is_dir():
+        folder = Path(name).resolve()
+        return _from_folder(folder, ModelSpec(folder.name, str(folder)))
+    if spec is None and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        spec = ModelSpec(name, name)
+    if spec is None:
+        raise ModelError(
+            f"no model {name!r}: it is none of {', '.join(known_models())}, no folder, and no hub id (owner/name)"
+        )
+    return _from_hub(spec, progress, fetch)
+
+
+def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles:
+    """``--model auto``: the model the index was made with, else `clip-b32` if it can be had, else `mini`.
+
+    Raises:
+        ModelError: the index's own model cannot be had.
+    """
+    if indexed is not None:
+        named = indexed.name if indexed.name in known_models() or indexed.name == FAKE_MODEL else indexed.source
+        return resolve(named, progress)
+    try:
+        return resolve(DEFAULT_HUB_MODEL, progress)
+    except ModelError as e:
+        log.debug("auto: %s", e)
+        why = "offline mode is set" if _is_offline() else "it is not here and cannot be fetched now"
+        progress.note(
+            f"model: mini, the bundled one, instead of {DEFAULT_HUB_MODEL} ({why}); --model mini says so for good"
+        )
+        return resolve(BUNDLED_MODEL, progress)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------
+
+
+def _from_folder(folder: Path, spec: ModelSpec) -> ModelFiles:
+    missing = missing_files(folder)
+    if missing:
+        raise ModelError(f"{folder}: not a complete checkpoint, {' and '.join(missing)} missing")
+    return ModelFiles(spec, str(folder), _digest(folder))
+
+
+def missing_files(folder: Path) -> list[str]:
+    """What a checkpoint folder lacks before `transformers` can load it, in words."""
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    if not any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
+        missing.append("preprocessor_config.json")
+    if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab.*")) and not any(folder.glob("*spiece.model")):
+        missing.append("the tokenizer")
+    shards = folder / "model.safetensors.index.json"
+    if shards.is_file():
+        names = sorted(set(json.loads(shards.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing += [name for name in names if not (folder / name).is_file()]
+    elif not (folder / "model.safetensors").is_file():
+        missing.append("model.safetensors (weights in pickle formats are never loaded)")
+    return missing
+
+
+def _digest(folder: Path) -> str:
+    """A digest of all that decides the embeddings. Large weights are sampled: 64 blocks of 64 KiB tell two apart."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".json", ".txt", ".model", ".safetensors") or path.name == "calibration.json":
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as f:
+            if size <= _HASH_WHOLE_BELOW:
+                digest.update(f.read())
+            else:
+                for i in range(64):
+                    f.seek((size - 65536) * i // 63)
+                    digest.update(f.read(65536))
+    return digest.hexdigest()[:16]
+
+
+# --- the hub ----------------------------------------------------------------------------------------------------
+
+
+def _from_hub(spec: ModelSpec, progress: Progress, fetch: bool) -> ModelFiles:
+    cached = cached_snapshot(spec)
+    if cached is not None:
+        return ModelFiles(spec, str(cached), cached.name)
+    if not fetch or not _hub_answers():
+        raise ModelError(_cannot_fetch(spec, "offline mode is set" if _is_offline() else "the hub cannot be reached"))
+    from huggingface_hub import snapshot_download
+
+    size = f", {spec.size_mb} MB" if spec.size_mb else ""
+    progress.note(f"model: fetching {spec.name} from {spec.source}{size}, once")
+    try:
+        folder = Path(snapshot_download(spec.source, revision=spec.revision, allow_patterns=list(_NEEDED)))
+    except Exception as e:  # the hub's client raises errors of several libraries
+        raise ModelError(_cannot_fetch(spec, " ".join(str(e).split())[:200] or type(e).__name__)) from e
+    missing = missing_files(folder)
+    if missing:
+        raise ModelError(f"{spec.source}: the hub repository lacks {' and '.join(missing)}; choose another model")
+    return ModelFiles(spec, str(folder), folder.name)
+
+
+def cached_snapshot(spec: ModelSpec) -> Path | None:
+    """The folder of a hub model in the local cache, if it is there completely."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(spec.source, revision=spec.revision, local_files_only=True))
+    except Exception:  # not cached
+        return None
+    return None if missing_files(folder) else folder
+
+
+def is_here(spec: ModelSpec) -> bool:
+    """Whether a model of the table can be loaded without network."""
+    if spec.name == BUNDLED_MODEL:
+        return not missing_files(shipped("models", "mini"))
+    return cached_snapshot(spec) is not None
+
+
+def fetch_to(name: str, folder: Path, progress: Progress) -> Path:
+    """Copies a model's files into ``folder``, to carry them to a machine without network (``--model FOLDER``).
+
+    Raises:
+        ModelError: see `resolve`.
+    """
+    import shutil
+
+    files = resolve(name, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(Path(files.folder).iterdir()):
+        if path.is_file() and path.suffix in (".json", ".txt", ".model", ".safetensors"):
+            shutil.copyfile(path.resolve(), folder / path.name)
+    return folder
+
+
+def _is_offline() -> bool:
+    return any(
+        os.environ.get(key, "").lower() in ("1", "true", "yes", "on")
+        for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def _hub_answers() -> bool:
+    """A quick look before the hub's client starts its minutes of retries. With a proxy only the client can tell."""
+    if _is_offline():
+        return False
+    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    try:
+        with socket.create_connection((url.hostname or "", url.port or 443), timeout=_PROBE_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _cannot_fetch(spec: ModelSpec, why: str) -> str:
+    return (
+        f"model {spec.name}: {spec.source} is not in the local cache and {why}; on a machine with network run "
+        f"'cartag models fetch {spec.name} --to DIR' and use --model DIR here, or use --model mini now"
+    )

@@ -1,0 +1,71 @@
+"""The exception tree: everything that cartag raises on purpose.
+
+CartagError                    a message a person can act on: what, where, remedy
+├── UsageError                 the call or a setting is wrong
+│   ├── SettingsError          a settings file or CARTAG_* variable
+│   ├── CatalogError           a catalog file
+│   ├── LabelsError            a hand-labels file
+│   └── UnknownCarError        a car that the catalog does not hold (carries `suggestions`)
+├── GalleryError               the gallery is missing or cannot be read
+├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
+├── ModelError                 a model is unknown, incomplete, or not here and cannot be fetched
+└── PhotoError                 one photo cannot be read (carries `reason`); becomes a record, never ends a run
+
+Only `cartag.cli` turns these into exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CartagError(Exception):
+    """A failure with one line for the user: what happened, where, and what to do."""
+
+
+class UsageError(CartagError):
+    """The call or one of its settings is wrong."""
+
+
+class SettingsError(UsageError):
+    """A settings file or a ``CARTAG_*`` variable holds something that cartag does not know."""
+
+
+class CatalogError(UsageError):
+    """A catalog file is not usable; the message names the file and the place in it."""
+
+
+class LabelsError(UsageError):
+    """A hand-labels file is not usable; the message names the file and the line."""
+
+
+class UnknownCarError(UsageError):
+    """A car was asked for that the catalog does not hold."""
+
+    def __init__(self, message: str, suggestions: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.suggestions = tuple(suggestions)
+
+
+class GalleryError(CartagError):
+    """The gallery is missing, is no folder, or cannot be read."""
+
+
+class IndexFileError(CartagError):
+    """An index is missing, damaged, of a newer schema, or cannot be written."""
+
+
+class ModelError(CartagError):
+    """A model is unknown, incomplete, or neither here nor to be fetched."""
+
+
+class PhotoError(CartagError):
+    """One photo cannot be read.
+
+    ``reason`` is one of `cartag.values.ERROR_REASONS`; the message is the detail.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,270 @@
+"""The index `cartag.json`: reading it whole, checking it, writing it atomically, and its JSON Schema."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec import UNSET
+
+from cartag.errors import GalleryError, IndexFileError
+from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, Tag
+
+FILE_NAME = "cartag.json"
+STATE_FOLDER = ".cartag"
+SCHEMA_VERSION = 1
+SCHEMA_ID = "urn:cartag:schema:index:1"
+
+_HEADER_FIELDS = {f.encode_name for f in msgspec.structs.fields(IndexHeader)} | {"photos"}
+_RECORD_FIELDS = {f.encode_name for f in msgspec.structs.fields(PhotoRecord)}
+_TAG_FIELDS = {f.encode_name for f in msgspec.structs.fields(Tag)}
+_HEADER_PARTS = ("model", "catalog")
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Fields that this version does not know: they survive a rewrite where they were."""
+
+    header: Mapping[str, Any] = field(default_factory=dict)
+    photos: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By path."""
+    tags: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    """By path and car; of human tags only, a run makes the others anew."""
+
+    def renamed(self, paths: Mapping[str, str]) -> Foreign:
+        """The same fields, for photos that are now at other paths (new path -> old path)."""
+        if not paths:
+            return self
+        new = {old: path for path, old in paths.items()}
+        photos = {new.get(path, path): extra for path, extra in self.photos.items()}
+        tags = {(new.get(path, path), car): extra for (path, car), extra in self.tags.items()}
+        return Foreign(self.header, photos, tags)
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index in memory: what `cartag.load` returns."""
+
+    header: IndexHeader
+    photos: dict[str, PhotoRecord]
+    """By path, sorted."""
+    path: Path
+    foreign: Foreign = field(default_factory=Foreign)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __iter__(self) -> Iterator[PhotoRecord]:
+        return iter(self.photos.values())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict a tag (and one for a photo without): ``pandas.DataFrame(index.rows())``."""
+        names = {car.id: car.name for car in self.header.catalog.cars}
+        rows: list[dict[str, Any]] = []
+        for record in self:
+            photo = {"path": record.path, "outcome": record.outcome}
+            for tag in record.tags:
+                rows.append(
+                    {
+                        **photo,
+                        "car": tag.car,
+                        "name": names.get(tag.car, tag.car),
+                        "score": tag.score,
+                        "source": tag.source,
+                    }
+                )
+            if not record.tags:
+                rows.append({**photo, "car": None, "name": None, "score": None, "source": None})
+        return rows
+
+
+def outcome_counts(index: Index) -> dict[str, int]:
+    """Photos per outcome, all four of them; photos that are gone do not count."""
+    counts = Counter(record.outcome for record in index if record.missing is UNSET)
+    return {outcome: counts[outcome] for outcome in OUTCOMES}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the index of a gallery lies, and its state folder."""
+
+    index: Path
+    state: Path
+
+    @property
+    def journal(self) -> Path:
+        """The journal of the run under way."""
+        return self.state / f"{self.index.stem}.journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by a run that writes."""
+        return self.state / f"{self.index.stem}.lock"
+
+
+def place_of(gallery: Path, index: Path | str | None = None) -> Place:
+    """``GALLERY/cartag.json`` with its state in ``GALLERY/.cartag``, or ``index`` with its state beside it."""
+    path = Path(index) if index is not None else gallery / FILE_NAME
+    if path.is_dir():
+        path = path / FILE_NAME
+    return Place(path, path.parent / STATE_FOLDER)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def read(gallery: Path, index: Path | str | None = None) -> Index:
+    """Reads the index of a gallery.
+
+    Raises:
+        GalleryError: the gallery is not there.
+        IndexFileError: there is no index, or it is damaged or of a newer schema.
+    """
+    place = place_of(gallery, index)
+    if index is None and not gallery.is_dir():
+        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
+    found = read_if_there(place)
+    if found is None:
+        raise IndexFileError(f"{place.index}: no index there; make one with 'cartag tag {gallery}'")
+    return found
+
+
+def read_if_there(place: Place) -> Index | None:
+    """Like `read`, but None when there is no index yet."""
+    try:
+        data = place.index.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise IndexFileError(f"{place.index}: cannot be read ({e.strerror})") from e
+    return _decode(data, place.index)
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def _decode(data: bytes, path: Path) -> Index:
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise IndexFileError(
+                f"{path}: written by a newer cartag (schema {version}, this one knows {SCHEMA_VERSION}); "
+                "update cartag, or write elsewhere with --index FILE"
+            )
+        file = msgspec.json.decode(data, type=IndexFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise IndexFileError(f"{path}: damaged index: {e}; mend it by hand, or move it away and run tag again") from e
+    header = IndexHeader(**{name: getattr(file, name) for name in IndexHeader.__struct_fields__})
+    photos = {record.path: record for record in file.photos}
+    if len(photos) != len(file.photos):
+        raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
+    return Index(header, photos, path)
+
+
+def with_foreign_fields(index: Index) -> Index:
+    """The same index with the fields that this version does not know, to be written back by `write`."""
+    raw = msgspec.json.decode(index.path.read_bytes())
+    header: dict[str, Any] = _unknown(raw, _HEADER_FIELDS)
+    for part in _HEADER_PARTS:
+        known = {f.encode_name for f in msgspec.structs.fields(type(getattr(index.header, part)))}
+        if extra := _unknown(raw[part], known):
+            header[part] = extra
+    photos, tags = {}, {}
+    for photo in raw["photos"]:
+        if extra := _unknown(photo, _RECORD_FIELDS):
+            photos[photo["path"]] = extra
+        for tag in photo.get("tags", ()):
+            if tag.get("source") == "human" and (extra := _unknown(tag, _TAG_FIELDS)):
+                tags[photo["path"], tag["car"]] = extra
+    return Index(index.header, index.photos, index.path, Foreign(header, photos, tags))
+
+
+def _unknown(raw: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if key not in known}
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def write(index: Index) -> None:
+    """Replaces the index file atomically: readers see the old one or the new one, never half of one.
+
+    Raises:
+        IndexFileError: the file cannot be written.
+    """
+    data = encode(index)
+    try:
+        index.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(index.path, data)
+    except OSError as e:
+        raise IndexFileError(
+            f"{index.path}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
+        ) from e
+
+
+def encode(index: Index) -> bytes:
+    """The file's bytes: the header indented, then one photo a line, so that diffs stay small."""
+    header = cast(dict[str, Any], msgspec.to_builtins(index.header))
+    for key, value in index.foreign.header.items():
+        header[key] = {**header[key], **value} if key in _HEADER_PARTS else value
+    head = msgspec.json.format(msgspec.json.encode(header), indent=2).rstrip()[:-1].rstrip()
+    encoder = msgspec.json.Encoder()
+    lines = [encoder.encode(_with_foreign(index.photos[path], index.foreign)) for path in sorted(index.photos)]
+    return head + b',\n  "photos": [' + (b"\n    " + b",\n    ".join(lines) + b"\n  ]" if lines else b"]") + b"\n}\n"
+
+
+def _with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[str, Any]:
+    if not foreign.photos and not foreign.tags:
+        return record
+    raw = cast(dict[str, Any], msgspec.to_builtins(record))
+    raw["tags"] = [{**tag, **foreign.tags.get((record.path, tag["car"]), {})} for tag in raw["tags"]]
+    return {**raw, **foreign.photos.get(record.path, {})}
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes ``data`` beside ``path``, makes it durable, and moves it into place."""
+    target = path.resolve()  # a symlinked index stays a symlink
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, _mode_of(target))
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+# --- the schema -------------------------------------------------------------------------------------------------
+
+
+def json_schema() -> dict[str, Any]:
+    """The index's JSON Schema (draft 2020-12), generated from the types; shipped as `docs/cartag.schema.json`."""
+    (schema,), components = msgspec.json.schema_components([IndexFile], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "cartag index, schema 1",
+        **schema,
+        "$defs": components,
+    }

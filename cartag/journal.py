@@ -1,0 +1,90 @@
+"""The journal: what a run has learnt of the photos so far, so that a killed run goes on where it stopped.
+
+One JSON line a batch, appended and flushed after the batch's embeddings are in the store. It holds facts of the files
+(hash, size, mtime, dimensions, or why a photo cannot be read), never scores: those follow from the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from cartag.values import ReadError
+
+log = logging.getLogger(__name__)
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What reading a photo told: a hash and dimensions, or an error."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    error: ReadError | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[Facts])
+
+
+class Journal:
+    """An append-only file of `Facts`, one batch a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged_lines = 0
+        self._file: int | None = None
+
+    def read(self) -> list[Facts]:
+        """All facts, oldest first; a line cut off by a kill is skipped and counted."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        facts: list[Facts] = []
+        for line in filter(None, lines):
+            try:
+                facts += _decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self.damaged_lines += 1
+        if self.damaged_lines:
+            log.warning("%s: %d damaged line(s) skipped", self.path, self.damaged_lines)
+        return facts
+
+    def append(self, batch: Sequence[Facts]) -> None:
+        """Adds one batch; on return it survives a kill of the process."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            # A kill may have left half a line: what follows must not be glued to it.
+            os.write(self._file, b"\n")
+        _write_all(self._file, _encoder.encode(list(batch)) + b"\n")
+
+    def remove(self) -> None:
+        """Ends the journal: everything in it is in the index now."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Closes the file and keeps it."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def latest(facts: Iterable[Facts]) -> dict[str, Facts]:
+    """The last word on every path."""
+    return {fact.path: fact for fact in facts}
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]

@@ -1,0 +1,122 @@
+"""Finding the photos of a gallery: a stable walk, and the identity of each file."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from cartag.errors import GalleryError
+from cartag.values import PhotoFile
+
+PHOTO_EXTENSIONS = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif"),
+        *(".bmp", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".hif"),
+    }
+)
+# Left out, but counted: what cartag cannot read yet is said, not passed over in silence.
+RAW_EXTENSIONS = frozenset(
+    (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What a gallery holds."""
+
+    photos: list[PhotoFile]
+    """Sorted by path."""
+    unreadable_folders: list[str] = field(default_factory=list)
+    raw_files: int = 0
+
+
+def walk(gallery: Path) -> Walk:
+    """Lists the photos of a gallery and its subfolders.
+
+    Hidden files and folders are left out, symlinked folders are not followed (so no loop can arise), symlinked files
+    are. Extensions count in any case.
+
+    Raises:
+        GalleryError: the gallery is not there, is no folder, or cannot be listed.
+    """
+    if not gallery.exists():
+        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
+    if not gallery.is_dir():
+        raise GalleryError(f"{gallery}: not a folder; give the folder that holds the photos")
+    found: list[tuple[str, os.stat_result]] = []
+    unreadable: list[str] = []
+    skipped: Counter[str] = Counter()
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = sorted(os.scandir(gallery / folder), key=lambda entry: entry.name)
+        except OSError as e:
+            if not folder:
+                raise GalleryError(f"{gallery}: cannot be listed ({e.strerror}); check its permissions") from e
+            unreadable.append(_printable(folder))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            relative = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(relative)
+                    continue
+                extension = os.path.splitext(entry.name)[1].lower()
+                if extension in RAW_EXTENSIONS:
+                    skipped["raw"] += 1
+                elif extension in PHOTO_EXTENSIONS and entry.is_file():
+                    found.append((relative, entry.stat()))
+                elif extension in PHOTO_EXTENSIONS and entry.is_symlink() and not entry.is_dir():
+                    found.append((relative, entry.stat(follow_symlinks=False)))  # a broken link: named, not skipped
+            except OSError:
+                _keep_broken_link(entry, relative, found)  # anything else is gone since the listing
+    return Walk(sorted(_identified(found), key=lambda photo: photo.path), sorted(unreadable), skipped["raw"])
+
+
+def _keep_broken_link(entry: os.DirEntry[str], relative: str, found: list[tuple[str, os.stat_result]]) -> None:
+    """A link that leads to itself is named, like one that leads nowhere, not passed over."""
+    with suppress(OSError):
+        if entry.is_symlink() and os.path.splitext(entry.name)[1].lower() in PHOTO_EXTENSIONS:
+            found.append((relative, entry.stat(follow_symlinks=False)))
+
+
+def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:
+    """Gives every file its identity; two names that are equal in NFC stay two photos."""
+    taken: set[str] = set()
+    for disk_path, stat in sorted(found, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
+        printable = _printable(disk_path)
+        forms = (unicodedata.normalize("NFC", printable), printable, quote_from_bytes(os.fsencode(disk_path)))
+        path = next((form for form in forms if form not in taken), None)
+        while path is None or path in taken:  # somebody named files after the escaped names of others
+            path = f"{path or forms[-1]}%"
+        taken.add(path)
+        yield PhotoFile(path=path, disk_path=disk_path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+
+
+def _is_nfc(text: str) -> bool:
+    return unicodedata.is_normalized("NFC", text)
+
+
+def _printable(disk_path: str) -> str:
+    """The path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
+    return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
+
+
+def name_on_disk(photo: PhotoFile) -> str | None:
+    """Percent-encoded bytes of the name on disk, or None when the identity's UTF-8 is that name."""
+    raw = os.fsencode(photo.disk_path)
+    return None if raw == photo.path.encode() else quote_from_bytes(raw)
+
+
+def disk_path(path: str, path_on_disk: str | None) -> str:
+    """Inverse of `name_on_disk`: the relative path to open, as `os.fsdecode` gives it."""
+    return path if path_on_disk is None else os.fsdecode(unquote_to_bytes(path_on_disk))

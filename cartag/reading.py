@@ -1,0 +1,87 @@
+"""Reading photos ahead of the model: threads, a bounded window, the gallery's order kept."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from msgspec.structs import replace
+
+from cartag import images
+from cartag.errors import PhotoError
+from cartag.journal import Facts
+from cartag.values import ImageSpec, PhotoFile, ReadError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReadPhoto:
+    """A photo that was read: its facts, and its pixels where they are wanted."""
+
+    facts: Facts
+    pixels: np.ndarray | None
+
+
+class Reader:
+    """Reads photos in threads (Pillow releases the interpreter lock), at most ``window`` ahead of the consumer.
+
+    Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
+    in the order they were given, the unreadable ones with their error.
+    """
+
+    def __init__(
+        self,
+        gallery: Path,
+        photos: Sequence[PhotoFile],
+        spec: ImageSpec,
+        *,
+        embedded: Collection[str],
+        max_pixels: int,
+        threads: int,
+        window: int,
+    ) -> None:
+        self._gallery = gallery
+        self._spec = spec
+        self._embedded = embedded
+        self._max_pixels = max_pixels
+        self._waiting = iter(photos)
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="cartag-read")
+        self._window: deque[Future[ReadPhoto]] = deque()
+        for _ in range(window):
+            self._submit_next()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[ReadPhoto]:
+        while self._window:
+            photo = self._window.popleft().result()
+            self._submit_next()
+            yield photo
+
+    def _submit_next(self) -> None:
+        photo = next(self._waiting, None)
+        if photo is not None:
+            self._window.append(self._pool.submit(self._read, photo))
+
+    def _read(self, photo: PhotoFile) -> ReadPhoto:
+        identity = Facts(path=photo.path, size=photo.size, mtime_ns=photo.mtime_ns)
+        sha256 = None
+        try:
+            data = images.read_bytes(self._gallery / photo.disk_path)
+            sha256 = images.content_hash(data)
+            spec = None if sha256 in self._embedded else self._spec
+            decoded = images.decode(data, spec, self._max_pixels)
+        except PhotoError as e:
+            error = ReadError(reason=e.reason, detail=e.detail)
+            return ReadPhoto(replace(identity, sha256=sha256, error=error), None)
+        facts = replace(identity, sha256=sha256, width=decoded.width, height=decoded.height)
+        return ReadPhoto(facts, decoded.pixels)

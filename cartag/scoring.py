@@ -1,0 +1,134 @@
+"""From embeddings to probabilities to outcomes, in pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cartag.calibration import Calibration
+from cartag.values import Candidate, Outcome, PromptClass, Tag
+
+_DIGITS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSet:
+    """The classes of the softmax with their embeddings: cars first, then other cars, then no-car prompts."""
+
+    cars: tuple[str, ...]
+    embeddings: np.ndarray
+    """Unit-length float32 of shape (classes, d)."""
+    others: int
+    """How many other-car classes follow the cars; the rest are no-car classes."""
+
+    @property
+    def rejects(self) -> bool:
+        """Whether there is anything to reject with."""
+        return len(self.embeddings) > len(self.cars)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Probabilities of a batch of photos."""
+
+    cars: np.ndarray
+    """Shape (n, cars): of every car of the catalog."""
+    other: np.ndarray
+    """Shape (n,): summed over all other cars."""
+    no_car: np.ndarray
+    """Shape (n,): summed over all things that are no car."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the scores say of one photo."""
+
+    outcome: Outcome
+    tags: tuple[Tag, ...]
+    candidates: tuple[Candidate, ...]
+
+
+def class_set(classes: Sequence[PromptClass], text_embeddings: np.ndarray) -> ClassSet:
+    """Averages the texts of each class, one embedding a class (prompt ensembling, Radford et al. 2021).
+
+    ``text_embeddings`` has shape (texts, d), in the order of the classes' texts.
+
+    Raises:
+        ValueError: as many embeddings as texts are needed.
+    """
+    lengths = [len(c.texts) for c in classes]
+    if sum(lengths) != len(text_embeddings):
+        raise ValueError(f"{sum(lengths)} texts but {len(text_embeddings)} embeddings")
+    starts = np.cumsum([0, *lengths[:-1]])
+    means = np.add.reduceat(text_embeddings.astype(np.float32), starts, axis=0)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    means.setflags(write=False)
+    kinds = [c.kind for c in classes]
+    return ClassSet(tuple(c.label for c in classes if c.kind == "car"), means, kinds.count("other-car"))
+
+
+def score(
+    photos: np.ndarray,
+    classes: ClassSet,
+    *,
+    logit_scale: float,
+    logit_bias: float | None = None,
+    calibration: Calibration,
+) -> Scores:
+    """Probabilities for photo embeddings of shape (n, d), unit length.
+
+    One softmax over cars, other cars and no-car classes. Only where there is nothing to reject with and the model was
+    trained with a sigmoid (``logit_bias`` given, Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023),
+    each car is its own yes or no, as the model's authors use it.
+    """
+    # einsum without BLAS would be slow; float32 matmul differs in the last bits with the batch size, which after the
+    # softmax is below 1e-5.
+    logits = (photos @ classes.embeddings.T) * (logit_scale / calibration.temperature)
+    n_cars, first_no_car = len(classes.cars), len(classes.cars) + classes.others
+    if logit_bias is not None and not classes.rejects:
+        cars = _sigmoid(logits + logit_bias / calibration.temperature)
+        return Scores(cars, np.zeros(len(photos), np.float32), np.zeros(len(photos), np.float32))
+    logits[:, n_cars:first_no_car] += calibration.other_bias
+    logits[:, first_no_car:] += calibration.no_car_bias
+    probabilities = _softmax(logits)
+    return Scores(
+        probabilities[:, :n_cars],
+        probabilities[:, n_cars:first_no_car].sum(axis=1),
+        probabilities[:, first_no_car:].sum(axis=1),
+    )
+
+
+def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: int) -> list[Verdict]:
+    """The outcome of every photo, with tags and at least ``keep`` ranked cars (tags and candidates together).
+
+    A photo is `no-car` when the things that are no car hold more than half of the probability; otherwise every car that
+    passes its threshold and the margin is a tag; otherwise it is `unknown`.
+    """
+    thresholds = np.array([calibration.threshold_of(car) for car in cars], np.float32)
+    passes = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
+    passes &= (scores.no_car <= 0.5)[:, None]
+    verdicts = []
+    for probabilities, passed, no_car in zip(scores.cars, passes, scores.no_car, strict=True):
+        order = np.argsort(-probabilities, kind="stable")[: max(keep, int(passed.sum()))]
+        tags = [Tag(car=cars[i], score=_rounded(probabilities[i])) for i in order if passed[i]]
+        rest = [Candidate(car=cars[i], score=_rounded(probabilities[i])) for i in order if not passed[i]]
+        outcome: Outcome = "tagged" if tags else "no-car" if no_car > 0.5 else "unknown"
+        verdicts.append(Verdict(outcome, tuple(tags), tuple(rest)))
+    return verdicts
+
+
+def _rounded(probability: float) -> float:
+    return round(min(max(float(probability), 0.0), 1.0), _DIGITS)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return result
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    result: np.ndarray = 1.0 / (1.0 + np.exp(-logits))
+    return result

@@ -1,0 +1,141 @@
+"""Settings: defaults, a settings file, `CARTAG_*` variables and command-line options, in rising order of precedence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import yaml
+
+from cartag.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "CARTAG_"
+DEFAULT_CATALOG = "mille-miglia-2013"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; `configs/settings.yaml` documents each key. None means "decide from the rest"."""
+
+    catalog: str | None = None
+    model: str = "auto"
+    device: str = "auto"
+    index: str | None = None
+    dtype: str = "auto"
+    fit: str = "auto"
+    batch_size: int = 32
+    decode_threads: int = 0
+    look_ahead: int = 4
+    max_pixels: int = 300_000_000
+    candidates: int = 5
+    threshold: float | None = None
+    margin: float | None = None
+    temperature: float | None = None
+
+    def overridden(self, options: Mapping[str, Any]) -> Settings:
+        """These settings with the given ones over them; None means "not given".
+
+        Raises:
+            SettingsError: an unknown key or a value that does not fit.
+        """
+        return _override(self, {k: v for k, v in options.items() if v is not None}, "options")
+
+
+_CHOICES = {
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "fit": ("auto", "squash", "crop", "pad"),
+}
+_AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
+_PROBABILITIES = ("threshold", "margin")
+
+
+def load_settings(
+    options: Mapping[str, Any] | None = None,
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from a file, the environment and ``options`` (whose None values mean "not given").
+
+    The file is ``file``, else the one that ``CARTAG_SETTINGS`` names, else ``cartag/settings.yaml`` in the user's
+    configuration folder, if it is there.
+
+    Raises:
+        SettingsError: an unknown key or a value that does not fit, with the place it came from.
+    """
+    env = os.environ if environment is None else environment
+    named = file or (Path(env["CARTAG_SETTINGS"]) if env.get("CARTAG_SETTINGS") else None)
+    found = named or _user_file(env)
+    settings = Settings()
+    if named is not None or found.is_file():
+        settings = _override(settings, _read(found), str(found))
+    from_env = {
+        key.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for key, value in env.items()
+        if key.startswith(ENVIRONMENT_PREFIX) and key not in ("CARTAG_SETTINGS",) and value != ""
+    }
+    settings = _override(settings, from_env, "environment")
+    return settings.overridden(options or {})
+
+
+def _user_file(env: Mapping[str, str]) -> Path:
+    base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
+    return base / "cartag" / "settings.yaml"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SettingsError(f"{path}: settings cannot be read ({e.strerror})") from e
+    except (yaml.YAMLError, ValueError, RecursionError) as e:  # PyYAML lets impossible dates escape as ValueError
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path}: expected keys and values, one a line, such as 'batch_size: 16'")
+    return raw
+
+
+def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Settings:
+    types = get_type_hints(Settings)
+    known = {field.name for field in fields(Settings)}
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        place = f"{ENVIRONMENT_PREFIX}{key.upper()}" if where == "environment" else f"{where}: {key}"
+        if key not in known:
+            raise SettingsError(f"{place}: unknown setting; known are {', '.join(sorted(known))}")
+        if value is not None:
+            changes[key] = _checked(key, _converted(value, types[key], place), place)
+    return replace(settings, **changes)
+
+
+def _converted(value: Any, hint: Any, place: str) -> Any:
+    kind = next(t for t in get_args(hint) if t is not type(None)) if get_origin(hint) is not None else hint
+    if kind is str:
+        if isinstance(value, str | int | float | Path) and not isinstance(value, bool):
+            return str(value)
+    elif not isinstance(value, bool):
+        try:
+            number = kind(value)
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        if number is not None and float(number) == float(value):
+            return number
+    wanted = {str: "a text", int: "a whole number", float: "a number"}[kind]
+    raise SettingsError(f"{place}: expected {wanted}, found {value!r}")
+
+
+def _checked(key: str, value: Any, place: str) -> Any:
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise SettingsError(f"{place}: {value!r} is none of {', '.join(_CHOICES[key])}")
+    if key in _AT_LEAST and value < _AT_LEAST[key]:
+        raise SettingsError(f"{place}: {value} is below the minimum of {_AT_LEAST[key]}")
+    if key in _PROBABILITIES and not 0 <= value <= 1:
+        raise SettingsError(f"{place}: {value} is no probability between 0 and 1")
+    if key == "temperature" and not value > 0:
+        raise SettingsError(f"{place}: {value} must be above 0")
+    return value

@@ -1,0 +1,151 @@
+"""The embedding cache: a SQLite file in the state folder, keyed by model identity and content hash.
+
+It can be deleted at any time; the next run computes again what it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "embeddings.sqlite"
+_VERSION = 1
+_TABLES = """
+CREATE TABLE model (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
+CREATE TABLE photo (model INTEGER NOT NULL, sha256 BLOB NOT NULL, vector BLOB NOT NULL,
+                    PRIMARY KEY (model, sha256)) WITHOUT ROWID;
+CREATE TABLE text (model INTEGER NOT NULL, digest BLOB NOT NULL, vectors BLOB NOT NULL, dim INTEGER NOT NULL,
+                   PRIMARY KEY (model, digest)) WITHOUT ROWID;
+CREATE TABLE fact (model INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (model, name)) WITHOUT ROWID;
+"""
+_AT_ONCE = 500
+
+
+class Store:
+    """Embeddings of one model. Vectors are float32; photos are keyed by SHA-256 (hex), texts by their own digest."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        """Opens the cache of the model ``identity`` in ``folder``; a damaged file is set aside and a new one begun.
+
+        Raises:
+            sqlite3.OperationalError: the file cannot be opened for writing.
+        """
+        self.path = folder / FILE_NAME
+        self.was_set_aside: Path | None = None
+        try:
+            self._db, self._model = _open(self.path, identity)
+        except sqlite3.OperationalError:  # locked, read-only, no space: nothing is wrong with the file
+            raise
+        except sqlite3.DatabaseError as e:
+            self.was_set_aside = self.path.with_suffix(".damaged")
+            log.warning("%s: damaged (%s); set aside as %s", self.path, e, self.was_set_aside.name)
+            os.replace(self.path, self.was_set_aside)
+            for leftover in ("-journal", "-wal", "-shm"):
+                self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
+            self._db, self._model = _open(self.path, identity)
+
+    @staticmethod
+    def read_photos(folder: Path, identity: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        """The cached embeddings among ``hashes``, without writing anything: the folder may be read-only.
+
+        Raises:
+            sqlite3.Error: there is no cache, or it is damaged.
+        """
+        uri = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30.0)) as db:
+            row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
+            return _photos(db, row[0], hashes) if row else {}
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+        self._db.close()
+
+    def hashes(self) -> set[str]:
+        """Hashes of all photos that are cached for this model."""
+        rows = self._db.execute("SELECT sha256 FROM photo WHERE model = ?", (self._model,))
+        return {row[0].hex() for row in rows}
+
+    def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        """The cached embeddings among ``hashes``, each of shape (d,)."""
+        return _photos(self._db, self._model, hashes)
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Stores embeddings, in one transaction."""
+        rows = [(self._model, bytes.fromhex(h), v.astype(np.float32).tobytes()) for h, v in embeddings.items()]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO photo VALUES (?, ?, ?)", rows)
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray | None:
+        """The cached embeddings of exactly this list of texts, of shape (texts, d), or None."""
+        row = self._db.execute(
+            "SELECT vectors, dim FROM text WHERE model = ? AND digest = ?", (self._model, _digest(texts))
+        ).fetchone()
+        return None if row is None else np.frombuffer(row[0], np.float32).reshape(-1, row[1])
+
+    def put_texts(self, texts: Sequence[str], embeddings: np.ndarray) -> None:
+        """Stores the embeddings of a list of texts."""
+        row = (self._model, _digest(texts), embeddings.astype(np.float32).tobytes(), embeddings.shape[1])
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)", row)
+
+    def facts(self) -> dict[str, float | None]:
+        """Numbers of the model that scoring needs without loading it, such as its logit scale."""
+        return dict(self._db.execute("SELECT name, value FROM fact WHERE model = ?", (self._model,)).fetchall())
+
+    def put_facts(self, facts: Mapping[str, float | None]) -> None:
+        """Stores such numbers."""
+        with self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO fact VALUES (?, ?, ?)", [(self._model, k, v) for k, v in facts.items()]
+            )
+
+
+def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
+    """Opens and checks the file, and gives the model its number in it."""
+    db = sqlite3.connect(path, timeout=30.0)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+        elif version != _VERSION:
+            raise sqlite3.DatabaseError(f"cache version {version}, expected {_VERSION}")
+        (state,) = db.execute("PRAGMA quick_check(1)").fetchone()  # reads the file once: 100 MB in a tenth of a second
+        if state != "ok":
+            raise sqlite3.DatabaseError(state)
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
+        db.commit()
+        return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]
+    except sqlite3.DatabaseError:
+        with contextlib.suppress(sqlite3.Error):
+            db.close()
+        raise
+
+
+def _photos(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for start in range(0, len(hashes), _AT_ONCE):
+        keys = [bytes.fromhex(h) for h in hashes[start : start + _AT_ONCE]]
+        query = f"SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({','.join('?' * len(keys))})"
+        for key, vector in db.execute(query, (model, *keys)):
+            found[key.hex()] = np.frombuffer(vector, np.float32)
+    return found
+
+
+def _digest(texts: Iterable[str]) -> bytes:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.digest()

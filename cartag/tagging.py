@@ -1,0 +1,522 @@
+"""Tagging a gallery: the way of a photo from the folder walk to the index. The only orchestration in cartag.
+
+    walk -> plan -> read (threads) -> embed (batches) -> store, journal -> score -> merge with people's words -> index
+
+`plan` decides for every photo how little has to be done: nothing, scoring from the cached embedding, or reading it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import filelock
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from cartag import calibration as calibrations
+from cartag import catalog as catalogs
+from cartag import encoder as encoders
+from cartag import index as indexes
+from cartag import scoring
+from cartag.calibration import Calibration
+from cartag.encoder import Encoder
+from cartag.errors import CatalogError, IndexFileError
+from cartag.index import Index, Place
+from cartag.journal import Facts, Journal, latest
+from cartag.photos import Walk, name_on_disk, walk
+from cartag.progress import Progress, Silent
+from cartag.prompts import prompt_classes
+from cartag.reading import Reader, ReadPhoto
+from cartag.resources import shipped_catalogs
+from cartag.scoring import ClassSet, Verdict
+from cartag.settings import DEFAULT_CATALOG, Settings, load_settings
+from cartag.store import Store
+from cartag.values import (
+    RETRIED_REASONS,
+    Catalog,
+    IndexedCar,
+    IndexedCatalog,
+    IndexedModel,
+    IndexHeader,
+    ModelFiles,
+    PhotoFile,
+    PhotoRecord,
+    human_tags,
+    is_settled_by_human,
+)
+from cartag.version import __version__
+
+_SCORED_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class TagReport:
+    """What a run of `tag` did. ``unchanged + scored + embedded + unreadable`` are the photos of the gallery."""
+
+    index: Index
+    unchanged: int
+    """Photos whose record stands as it was."""
+    scored: int
+    """Photos scored from a cached embedding."""
+    embedded: int
+    """Photos decoded and run through the model."""
+    unreadable: int
+    """Photos that could not be read: records with outcome `error`."""
+    gone: int
+    """Records of the old index whose photo is no longer there."""
+    raw_files: int = 0
+    """RAW files seen and left out."""
+    unreadable_folders: tuple[str, ...] = ()
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Photos per outcome, all four of them."""
+        return indexes.outcome_counts(self.index)
+
+
+def tag(
+    gallery: Path | str,
+    *,
+    catalog: str | Path | None = None,
+    model: str | None = None,
+    device: str | None = None,
+    index: Path | str | None = None,
+    retag: bool = False,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> TagReport:
+    """Tags every photo of a gallery and writes its index.
+
+    Only what changed since the last run is done again: new and changed photos are read, a changed model, catalog or
+    calibration is applied to cached embeddings where they are. ``retag`` reads everything anew. What a person said
+    (tags of source `human`, confirmed photos) is never altered. Photos are only read.
+
+    Args:
+        gallery: the folder of photos.
+        catalog: a shipped catalog's name or a YAML file; None: the one of the index, else `mille-miglia-2013`.
+        model: a name of `cartag models`, a hub id, or a folder; None: as `--model auto`.
+        device: auto, cpu, cuda, cuda:N or mps.
+        index: where the index lies, if not in the gallery.
+        retag: forget what is cached and read every photo again.
+        settings: the rarer settings; the arguments above go before them.
+        progress: hears what is going on.
+
+    Raises:
+        GalleryError, IndexFileError, CatalogError, ModelError, SettingsError: see `cartag.errors`.
+        KeyboardInterrupt: again, after what was done so far has been saved.
+    """
+    options = {"catalog": catalog, "model": model, "device": device, "index": index}
+    settings = load_settings(options) if settings is None else settings.overridden(options)
+    gallery, progress = Path(gallery), progress or Silent()
+    place = indexes.place_of(gallery, settings.index)
+    photos = walk(gallery)  # first of all: a mistyped folder should not wait for a model
+    with _locked(place):
+        run = _prepare(gallery, place, settings, progress)
+        with Store(place.state, run.identity) as store:
+            if store.was_set_aside:
+                progress.note(f"cache: {store.path} was damaged; set aside, photos are embedded again as needed")
+            return _Tagger(run, store, photos, retag, progress).tag()
+
+
+# --- preparing a run --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Everything a run is decided by, before any photo is looked at."""
+
+    gallery: Path
+    place: Place
+    settings: Settings
+    old: Index | None
+    catalog: Catalog
+    files: ModelFiles
+    identity: str
+    calibration: Calibration
+
+    @property
+    def scoring(self) -> str:
+        """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192)."""
+        return f"{self.calibration.digest()}-{self.settings.candidates}-{self.identity.split('/')[1]}"
+
+    @property
+    def old_is_current(self) -> bool:
+        """Whether the old index was made with this very model, catalog and calibration."""
+        if self.old is None:
+            return False
+        header, spec = self.old.header, self.files.spec
+        return (
+            (header.model.name, header.model.revision) == (spec.name, self.files.revision)
+            and self.settings.dtype in ("auto", header.model.dtype)
+            and header.catalog.sha256 == self.catalog.sha256
+            and header.scoring == self.scoring
+        )
+
+
+def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> _Run:
+    old = indexes.read_if_there(place)
+    catalog = catalogs.load(settings.catalog or _default_catalog(old))
+    if settings.model == "auto":
+        files = encoders.resolve_auto(old.header.model if old else None, progress)
+    else:
+        files = encoders.resolve(settings.model, progress)
+    calibration = calibrations.adjusted(
+        calibrations.calibration_of(Path(files.folder) if files.folder else None),
+        threshold=settings.threshold,
+        margin=settings.margin,
+        temperature=settings.temperature,
+    )
+    identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
+    return _Run(gallery, place, settings, old, catalog, files, identity, calibration)
+
+
+def _default_catalog(old: Index | None) -> str:
+    """The catalog of the last run, so that a plain `tag` goes on with what the gallery was tagged for."""
+    if old is None:
+        return DEFAULT_CATALOG
+    indexed = old.header.catalog
+    if indexed.source is UNSET or indexed.source in shipped_catalogs():
+        return indexed.name if indexed.source is UNSET else indexed.source
+    if not Path(indexed.source).is_file():
+        raise CatalogError(
+            f"{old.path}: was made with the catalog {indexed.source}, which is no longer there; name one with --catalog"
+        )
+    return indexed.source
+
+
+@contextmanager
+def _locked(place: Place) -> Iterator[None]:
+    """One writer at a time. The operating system frees the lock of a run that dies."""
+    lock = filelock.FileLock(place.lock, timeout=0)
+    try:
+        place.state.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout as e:
+        raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
+    except OSError as e:
+        raise IndexFileError(
+            f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
+        ) from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- the run ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Plan:
+    """What has to be done with each photo; every photo is in exactly one of them."""
+
+    kept: dict[str, PhotoRecord] = field(default_factory=dict)
+    known: list[Facts] = field(default_factory=list)
+    to_read: list[PhotoFile] = field(default_factory=list)
+
+
+class _Tagger:
+    """One run of `tag`; its state is what it has learnt so far."""
+
+    def __init__(self, run: _Run, store: Store, photos: Walk, retag: bool, progress: Progress) -> None:
+        self._run = run
+        self._store = store
+        self._walk = photos
+        self._retag = retag
+        self._progress = progress
+        self._journal = Journal(run.place.journal)
+        self._old: Mapping[str, PhotoRecord] = run.old.photos if run.old else {}
+        self._facts: dict[str, Facts] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._fresh: set[str] = set()
+        """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
+        self._renamed: dict[str, str] = {}
+        """New path -> old path of photos that took a person's word with them."""
+        self._embedded = 0
+
+    def tag(self) -> TagReport:
+        """Runs all stages; on an interrupt saves what is done and raises it again."""
+        plan = self._plan()
+        try:
+            self._score_known(plan.known)
+            self._read_and_embed(plan.to_read)
+        except KeyboardInterrupt:
+            if self._run.old is None or self._run.old_is_current:
+                self._save(plan, complete=False)
+            raise
+        except (OSError, sqlite3.Error) as e:
+            raise IndexFileError(
+                f"{self._run.place.state}: cannot be written ({e}); mend that, and the same command goes on from here"
+            ) from e
+        finally:
+            self._journal.close()
+        return self._save(plan, complete=True)
+
+    # --- what is left to do
+
+    def _plan(self) -> _Plan:
+        plan = _Plan()
+        facts = self._facts_so_far()
+        cached = set() if self._retag else self._store.hashes()
+        for photo in self._walk.photos:
+            known = facts.get(photo.path)
+            old = self._old.get(photo.path)
+            if self._retag or known is None or (known.size, known.mtime_ns) != (photo.size, photo.mtime_ns):
+                plan.to_read.append(photo)
+            elif known.error is not None:
+                if known.error.reason in RETRIED_REASONS:
+                    plan.to_read.append(photo)
+                else:
+                    plan.known.append(known)
+            elif old is not None and self._run.old_is_current and _stands(old, photo):
+                plan.kept[photo.path] = old
+            elif known.sha256 in cached:
+                plan.known.append(known)
+            else:
+                plan.to_read.append(photo)
+        return plan
+
+    def _facts_so_far(self) -> dict[str, Facts]:
+        """What the old index and the journal of a killed run say of the files."""
+        facts = {path: _facts_of(record) for path, record in self._old.items()}
+        return facts | latest(self._journal.read())
+
+    # --- scoring from the cache
+
+    def _score_known(self, known: Sequence[Facts]) -> None:
+        for fact in known:
+            self._facts[fact.path] = fact
+        readable = [fact for fact in known if fact.error is None]
+        if readable:
+            self._progress.start("scoring", len(readable))
+        for chunk in _chunks(readable, _SCORED_AT_ONCE):
+            self._score(chunk, self._store.get([fact.sha256 or "" for fact in chunk]))
+            self._progress.advance(len(chunk))
+        if readable:
+            self._progress.finish()
+
+    def _score(self, facts: Sequence[Facts], embeddings: Mapping[str, np.ndarray]) -> None:
+        """Scores photos whose embeddings are given by content hash."""
+        scored = [fact for fact in facts if fact.sha256 in embeddings]
+        if not scored:
+            return
+        photos = np.stack([embeddings[fact.sha256 or ""] for fact in scored])
+        model = self._model_facts
+        scores = scoring.score(
+            photos,
+            self._classes,
+            logit_scale=model["logit_scale"] or 1.0,
+            logit_bias=model["logit_bias"],
+            calibration=self._run.calibration,
+        )
+        verdicts = scoring.decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
+        self._verdicts.update(zip((fact.path for fact in scored), verdicts, strict=True))
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        """Loaded only when something must be embedded."""
+        settings = self._run.settings
+        encoder = encoders.load(self._run.files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
+        self._store.put_facts({"logit_scale": encoder.logit_scale, "logit_bias": encoder.logit_bias})
+        return encoder
+
+    @cached_property
+    def _model_facts(self) -> dict[str, float | None]:
+        facts = self._store.facts()
+        if not {"logit_scale", "logit_bias"} <= set(facts):
+            facts = {"logit_scale": self._encoder.logit_scale, "logit_bias": self._encoder.logit_bias}
+        return facts
+
+    @cached_property
+    def _classes(self) -> ClassSet:
+        """The text side, computed once per catalog and model."""
+        classes = prompt_classes(self._run.catalog)
+        texts = [text for c in classes for text in c.texts]
+        embeddings = self._store.texts(texts)
+        if embeddings is None:
+            embeddings = self._encoder.embed_texts(texts)
+            self._store.put_texts(texts, embeddings)
+        return scoring.class_set(classes, embeddings)
+
+    # --- reading and embedding
+
+    def _read_and_embed(self, photos: Sequence[PhotoFile]) -> None:
+        if not photos:
+            return
+        settings = self._run.settings
+        self._progress.start("tagging", len(photos))
+        with Reader(
+            self._run.gallery,
+            photos,
+            encoders.image_spec(self._run.files, fit=settings.fit),
+            embedded=frozenset() if self._retag else self._store.hashes(),
+            max_pixels=settings.max_pixels,
+            threads=settings.decode_threads,
+            window=settings.batch_size * settings.look_ahead,
+        ) as reader:
+            reading = iter(reader)
+            while batch := list(islice(reading, settings.batch_size)):
+                self._take(batch)
+                self._progress.advance(len(batch))
+        self._progress.finish()
+
+    def _take(self, batch: Sequence[ReadPhoto]) -> None:
+        """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""
+        pixels = {
+            photo.facts.sha256 or "": photo.pixels
+            for photo in batch
+            if photo.pixels is not None and photo.facts.sha256 not in self._fresh
+        }
+        fresh: dict[str, np.ndarray] = {}
+        if pixels:
+            fresh = dict(zip(pixels, self._encoder.embed_images(list(pixels.values())), strict=True))
+            self._store.put(fresh)
+            self._fresh.update(fresh)
+        self._embedded += sum(photo.pixels is not None and photo.facts.sha256 in fresh for photo in batch)
+        facts = [photo.facts for photo in batch]
+        self._journal.append(facts)
+        self._facts.update((fact.path, fact) for fact in facts)
+        readable = [fact for fact in facts if fact.error is None and fact.sha256]
+        self._score(
+            readable, fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
+        )
+
+    # --- the new index
+
+    def _save(self, plan: _Plan, *, complete: bool) -> TagReport:
+        records = dict(plan.kept)
+        carried = self._said_of_gone_photos()
+        for photo in self._walk.photos:
+            facts = self._facts.get(photo.path)
+            # An interrupt can fall between reading a photo and scoring it: then the old record stands, or none.
+            if facts is not None and (facts.error is not None or photo.path in self._verdicts):
+                old = self._old.get(photo.path)
+                if old is None and facts.sha256 and carried.get(facts.sha256):  # renamed: a person's word comes along
+                    old = carried[facts.sha256].pop()
+                    self._renamed[photo.path] = old.path
+                records[photo.path] = _record(photo, facts, self._verdicts.get(photo.path), old)
+            elif photo.path not in records and photo.path in self._old and not complete:
+                records[photo.path] = self._old[photo.path]
+        for record in (record for same in carried.values() for record in same):
+            records[record.path] = msgspec.structs.replace(record, missing=True)
+        index = self._write(records)
+        self._journal.remove()
+        found = {photo.path for photo in self._walk.photos}
+        unreadable = sum(record.error is not UNSET for record in records.values() if record.missing is UNSET)
+        return TagReport(
+            index=index,
+            unchanged=len(plan.kept),
+            scored=len(self._verdicts) - self._embedded,
+            embedded=self._embedded,
+            unreadable=unreadable,
+            gone=len(self._old.keys() - found),
+            raw_files=self._walk.raw_files,
+            unreadable_folders=tuple(self._walk.unreadable_folders),
+        )
+
+    def _said_of_gone_photos(self) -> dict[str, list[PhotoRecord]]:
+        """Records that hold a person's word and whose photo is not where it was, by content hash."""
+        found = {photo.path for photo in self._walk.photos}
+        gone: defaultdict[str, list[PhotoRecord]] = defaultdict(list)
+        for path, record in self._old.items():
+            if path not in found and is_settled_by_human(record):
+                gone["" if record.sha256 is UNSET else record.sha256].append(record)
+        return gone
+
+    def _write(self, records: Mapping[str, PhotoRecord]) -> Index:
+        """Replaces the index, unless nothing but its date would change."""
+        run, old = self._run, self._run.old
+        photos = {path: records[path] for path in sorted(records)}
+        header = self._header()
+        if old is not None and old.photos == photos:
+            header = msgspec.structs.replace(header, updated=old.header.updated)
+            if header == old.header:
+                return old
+            header = self._header()
+        foreign = indexes.with_foreign_fields(old).foreign if old is not None else indexes.Foreign()
+        foreign = foreign.renamed(self._renamed)
+        index = Index(header, photos, run.place.index, foreign)
+        indexes.write(index)
+        return index
+
+    def _header(self) -> IndexHeader:
+        run, old = self._run, self._run.old
+        spec = run.files.spec
+        dtype = "float32"
+        if old is not None and (old.header.model.name, old.header.model.revision) == (spec.name, run.files.revision):
+            dtype = old.header.model.dtype
+        if "_encoder" in self.__dict__:
+            dtype = self._encoder.dtype
+        cars = tuple(IndexedCar(id=c.id, name=c.name, make=c.make, aliases=c.aliases) for c in run.catalog.cars)
+        return IndexHeader(
+            schema_version=indexes.SCHEMA_VERSION,
+            generator=f"cartag {__version__}",
+            updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            model=IndexedModel(name=spec.name, source=spec.source, revision=run.files.revision, dtype=dtype),
+            catalog=IndexedCatalog(
+                name=run.catalog.name, sha256=run.catalog.sha256, cars=cars, source=run.catalog.source
+            ),
+            scoring=run.scoring,
+        )
+
+
+def _stands(record: PhotoRecord, photo: PhotoFile) -> bool:
+    """Whether a record is of the file as it is now (a killed run may have journaled a newer one)."""
+    return (
+        (record.size, record.mtime_ns) == (photo.size, photo.mtime_ns)
+        and record.missing is UNSET
+        and record.error is UNSET
+        and record.outcome != "error"
+    )
+
+
+def _facts_of(record: PhotoRecord) -> Facts:
+    def known(value: Any) -> Any:
+        return None if value is UNSET else value
+
+    return Facts(
+        path=record.path,
+        size=record.size,
+        mtime_ns=record.mtime_ns,
+        sha256=known(record.sha256),
+        width=known(record.width),
+        height=known(record.height),
+        error=known(record.error),
+    )
+
+
+def _record(photo: PhotoFile, facts: Facts, verdict: Verdict | None, old: PhotoRecord | None) -> PhotoRecord:
+    """The new record of a photo: the model's verdict, and over it everything a person said."""
+    disk = name_on_disk(photo)
+    optional = {"sha256": facts.sha256, "width": facts.width, "height": facts.height, "path_on_disk": disk}
+    common: dict[str, Any] = {"path": photo.path, "size": facts.size, "mtime_ns": facts.mtime_ns}
+    common |= {key: value for key, value in optional.items() if value is not None}
+    said = human_tags(old) if old is not None else ()
+    if facts.error is not None:
+        common |= {"error": facts.error}
+    if old is not None and old.confirmed is True:  # a person's word stands, even over a file that became unreadable
+        return PhotoRecord(**common, confirmed=True, outcome=old.outcome, tags=old.tags, candidates=old.candidates)
+    if verdict is None:
+        return PhotoRecord(**common, outcome="error", tags=said)
+    by_hand = {tag.car for tag in said}
+    return PhotoRecord(
+        **common,
+        outcome="tagged" if said else verdict.outcome,
+        tags=(*said, *(tag for tag in verdict.tags if tag.car not in by_hand)),
+        candidates=tuple(c for c in verdict.candidates if c.car not in by_hand),
+    )
+
+
+def _chunks(items: Sequence[Facts], size: int) -> Iterator[Sequence[Facts]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

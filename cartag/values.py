@@ -1,0 +1,252 @@
+"""The values that travel between modules: frozen records, checked where they are born, no behaviour beyond that.
+
+The types of the index file are here too (`PhotoRecord` and what it holds); the JSON Schema is generated from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+if TYPE_CHECKING:  # numpy stays out of the start-up path
+    import numpy as np
+
+Outcome = Literal["tagged", "unknown", "no-car", "error"]
+OUTCOMES: tuple[Outcome, ...] = ("tagged", "unknown", "no-car", "error")
+
+ERROR_REASONS: dict[str, str] = {
+    "vanished": "the file was there when the folder was listed and is gone now",
+    "unreadable": "the operating system refused to read it",
+    "empty": "the file has no bytes",
+    "not-an-image": "no decoder recognises it",
+    "unsupported": "a known format for which no decoder is installed",
+    "truncated": "the file ends before the picture does",
+    "corrupt": "the picture's data is damaged",
+    "too-large": "more pixels than the limit (settings: max_pixels)",
+}
+# A cause outside the file, or one that an installation or a setting may have removed: worth a try on every run.
+RETRIED_REASONS = frozenset({"vanished", "unreadable", "unsupported", "too-large"})
+
+# --- catalogs ---------------------------------------------------------------------------------------------------
+
+
+class Car(Struct, frozen=True, kw_only=True):
+    """One entry of a catalog."""
+
+    id: str
+    name: str
+    make: str
+    aliases: tuple[str, ...] = ()
+    years: str | None = None
+    body: str | None = None
+    prompts: tuple[str, ...] = ()
+    """Names to put into the prompt templates in place of `name`."""
+
+
+class Catalog(Struct, frozen=True, kw_only=True):
+    """The cars one wants named, with everything a photo is scored against."""
+
+    name: str
+    title: str
+    cars: tuple[Car, ...]
+    templates: tuple[str, ...]
+    other_cars: tuple[Car, ...]
+    no_car: tuple[str, ...]
+    sha256: str
+    """Digest of all of the above: equal digests give equal class lists."""
+    source: str
+    """The name or file it was loaded from."""
+
+
+class PromptClass(Struct, frozen=True):
+    """One class of the softmax: all texts whose mean embedding stands for it."""
+
+    kind: Literal["car", "other-car", "no-car"]
+    label: str
+    texts: tuple[str, ...]
+
+
+# --- photos and models ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """A photo found in a gallery, before anything of it was read."""
+
+    path: str
+    """Its identity: POSIX path relative to the gallery, Unicode NFC."""
+    disk_path: str
+    """What the operating system calls it, relative to the gallery (`os.fsdecode` form)."""
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """How a model wants its pixels, read from the checkpoint's own processor config.
+
+    ``fit`` says how a photo becomes ``height`` x ``width``: ``squash`` resizes both sides, ``crop`` resizes the short
+    side to ``resize`` and cuts the centre, ``pad`` fits the photo inside and fills up with the mean colour, ``native``
+    keeps the aspect ratio and leaves the rest to the checkpoint's processor (SigLIP 2 NaFlex).
+    """
+
+    height: int
+    width: int
+    fit: Literal["squash", "crop", "pad", "native"]
+    resize: int
+    resample: int
+    """Pillow's number of the resampling filter (3 is bicubic)."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model by name: where it comes from and what is known of it before it is loaded."""
+
+    name: str
+    source: str
+    """``models/mini``, a hub id, or a folder."""
+    revision: str | None = None
+    licence: str | None = None
+    input_size: int | None = None
+    size_mb: int | None = None
+    stanford_cars_top1: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model whose files are on this machine."""
+
+    spec: ModelSpec
+    folder: str
+    revision: str
+    """The hub's commit, or a digest of the weights for a folder."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Decoded:
+    """A photo decoded for a model: ``pixels`` is uint8 RGB of shape (height, width, 3), upright."""
+
+    pixels: np.ndarray | None
+    """None when only the header was wanted."""
+    width: int
+    height: int
+
+
+# --- the index, schema 1 ----------------------------------------------------------------------------------------
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Tag(Struct, frozen=True, kw_only=True):
+    """A car that the photo shows."""
+
+    car: str
+    score: Probability
+    source: Literal["model", "human"] = "model"
+    box: tuple[float, float, float, float] | UnsetType = UNSET
+    """x, y, width, height as fractions of the upright photo, top-left origin."""
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A car that the photo may show, but not surely enough for a tag."""
+
+    car: str
+    score: Probability
+
+
+class ReadError(Struct, frozen=True, kw_only=True):
+    """Why a photo could not be read: a key of `ERROR_REASONS`, and the decoder's own words."""
+
+    reason: str
+    detail: str
+
+
+class PhotoRecord(Struct, frozen=True, kw_only=True):
+    """What the index says of one photo."""
+
+    path: str
+    sha256: Sha256 | UnsetType = UNSET
+    size: Annotated[int, Meta(ge=0)]
+    mtime_ns: int
+    width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    height: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    outcome: Outcome
+    tags: tuple[Tag, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    """Further cars, likeliest first; together with `tags` at least the five best, so that top-5 can be read off."""
+    error: ReadError | UnsetType = UNSET
+    path_on_disk: str | UnsetType = UNSET
+    """Percent-encoded bytes of the name on disk, where they are not the UTF-8 of `path` (NFD, Latin-1, ...)."""
+    confirmed: bool | UnsetType = UNSET
+    """True: a person settled outcome and tags as a whole; no run changes them."""
+    missing: bool | UnsetType = UNSET
+    """True: the photo is gone, the record stays because it holds what a person said."""
+
+
+class IndexedModel(Struct, frozen=True, kw_only=True):
+    """The model an index was made with."""
+
+    name: str
+    source: str
+    revision: str
+    dtype: str
+
+
+class IndexedCar(Struct, frozen=True, kw_only=True):
+    """A car of the catalog an index was made with; enough for `find` to work from the index alone."""
+
+    id: str
+    name: str
+    make: str
+    aliases: tuple[str, ...] = ()
+
+
+class IndexedCatalog(Struct, frozen=True, kw_only=True):
+    """The catalog an index was made with."""
+
+    name: str
+    sha256: Sha256
+    cars: tuple[IndexedCar, ...]
+    source: str | UnsetType = UNSET
+
+
+class IndexHeader(Struct, frozen=True, kw_only=True):
+    """Everything of an index but its photos."""
+
+    schema_version: Annotated[int, Meta(ge=1)] = 1
+    generator: str
+    updated: str
+    """UTC, RFC 3339."""
+    model: IndexedModel
+    catalog: IndexedCatalog
+    scoring: str | UnsetType = UNSET
+    """Digest of calibration and thresholds: with model and catalog it says whether scores are up to date."""
+
+
+class IndexFile(IndexHeader, frozen=True, kw_only=True):
+    """The file `cartag.json` as a whole."""
+
+    photos: tuple[PhotoRecord, ...]
+
+
+def human_tags(record: PhotoRecord) -> tuple[Tag, ...]:
+    """The tags of a record that a person gave."""
+    return tuple(tag for tag in record.tags if tag.source == "human")
+
+
+def is_settled_by_human(record: PhotoRecord) -> bool:
+    """Whether a person had a say in this record, so that no run may drop it."""
+    return record.confirmed is True or bool(human_tags(record))
+
+
+def ranking(record: PhotoRecord) -> list[str]:
+    """Car ids of tags and candidates, likeliest first (ties keep the order of the file)."""
+    scored: Sequence[Tag | Candidate] = (*record.tags, *record.candidates)
+    return [item.car for item in sorted(scored, key=lambda item: -item.score)]
