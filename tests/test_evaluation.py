@@ -1,0 +1,203 @@
+"""Evaluation: every figure against one worked by hand."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Gallery
+
+import cartag
+from cartag import index as indexes
+from cartag.errors import IndexFileError, LabelsError
+from cartag.evaluation import Evaluation
+from cartag.values import (
+    Candidate,
+    IndexedCar,
+    IndexedCatalog,
+    IndexedModel,
+    IndexHeader,
+    PhotoRecord,
+    ReadError,
+    Tag,
+)
+
+CARS = tuple(IndexedCar(id=i, name=i.title(), make=i.title()) for i in ("red", "yellow", "blue"))
+
+
+def photo(
+    path: str, outcome: str, tags: dict[str, float] | None = None, candidates: Any = None, **more: Any
+) -> PhotoRecord:
+    source = more.pop("source", "model")
+    return PhotoRecord(
+        path=path,
+        size=1,
+        mtime_ns=1,
+        outcome=outcome,  # type: ignore[arg-type]
+        tags=tuple(Tag(car=car, score=score, source=source) for car, score in (tags or {}).items()),
+        candidates=tuple(Candidate(car=car, score=score) for car, score in (candidates or {}).items()),
+        **more,
+    )
+
+
+PHOTOS = [
+    photo("a.jpg", "tagged", {"red": 0.9}, {"yellow": 0.05}),
+    photo("b.jpg", "tagged", {"yellow": 0.6}, {"red": 0.3}),
+    photo("c.jpg", "unknown", {}, {"yellow": 0.4, "red": 0.3}),
+    photo("d.jpg", "tagged", {"red": 0.5, "blue": 0.45}),
+    photo("e.jpg", "no-car"),
+    photo("f.jpg", "tagged", {"blue": 0.7}),
+    photo("g.jpg", "unknown", {}, {"red": 0.2}),
+    photo("h.jpg", "tagged", {"red": 0.8}),
+    photo("i.jpg", "error", error=ReadError(reason="empty", detail="the file has no bytes")),
+    photo("k.jpg", "unknown"),
+    photo("l.jpg", "tagged", {"blue": 1.0}, source="human"),
+    photo("m.jpg", "tagged", {"red": 1.0}, source="human", missing=True),
+]
+LABELS = """file,label
+a.jpg,Red
+b.jpg,red
+c.jpg,Yellow
+d.jpg,Red|Blue
+e.jpg,none
+f.jpg,none
+g.jpg,unknown
+h.jpg,Trabant 601
+i.jpg,Blue
+j.jpg,Yellow
+l.jpg,Red
+m.jpg,Red
+"""
+
+
+def evaluated(folder: Path, photos: list[PhotoRecord], labels: str, cars: tuple[IndexedCar, ...] = CARS) -> Evaluation:
+    header = IndexHeader(
+        generator="test",
+        updated="2026-01-01T00:00:00Z",
+        model=IndexedModel(name="fake", source="fake", revision="1", dtype="float32"),
+        catalog=IndexedCatalog(name="colours", sha256="0" * 64, cars=cars),
+    )
+    indexes.write(indexes.Index(header, {record.path: record for record in photos}, folder / "cartag.json"))
+    (folder / "labels.csv").write_text(labels, encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing of scikit-learn's talk reaches the user
+        return cartag.evaluate(folder, folder / "labels.csv")
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Evaluation:
+    return evaluated(tmp_path, PHOTOS, LABELS)
+
+
+def test_what_was_compared_is_told(result: Evaluation) -> None:
+    assert result.photos == 9
+    assert result.not_in_index == ("j.jpg", "m.jpg")
+    assert result.without_label == 1, "k.jpg"
+    assert result.settled_by_hand == 1, "l.jpg says nothing about the model"
+    assert result.names_outside_catalog == {"Trabant 601": 1}
+
+
+def test_answers_as_a_whole(result: Evaluation) -> None:
+    assert result.accuracy == round(4 / 9, 4), "a, d, e, g"
+    assert result.top1 == 3 / 5, "a, c, d of a, b, c, d, i"
+    assert result.top5 == 4 / 5, "all but the unreadable i"
+
+
+def test_tags_of_photos_with_a_car_with_another_one_and_with_none(result: Evaluation) -> None:
+    assert result.right_car_tagged == 2 / 5, "a, d"
+    assert result.wrong_car_tagged == 1 / 5, "b"
+    assert result.other_car_tagged == 1 / 2, "h of g, h"
+    assert (result.no_car_found, result.no_car_tagged) == (1 / 2, 1 / 2), "e; f"
+
+
+def test_precision_and_recall_over_all_tags(result: Evaluation) -> None:
+    assert (result.precision, result.recall, result.f1) == (0.5, 0.5, 0.5), "3 right of 6 tags, of 6 labels"
+    assert result.macro_f1 == round((2 / 3 + 0 + 1 / 2) / 3, 4)
+
+
+def test_figures_per_car(result: Evaluation) -> None:
+    found = {c.car: (c.photos, c.tagged, c.right, c.precision, c.recall, c.f1, c.top1) for c in result.cars}
+    assert found == {
+        "red": (3, 3, 2, 0.6667, 0.6667, 0.6667, 2),
+        "yellow": (1, 1, 0, 0.0, 0.0, 0.0, 1),
+        "blue": (2, 2, 1, 0.5, 0.5, 0.5, 1),
+    }
+
+
+def test_outcomes_by_truth_add_up(result: Evaluation) -> None:
+    assert result.outcomes == {
+        "car": {"tagged": 3, "unknown": 1, "no-car": 0, "error": 1},
+        "unknown": {"tagged": 1, "unknown": 1, "no-car": 0, "error": 0},
+        "none": {"tagged": 1, "unknown": 0, "no-car": 1, "error": 0},
+    }
+    assert sum(sum(row.values()) for row in result.outcomes.values()) == result.photos
+
+
+def test_confusion_of_photos_with_one_label(result: Evaluation) -> None:
+    assert result.confusion == {
+        "red": {"red": 1, "yellow": 1},
+        "yellow": {"unknown": 1},
+        "blue": {"error": 1},
+        "unknown": {"red": 1, "unknown": 1},
+        "none": {"blue": 1, "no-car": 1},
+    }
+
+
+def test_a_catalog_of_one_car_has_figures_of_that_car(tmp_path: Path) -> None:
+    photos = [photo("a.jpg", "tagged", {"red": 0.9}), photo("b.jpg", "unknown"), photo("c.jpg", "no-car")]
+    labels = "file,label\na.jpg,red\nb.jpg,red\nc.jpg,none\n"
+    found = evaluated(tmp_path, photos, labels, CARS[:1])
+    (red,) = found.cars
+    assert (red.photos, red.tagged, red.right, red.precision, red.recall, red.f1) == (2, 1, 1, 1.0, 0.5, 0.6667)
+    assert (found.precision, found.recall, found.f1, found.macro_f1) == (1.0, 0.5, 0.6667, 0.6667)
+
+
+def test_a_perfect_index_is_perfect(tmp_path: Path) -> None:
+    found = evaluated(tmp_path, [photo("a.jpg", "tagged", {"red": 0.9})], "file,label\na.jpg,Red\n")
+    assert (found.accuracy, found.top1, found.f1, found.macro_f1) == (1.0, 1.0, 1.0, 1.0)
+    assert found.confusion == {"red": {"red": 1}}
+
+
+def test_where_there_is_nothing_to_count_there_is_no_figure(tmp_path: Path) -> None:
+    found = evaluated(tmp_path, [photo("a.jpg", "no-car")], "file,label\na.jpg,none\n")
+    assert (found.accuracy, found.no_car_found) == (1.0, 1.0)
+    assert found.top1 is found.precision is found.recall is found.f1 is found.macro_f1 is found.other_car_tagged is None
+    assert {(c.precision, c.recall, c.f1) for c in found.cars} == {(None, None, None)}
+
+
+def test_labels_of_photos_that_a_person_settled_alone_leave_nothing_to_measure(tmp_path: Path) -> None:
+    found = evaluated(tmp_path, [photo("a.jpg", "tagged", {"red": 1.0}, source="human")], "file,label\na.jpg,Red\n")
+    assert (found.photos, found.settled_by_hand, found.accuracy) == (0, 1, None)
+
+
+def test_a_car_named_only_outside_the_catalog_counts_as_another_car(tmp_path: Path) -> None:
+    photos = [photo("a.jpg", "unknown"), photo("b.jpg", "tagged", {"red": 0.9})]
+    found = evaluated(tmp_path, photos, "file,label\na.jpg,Trabant|Wartburg\nb.jpg,Red|Trabant\n")
+    assert (found.accuracy, found.top1, found.other_car_tagged) == (1.0, 1.0, 0.0)
+    assert found.names_outside_catalog == {"Trabant": 2, "Wartburg": 1}
+    assert found.confusion == {"unknown": {"unknown": 1}}
+
+
+def test_the_same_row_twice_counts_once(tmp_path: Path) -> None:
+    photos = [photo("a.jpg", "no-car"), photo("b.jpg", "unknown")]
+    assert evaluated(tmp_path, photos, "file,label\na.jpg,none\n./a.jpg,none\nb.jpg,none\n").photos == 2
+
+
+def test_labels_of_another_gallery_are_an_error_that_shows_how_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match=r"none of its 1 files is in .*cartag\.json; .*'day-1/a\.jpg'"):
+        evaluated(tmp_path, [photo("day-1/a.jpg", "unknown")], "file,label\nother.jpg,none\n")
+
+
+def test_an_index_that_tag_wrote_is_evaluated(gallery: Gallery, tmp_path: Path) -> None:
+    for colour in ("red", "blue", "green", "orange"):
+        gallery.paint(f"{colour}.jpg", colour)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\nred.jpg,Red Racer\nblue.jpg,volt\nblue.jpg,volt\n", encoding="utf-8")
+    with pytest.raises(IndexFileError, match="no index there"):
+        cartag.evaluate(gallery.path, labels)
+    gallery.tag()
+    labels.write_text("file,label\nred.jpg,Red Racer\ngreen.jpg,none\norange.jpg,unknown\n", encoding="utf-8")
+    found = cartag.evaluate(gallery.path, labels)
+    assert (found.photos, found.accuracy, found.without_label) == (3, 1.0, 1)

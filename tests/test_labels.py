@@ -1,0 +1,117 @@
+"""Hand labels: what a row says, and the line of every mistake."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from pathlib import Path
+
+import pytest
+from conftest import Gallery, paint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cartag
+from cartag.errors import LabelsError
+from cartag.labels import Label, as_identity, read_labels
+from cartag.values import IndexedCar
+
+CARS = (
+    IndexedCar(id="red-racer", name="Red Racer", make="Rossi", aliases=("Scuderia",)),
+    IndexedCar(id="blue-bolt", name="Blue Bolt", make="Volt"),
+)
+
+
+def read(folder: Path, text: str | bytes) -> list[Label]:
+    path = folder / "labels.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_labels(path, CARS)
+
+
+def label(folder: Path, text: str) -> Label:
+    (found,) = read(folder, f"file,label\na.jpg,{text}\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "cars", "other", "truth"),
+    [
+        ("Red Racer", {"red-racer"}, (), "car"),
+        ("red-racer", {"red-racer"}, (), "car"),
+        ("SCUDERIA", {"red-racer"}, (), "car"),
+        ("Red Racer|Blue Bolt", {"red-racer", "blue-bolt"}, (), "car"),
+        (" Red Racer | ", {"red-racer"}, (), "car"),
+        ("Red Racer|Trabant", {"red-racer"}, ("Trabant",), "car"),
+        ("Trabant", set(), ("Trabant",), "unknown"),
+        ("unknown", set(), ("unknown",), "unknown"),
+        ("none", set(), (), "none"),
+    ],
+)
+def test_a_label_names_cars_another_car_or_none(
+    tmp_path: Path, text: str, cars: set[str], other: tuple[str, ...], truth: str
+) -> None:
+    found = label(tmp_path, text)
+    assert (found.cars, found.other, found.truth) == (cars, other, truth)
+
+
+def test_further_columns_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path: Path) -> None:
+    found = read(tmp_path, b"\xef\xbb\xbfwho,label,file\r\nme,none,a.jpg\r\n")
+    assert found == [Label("a.jpg", frozenset(), ())]
+
+
+def test_the_same_row_twice_is_one_label(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "file,label\na.jpg,none\n./a.jpg,none\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b"", "line 1: expected the columns file,label"),
+        (b"a.jpg,none\n", "line 1: expected the columns file,label"),
+        (b"file;label\na.jpg;none\n", "line 1: expected the columns file,label"),
+        (b"file,label\n", "no labels in it"),
+        (b"file,label\na.jpg,none\nb.jpg,\n", "line 3: a row needs a file and a label"),
+        (b"file,label\na.jpg\n", "line 2: a row needs a file and a label"),
+        (b"file,label\n,none\n", "line 2: a row needs a file and a label"),
+        (b"file,label\na.jpg,none|Red Racer\n", "line 2: 'none' means no car at all"),
+        (b"file,label\na.jpg,none\na.jpg,Red Racer\n", "line 3: a.jpg is labelled otherwise at line 2"),
+        (b"file,label\n\xe9.jpg,none\n", "not UTF-8 text"),
+        (b'file,label\n"a.jpg,none\n', "not valid CSV"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: bytes, place: str) -> None:
+    with pytest.raises(LabelsError, match=rf"labels\.csv: {place}"):
+        read(tmp_path, text)
+
+
+def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match=r"none\.csv: cannot be read"):
+        read_labels(tmp_path / "none.csv", CARS)
+
+
+@pytest.mark.parametrize("written", ["day 1/Cuộc.jpg", "./day 1/Cuộc.jpg", "day 1\\Cuộc.jpg", "day 1//Cuộc.jpg "])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_file_is_the_same_photo_however_it_is_written(written: str, form: str) -> None:
+    assert as_identity(unicodedata.normalize(form, written)) == "day 1/Cuộc.jpg"
+
+
+@given(st.text(max_size=20))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_an_identity_stays_as_it_is(file: str) -> None:
+    assert as_identity(as_identity(file)) == as_identity(file)
+
+
+@given(st.sampled_from(["", "./", "././", ".\\"]), st.text(" a./\\", max_size=8))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_an_identity_of_dots_and_blanks_stays_as_it_is(start: str, file: str) -> None:
+    assert as_identity(as_identity(start + file)) == as_identity(start + file)
+
+
+@pytest.mark.parametrize("name", [b"plain.jpg", b" blank.jpg", b"back\\slash.jpg", b"line\nbreak.jpg", b"\xe9.jpg"])
+def test_labels_made_of_the_index_s_own_paths_find_their_photos(gallery: Gallery, tmp_path: Path, name: bytes) -> None:
+    paint(str(gallery.path).encode() + b"/" + name, "red")
+    index = gallery.tag().index
+    labels = tmp_path / "labels.csv"
+    with labels.open("w", encoding="utf-8", newline="") as f:
+        csv.writer(f).writerows([("file", "label"), *((path, "Red Racer") for path in index.photos)])
+    assert cartag.evaluate(gallery.path, labels).photos == 1

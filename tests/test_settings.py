@@ -1,0 +1,108 @@
+"""Settings: who goes before whom, and every wrong value named with its place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cartag.errors import SettingsError
+from cartag.resources import shipped
+from cartag.settings import Settings, load_settings
+
+
+def settings_file(folder: Path, text: str | bytes) -> Path:
+    path = folder / "settings.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load_settings(environment={"XDG_CONFIG_HOME": "/nowhere"}) == Settings()
+
+
+def test_options_go_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+    file = settings_file(tmp_path, "batch_size: 1\nmodel: one\ndevice: cpu\n")
+    found = load_settings({"model": "three"}, file=file, environment={"CARTAG_BATCH_SIZE": "2", "CARTAG_MODEL": "two"})
+    assert (found.device, found.batch_size, found.model) == ("cpu", 2, "three")
+
+
+def test_an_option_not_given_takes_nothing_back() -> None:
+    assert load_settings({"model": None}, environment={"CARTAG_MODEL": "two"}).model == "two"
+
+
+def test_the_file_is_named_by_a_variable_or_lies_in_the_users_folder(tmp_path: Path) -> None:
+    (tmp_path / "cartag").mkdir()
+    settings_file(tmp_path / "cartag", "batch_size: 3\n")
+    assert load_settings(environment={"XDG_CONFIG_HOME": str(tmp_path)}).batch_size == 3
+    other = settings_file(tmp_path, "batch_size: 4\n")
+    env = {"XDG_CONFIG_HOME": str(tmp_path), "CARTAG_SETTINGS": str(other)}
+    assert load_settings(environment=env).batch_size == 4
+
+
+def test_an_empty_value_or_file_means_decide_from_the_rest(tmp_path: Path) -> None:
+    assert load_settings(file=settings_file(tmp_path, ""), environment={}) == Settings()
+    found = load_settings(file=settings_file(tmp_path, "threshold:\n"), environment={"CARTAG_MODEL": ""})
+    assert found == Settings()
+
+
+def test_the_shipped_file_documents_every_key_with_its_default() -> None:
+    path = shipped("configs", "settings.yaml")
+    documented = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert list(documented) == [field.name for field in fields(Settings)]
+    assert documented == asdict(Settings())
+    assert load_settings(file=path, environment={}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize: 1", "batchsize: unknown setting; known are batch_size"),
+        ("1: 2", "1: unknown setting"),
+        ("batch_size: many", "batch_size: expected a whole number, found 'many'"),
+        ("batch_size: 1.5", "batch_size: expected a whole number, found 1.5"),
+        ("batch_size: yes", "batch_size: expected a whole number, found True"),
+        ("batch_size: [1]", "batch_size: expected a whole number"),
+        ("batch_size: .inf", "batch_size: expected a whole number"),
+        ("batch_size: 0", "batch_size: 0 is below the minimum of 1"),
+        ("candidates: 4", "candidates: 4 is below the minimum of 5"),
+        ("threshold: 1.1", "threshold: 1.1 is no probability"),
+        ("threshold: .nan", "threshold: expected a number"),
+        ("margin: -0.1", "margin: -0.1 is no probability"),
+        ("temperature: 0", "temperature: 0.0 must be above 0"),
+        ("model: {a: b}", "model: expected a text"),
+        ("model: true", "model: expected a text, found True"),
+        ("fit: stretch", "fit: 'stretch' is none of auto, squash, crop, pad"),
+        ("dtype: int8", "dtype: 'int8' is none of auto"),
+        ("- a", "expected keys and values"),
+        ("batch_size: [", "not valid YAML"),
+        ("model: 2013-99-99", "not valid YAML"),
+        (b"model: \xff", "not valid YAML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file=settings_file(tmp_path, text), environment={})
+    assert str(caught.value).startswith(f"{tmp_path / 'settings.yaml'}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_the_environment_is_named_by_its_variable() -> None:
+    with pytest.raises(SettingsError, match="CARTAG_BATCH_SIZE: expected a whole number, found 'many'"):
+        load_settings(environment={"CARTAG_BATCH_SIZE": "many"})
+    with pytest.raises(SettingsError, match="CARTAG_COLOUR: unknown setting"):
+        load_settings(environment={"CARTAG_COLOUR": "red"})
+
+
+def test_a_named_file_that_is_not_there_is_an_error_and_the_users_own_need_not_be(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: settings cannot be read"):
+        load_settings(environment={"CARTAG_SETTINGS": str(tmp_path / "none.yaml")})
+    assert load_settings(environment={"XDG_CONFIG_HOME": str(tmp_path)}) == Settings()
+
+
+def test_numbers_may_come_as_text_and_as_whole_floats() -> None:
+    found = Settings().overridden({"batch_size": "16", "threshold": "0.25", "look_ahead": 2.0, "catalog": Path("a/b")})
+    assert (found.batch_size, found.threshold, found.look_ahead, found.catalog) == (16, 0.25, 2, "a/b")

@@ -1,0 +1,99 @@
+"""The embedding cache: what goes in comes out, models are kept apart, damage is set aside."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cartag.store import Store
+
+
+def key(number: int) -> str:
+    return f"{number:064x}"
+
+
+def vectors(count: int, width: int = 8) -> np.ndarray:
+    return np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
+
+
+def test_embeddings_come_back_bit_by_bit_over_a_reopening(tmp_path: Path) -> None:
+    wanted = {key(i): vector for i, vector in enumerate(vectors(1200))}
+    with Store(tmp_path, "m") as store:
+        store.put(wanted)
+    with Store(tmp_path, "m") as store:
+        assert store.hashes() == set(wanted)
+        found = store.get([*wanted, key(5000)])
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[k], v) for k, v in wanted.items())
+
+
+def test_models_do_not_see_each_others_embeddings(tmp_path: Path) -> None:
+    one, two = vectors(2)
+    with Store(tmp_path, "m@1") as store:
+        store.put({key(1): one})
+        store.put_texts(["a car"], vectors(1))
+        store.put_facts({"logit_scale": 10.0})
+    with Store(tmp_path, "m@2") as store:
+        assert (store.hashes(), store.texts(["a car"]), store.facts()) == (set(), None, {})
+        store.put({key(1): two})
+    with Store(tmp_path, "m@1") as store:
+        assert np.array_equal(store.get([key(1)])[key(1)], one)
+
+
+def test_storing_again_replaces(tmp_path: Path) -> None:
+    one, two = vectors(2)
+    with Store(tmp_path, "m") as store:
+        store.put({key(1): one})
+        store.put({key(1): two})
+        assert np.array_equal(store.get([key(1)])[key(1)], two)
+
+
+def test_texts_are_found_by_exactly_their_list(tmp_path: Path) -> None:
+    wanted = vectors(2, 5)
+    with Store(tmp_path, "m") as store:
+        store.put_texts(["a", "b"], wanted)
+        found = store.texts(["a", "b"])
+        assert found is not None
+        assert np.array_equal(found, wanted)
+        for other in (["b", "a"], ["a"], ["ab"], ["a", "b", ""], []):
+            assert store.texts(other) is None
+
+
+def test_facts_may_be_unknown(tmp_path: Path) -> None:
+    with Store(tmp_path, "m") as store:
+        store.put_facts({"logit_scale": 14.5, "logit_bias": None})
+        assert store.facts() == {"logit_scale": 14.5, "logit_bias": None}
+
+
+@pytest.mark.parametrize("damage", [b"no database at all", b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_file_is_set_aside_not_deleted(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "embeddings.sqlite"
+    path.write_bytes(damage)
+    with Store(tmp_path, "m") as store:
+        assert store.was_set_aside is not None
+        assert store.was_set_aside.read_bytes() == damage
+        store.put({key(1): vectors(1)[0]})
+    with Store(tmp_path, "m") as store:
+        assert store.was_set_aside is None
+        assert store.hashes() == {key(1)}
+
+
+def test_a_file_of_another_version_is_set_aside(tmp_path: Path) -> None:
+    with Store(tmp_path, "m") as store:
+        store.put({key(1): vectors(1)[0]})
+    db = sqlite3.connect(tmp_path / "embeddings.sqlite")
+    db.execute("PRAGMA user_version = 99")
+    db.commit()
+    db.close()
+    with Store(tmp_path, "m") as store:
+        assert store.was_set_aside is not None
+        assert store.hashes() == set()
+
+
+def test_an_empty_file_is_a_new_cache(tmp_path: Path) -> None:
+    (tmp_path / "embeddings.sqlite").touch()
+    with Store(tmp_path, "m") as store:
+        assert store.was_set_aside is None
