@@ -1,0 +1,137 @@
+"""Writes what the docs show from the code itself: console blocks, the command reference, the index's JSON Schema.
+
+python docs/render.py            compares, prints the differences, exits 1 if there are any
+python docs/render.py --write    writes them (`make docs`)
+
+A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder that holds a copy of
+`data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md",)
+COMMANDS = ("tag", "find", "show", "eval", "cars", "models", "models fetch")
+_BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+_NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
+# Processors differ in the last digits of a model's output; more than this is a change.
+_PROBABILITY, _PERCENT = 0.02, 3.0
+
+
+def rendered() -> dict[str, str]:
+    """Every generated or partly generated file with the content it should have."""
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(ROOT / "data" / "gallery", Path(scratch) / "data" / "gallery", ignore=_left_behind)
+        pages = {name: _page((ROOT / name).read_text(encoding="utf-8"), Path(scratch)) for name in PAGES}
+        return {**pages, "docs/cli.md": _command_reference(Path(scratch)), "docs/cartag.schema.json": _schema()}
+
+
+def differences(files: dict[str, str]) -> Iterator[str]:
+    """Unified diffs of the files whose content is not what was rendered, beyond the noise of floating point."""
+    for name, wanted in files.items():
+        path = ROOT / name
+        there = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if not same_but_for_noise(there, wanted):
+            yield "\n".join(
+                difflib.unified_diff(there.splitlines(), wanted.splitlines(), name, "as rendered", "", "", 1)
+            )
+
+
+def same_but_for_noise(a: str, b: str) -> bool:
+    """Whether two texts are equal up to small differences of decimal numbers (and of dates, which always differ)."""
+    a, b = (re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "DATE", text) for text in (a, b))
+    if re.sub(r"[ -]+", " ", _NUMBER.sub("N", a)) != re.sub(r"[ -]+", " ", _NUMBER.sub("N", b)):
+        return False
+    return all(
+        abs(float(x) - float(y)) <= (_PROBABILITY if max(float(x), float(y)) <= 1 else _PERCENT)
+        for x, y in zip(_NUMBER.findall(a), _NUMBER.findall(b), strict=True)
+    )
+
+
+def _page(text: str, scratch: Path) -> str:
+    def run(block: re.Match[str]) -> str:
+        kind, body = block.groups()
+        if kind == "python":
+            _run([sys.executable, "-c", body], scratch, check=True)
+            return block.group()
+        commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
+        outputs = [f"$ {command}\n{_run(_cartag(command), scratch)}" for command in commands]
+        return "```console\n" + "".join(outputs) + "```"
+
+    return _BLOCK.sub(run, text)
+
+
+def _cartag(command: str) -> list[str]:
+    program, *arguments = shlex.split(command)
+    if program != "cartag":
+        raise ValueError(f"a console block may only run cartag: {command}")
+    return [sys.executable, "-m", "cartag", *arguments]
+
+
+def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CARTAG_", "HF_"))}
+    environment |= {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(scratch / "hub"),
+        "XDG_CONFIG_HOME": str(scratch),
+        "CARTAG_DTYPE": "float32",
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
+    done = subprocess.run(
+        command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if check and done.returncode:
+        raise RuntimeError(f"a python block of the docs fails:\n{done.stdout}")
+    return done.stdout
+
+
+def _left_behind(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name in ("cartag.json", ".cartag")}
+
+
+def _command_reference(scratch: Path) -> str:
+    parts = ["# Command reference", "", "Written by `make docs` from the commands' own help.", ""]
+    for command in COMMANDS:
+        help_text = _run(_cartag(f"cartag {command} --help"), scratch).replace("python -m cartag", "cartag")
+        lines = [line.rstrip() for line in help_text.strip().splitlines()]
+        parts += [f"## cartag {command}", "", "```text", *lines, "```", ""]
+    return "\n".join(parts)
+
+
+def _schema() -> str:
+    from cartag.index import json_schema
+
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def main() -> int:
+    """Compares or writes."""
+    files = rendered()
+    if "--write" in sys.argv[1:]:
+        for name, text in files.items():
+            if not (ROOT / name).is_file() or not same_but_for_noise((ROOT / name).read_text(encoding="utf-8"), text):
+                (ROOT / name).write_text(text, encoding="utf-8")
+                print(f"written: {name}")
+        return 0
+    found = list(differences(files))
+    print("\n\n".join(found))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
