@@ -120,13 +120,14 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def read(gallery: Path, index: Path | str | None = None) -> Index:
+def read(gallery: Path | str, index: Path | str | None = None) -> Index:
     """Reads the index of a gallery.
 
     Raises:
         GalleryError: the gallery is not there.
         IndexFileError: there is no index, or it is damaged or of a newer schema.
     """
+    gallery = Path(gallery)
     place = place_of(gallery, index)
     if index is None and not gallery.is_dir():
         raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")

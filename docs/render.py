@@ -5,6 +5,7 @@ python docs/render.py --write    writes them (`make docs`)
 
 A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder that holds a copy of
 `data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
+A ```yaml block whose first line is a comment with a file's name is written there under that name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md",)
 COMMANDS = ("tag", "find", "show", "eval", "cars", "models", "models fetch")
-_BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"```(console|python|yaml)\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
 # Processors differ in the last digits of a model's output; more than this is a change.
 _PROBABILITY, _PERCENT = 0.02, 3.0
@@ -63,6 +64,11 @@ def same_but_for_noise(a: str, b: str) -> bool:
 def _page(text: str, scratch: Path) -> str:
     def run(block: re.Match[str]) -> str:
         kind, body = block.groups()
+        if kind == "yaml":
+            named = re.match(r"# (\S+\.yaml)\n", body)
+            if named:
+                (scratch / named[1]).write_text(body, encoding="utf-8")
+            return block.group()
         if kind == "python":
             _run([sys.executable, "-c", body], scratch, check=True)
             return block.group()

@@ -59,7 +59,7 @@ def make_siglip(folder: Path, seed: int = 2) -> Path:
     return _save(folder, _seeded(model, seed), SiglipProcessor(images, tokenizer))
 
 
-def make_siglip2(folder: Path, seed: int = 3) -> Path:
+def make_siglip2(folder: Path, seed: int = 11) -> Path:
     """SigLIP 2 of a fixed resolution: a SigLIP model with Gemma's tokenizer, which keeps capitals."""
     from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel, SiglipProcessor
 

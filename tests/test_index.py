@@ -198,7 +198,7 @@ def test_rows_are_one_a_tag_and_one_for_a_photo_without(gallery: Gallery) -> Non
     gallery.paint("b.jpg", "green")
     gallery.tag()
     gallery.tag_by_hand("a.jpg", "blue-bolt")
-    rows = cartag.load(gallery.path).rows()
+    rows = cartag.load(str(gallery.path)).rows()
     assert [(row["path"], row["name"], row["source"]) for row in rows] == [
         ("a.jpg", "Blue Bolt", "human"),
         ("a.jpg", "Red Racer", "model"),

@@ -22,8 +22,6 @@ from cartag.prompts import prompt_classes
 from cartag.resources import shipped
 from cartag.settings import Settings
 
-pytestmark = pytest.mark.stress  # minutes on a busy machine
-
 Checkpoints = Callable[[str], Path]
 SMALL = [(32, 32), (48, 48), (56, 32), (60, 40), (33, 61)]  # below twice the input: nothing is decoded smaller
 LARGE = [(240, 240), (400, 170), (151, 333)]  # a JPEG of these is decoded at a half or a quarter
@@ -380,11 +378,7 @@ def _models_to_decode_for() -> Iterator[Any]:
     )
 
 
-def _folder(kind: str, checkpoints: Checkpoints, tmp_path: Path) -> Path:  # noqa: F811
-    """The small checkpoints with an input of 224 pixels for their 32: what a real model gets is compared.
-
-    Their positions are for 32 pixels, so only the pixels go through the model's own size; see `_seen_by`.
-    """
+def _folder(kind: str, checkpoints: Checkpoints) -> Path:  # noqa: F811
     return shipped("models", "mini") if kind == "mini" else checkpoints(kind)
 
 
@@ -393,18 +387,17 @@ def test_fast_decoding_of_camera_photos(
     kind: str,
     checkpoints: Checkpoints,  # noqa: F811
     camera_photos: list[bytes],
-    tmp_path: Path,
 ) -> None:
-    folder = _folder(kind, checkpoints, tmp_path)
+    folder = _folder(kind, checkpoints)
     assert _agreement_with_full_decoding(folder, camera_photos).min() >= 0.99
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the shared photos are not beside this checkout")
 @pytest.mark.parametrize("kind", _models_to_decode_for())
-def test_fast_decoding_of_real_photos(kind: str, checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
+def test_fast_decoding_of_real_photos(kind: str, checkpoints: Checkpoints) -> None:  # noqa: F811
     names = sorted(name for name in os.listdir(PHOTOS) if name.lower().endswith((".jpg", ".jpeg")))
     photos = [(PHOTOS / name).read_bytes() for name in names[:: max(1, len(names) // 40)][:40]]
-    folder = _folder(kind, checkpoints, tmp_path)
+    folder = _folder(kind, checkpoints)
     assert _agreement_with_full_decoding(folder, photos).min() >= 0.99
 
 
