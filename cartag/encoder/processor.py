@@ -18,9 +18,15 @@ def read_image_spec(folder: Path, fit: str = "auto") -> ImageSpec:
     ``fit`` other than ``auto`` overrides how a photo that is not square becomes the model's input.
 
     Raises:
-        ModelError: no processor config, or one without sizes.
+        ModelError: no processor config, or one that does not say what a model needs to know.
     """
-    config = _image_config(folder)
+    try:
+        return _image_spec(folder, _image_config(folder), fit)
+    except (TypeError, ValueError, LookupError, AttributeError) as e:  # a value of another kind than expected
+        raise ModelError(f"{folder}: its processor config cannot be understood ({e})") from e
+
+
+def _image_spec(folder: Path, config: dict[str, Any], fit: str) -> ImageSpec:
     mean = _triple(config.get("image_mean", (0.5, 0.5, 0.5)))
     std = _triple(config.get("image_std", (0.5, 0.5, 0.5)))
     resample = int(config.get("resample", _BICUBIC))

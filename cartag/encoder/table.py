@@ -104,7 +104,11 @@ def _from_folder(folder: Path, spec: ModelSpec) -> ModelFiles:
 
 
 def missing_files(folder: Path) -> list[str]:
-    """What a checkpoint folder lacks before `transformers` can load it, in words."""
+    """What a checkpoint folder lacks before `transformers` can load it, in words.
+
+    Raises:
+        ModelError: the list of its weight files is damaged.
+    """
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
         missing.append("preprocessor_config.json")
@@ -112,11 +116,17 @@ def missing_files(folder: Path) -> list[str]:
         missing.append("the tokenizer")
     shards = folder / "model.safetensors.index.json"
     if shards.is_file():
-        names = sorted(set(json.loads(shards.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing += [name for name in names if not (folder / name).is_file()]
+        missing += [name for name in _shard_names(shards) if not (folder / name).is_file()]
     elif not (folder / "model.safetensors").is_file():
         missing.append("model.safetensors (weights in pickle formats are never loaded)")
     return missing
+
+
+def _shard_names(path: Path) -> list[str]:
+    try:
+        return sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, LookupError, TypeError, AttributeError) as e:
+        raise ModelError(f"{path}: not a list of weight files as transformers writes it ({type(e).__name__})") from e
 
 
 def _digest(folder: Path) -> str:
@@ -166,9 +176,9 @@ def cached_snapshot(spec: ModelSpec) -> Path | None:
 
     try:
         folder = Path(snapshot_download(spec.source, revision=spec.revision, local_files_only=True))
-    except Exception:  # not cached
+        return None if missing_files(folder) else folder
+    except Exception:  # not cached, or not whole
         return None
-    return None if missing_files(folder) else folder
 
 
 def is_here(spec: ModelSpec) -> bool:
