@@ -120,7 +120,7 @@ def make_timm_bert(folder: Path, seed: int = 6) -> Path:
     config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text, projection_dim=24)
     model = VisionTextDualEncoderModel(config=config, **towers)
     images = ViTImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
-    return _save(folder, _seeded(model, seed, gain=1.4), VisionTextDualEncoderProcessor(images, tokenizer))
+    return _save(folder, _seeded(model, seed), VisionTextDualEncoderProcessor(images, tokenizer))
 
 
 def make_bert_only(folder: Path, seed: int = 7) -> Path:
@@ -215,7 +215,7 @@ def _bert_tokenizer(folder: Path) -> Any:
     return BertTokenizer(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
 
 
-def _seeded(model: Any, seed: int, gain: float = 2.0) -> Any:
+def _seeded(model: Any, seed: int, gain: float = 1.4) -> Any:
     """Random weights of a size that lets neither tower collapse to one direction."""
     import torch
 

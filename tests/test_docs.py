@@ -28,7 +28,6 @@ def render() -> ModuleType:
     return module
 
 
-@pytest.mark.stress
 def test_what_the_docs_show_is_what_the_code_prints(render: ModuleType) -> None:
     differences = list(render.differences(render.rendered()))
     assert not differences, "run `make docs` and look at the changes:\n" + "\n\n".join(differences)

@@ -105,9 +105,15 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> str:
-    """What to compute in; ``auto`` takes bfloat16 where the processor has instructions for it, else float32."""
-    if wanted != "auto":
+    """What to compute in; ``auto`` takes bfloat16 where the processor has instructions for it, else float32.
+
+    Raises:
+        SettingsError: there is no dtype of that name.
+    """
+    if wanted in _DTYPES:
         return wanted
+    if wanted != "auto":
+        raise SettingsError(f"no dtype {wanted!r}: use auto, {', '.join(_DTYPES)}")
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if device.type == "cpu" and _cpu_computes_bfloat16():
@@ -127,8 +133,13 @@ def _load(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model = AutoModel.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        model, loading = AutoModel.from_pretrained(
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as e:  # transformers raises whatever its parts raise
@@ -137,6 +148,9 @@ def _load(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, 
         raise ModelError(
             f"{folder}: a {model.config.model_type} model is no image+text dual encoder; use CLIP or SigLIP"
         )
+    if loading["missing_keys"]:  # transformers fills them with random numbers
+        some = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise ModelError(f"{folder}: its weights lack {len(loading['missing_keys'])} tensors, such as {some}")
     return model.eval().to(device), tokenizer
 
 

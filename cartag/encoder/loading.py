@@ -17,7 +17,7 @@ def load(files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: s
     Raises:
         ModelError: the checkpoint is no dual encoder, is damaged, or the device is not there.
     """
-    if files.spec.name == FAKE_MODEL:
+    if files.spec.source == FAKE_MODEL:
         return FakeEncoder()
     from cartag.encoder.dual import DualEncoder
 
@@ -33,7 +33,7 @@ def identity(files: ModelFiles, *, dtype: str = "auto", fit: str = "auto") -> st
     Raises:
         ModelError: the checkpoint has no processor config.
     """
-    if files.spec.name == FAKE_MODEL:
+    if files.spec.source == FAKE_MODEL:
         return FakeEncoder.identity
     spec = read_image_spec(Path(files.folder), fit)
     wanted = "" if dtype == "auto" else f"/{dtype}"
@@ -47,4 +47,4 @@ def image_spec(files: ModelFiles, *, fit: str = "auto") -> ImageSpec:
     Raises:
         ModelError: the checkpoint has no processor config.
     """
-    return FakeEncoder.image_spec if files.spec.name == FAKE_MODEL else read_image_spec(Path(files.folder), fit)
+    return FakeEncoder.image_spec if files.spec.source == FAKE_MODEL else read_image_spec(Path(files.folder), fit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import logging
@@ -9,6 +10,7 @@ import os
 import socket
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,11 +36,13 @@ _NEEDED = (
     "added_tokens.json",
     "vocab.*",
     "merges.txt",
-    "*spiece.model",
+    "*.model",
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
 )
+# One of them holds the words; of a tokenizer_config.json alone transformers makes a tokenizer that knows none.
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 _HASH_WHOLE_BELOW = 64 * 2**20
 _PROBE_SECONDS = 3.0
 
@@ -80,8 +84,8 @@ def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles
         ModelError: the index's own model cannot be had.
     """
     if indexed is not None:
-        named = indexed.name if indexed.name in known_models() or indexed.name == FAKE_MODEL else indexed.source
-        return resolve(named, progress)
+        known = known_models().get(indexed.name)  # a folder may have the name of another model: its source tells
+        return resolve(indexed.name if known and known.source == indexed.source else indexed.source, progress)
     try:
         return resolve(DEFAULT_HUB_MODEL, progress)
     except ModelError as e:
@@ -112,7 +116,7 @@ def missing_files(folder: Path) -> list[str]:
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
         missing.append("preprocessor_config.json")
-    if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab.*")) and not any(folder.glob("*spiece.model")):
+    if not any(path.is_file() for name in _VOCABULARIES for path in folder.glob(name)):
         missing.append("the tokenizer")
     shards = folder / "model.safetensors.index.json"
     if shards.is_file():
@@ -124,16 +128,24 @@ def missing_files(folder: Path) -> list[str]:
 
 def _shard_names(path: Path) -> list[str]:
     try:
-        return sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
+        names = sorted({str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()})
     except (ValueError, LookupError, TypeError, AttributeError) as e:
         raise ModelError(f"{path}: not a list of weight files as transformers writes it ({type(e).__name__})") from e
+    for name in names:
+        if "/" in name or "\\" in name or not name.endswith(".safetensors"):
+            raise ModelError(f"{path}: names {name}; only safetensors files beside it are ever loaded")
+    return names
+
+
+def _is_needed(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _NEEDED)
 
 
 def _digest(folder: Path) -> str:
-    """A digest of all that decides the embeddings. Large weights are sampled: 64 blocks of 64 KiB tell two apart."""
+    """A digest of all that decides the embeddings. Large weights are sampled."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix not in (".json", ".txt", ".model", ".safetensors") or path.name == "calibration.json":
+        if not _is_needed(path.name) or not path.is_file():
             continue
         size = path.stat().st_size
         digest.update(f"{path.name}\0{size}\0".encode())
@@ -144,7 +156,22 @@ def _digest(folder: Path) -> str:
                 for i in range(64):
                     f.seek((size - 65536) * i // 63)
                     digest.update(f.read(65536))
+                for place in _tensor_places(f):  # training may have changed one tensor alone
+                    f.seek(place)
+                    digest.update(f.read(4096))
     return digest.hexdigest()[:16]
+
+
+def _tensor_places(file: BinaryIO) -> list[int]:
+    """Start and middle of every tensor of a safetensors file; none if its header is damaged, which loading reports."""
+    try:
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, _HASH_WHOLE_BELOW)))
+        spans = [tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"]
+        return sorted({8 + length + place for start, end in spans for place in (start, (start + end) // 2)})
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------
@@ -192,15 +219,20 @@ def fetch_to(name: str, folder: Path, progress: Progress) -> Path:
     """Copies a model's files into ``folder``, to carry them to a machine without network (``--model FOLDER``).
 
     Raises:
-        ModelError: see `resolve`.
+        ModelError: see `resolve`; or the folder cannot be written, or is the model's own.
     """
     import shutil
 
     files = resolve(name, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted(Path(files.folder).iterdir()):
-        if path.is_file() and path.suffix in (".json", ".txt", ".model", ".safetensors"):
-            shutil.copyfile(path.resolve(), folder / path.name)
+    if folder.resolve() == Path(files.folder).resolve():
+        raise ModelError(f"{folder}: is where the model lies already; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(Path(files.folder).iterdir()):
+            if path.is_file() and (_is_needed(path.name) or path.name == "calibration.json"):
+                shutil.copyfile(path.resolve(), folder / path.name)
+    except OSError as e:
+        raise ModelError(f"{folder}: cannot be written ({e.strerror or e})") from e
     return folder
 
 
@@ -218,8 +250,9 @@ def _hub_answers() -> bool:
     if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    port = url.port or (80 if url.scheme == "http" else 443)
     try:
-        with socket.create_connection((url.hostname or "", url.port or 443), timeout=_PROBE_SECONDS):
+        with socket.create_connection((url.hostname or "", port), timeout=_PROBE_SECONDS):
             return True
     except OSError:
         return False
