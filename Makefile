@@ -32,8 +32,13 @@ MM := $(BIN)/cartag
 	@touch $@
 
 define show
-@printf '\n$$ %s\n' "$(1)"
+@printf '\n$$ %s\n' '$(1)'
 @PATH="$(CURDIR)/$(BIN):$$PATH" sh -c '$(1)'
+endef
+
+# Like grep, find exits with 1 when nothing matched: an answer, no failure.
+define ask
+$(call show,$(1)) || [ $$? -eq 1 ]
 endef
 
 demo: .venv/installed
@@ -41,8 +46,8 @@ demo: .venv/installed
 	@echo "The 37 pictures of $(GALLERY) are drawings made by this project; the answers are those of the bundled model, mini."
 	$(call show,cartag tag $(GALLERY) --model mini)
 	$(call show,cartag show $(GALLERY))
-	$(call show,cartag find $(GALLERY) pagani)
-	$(call show,cartag find $(GALLERY) huayra --not "zonda f" --format table)
+	$(call ask,cartag find $(GALLERY) pagani)
+	$(call ask,cartag find $(GALLERY) huayra --not "zonda f" --format table)
 	$(call show,cartag eval $(GALLERY) $(GALLERY)/labels.csv)
 	@echo
 	@echo "These figures are on drawings; models/mini/README.md has those on photographs."
