@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from cartag import catalog as catalogs
 from cartag import index as indexes
-from cartag.errors import IndexFileError, UsageError
+from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.index import Index, Place
 from cartag.photos import disk_path
 from cartag.progress import Progress, Silent
@@ -70,7 +70,8 @@ def find(
         progress: hears of a model being loaded.
 
     Raises:
-        UsageError: nothing is asked for; UnknownCarError: a car that is not in the index's catalog.
+        UsageError: nothing is asked for, or ``like`` cannot be read.
+        UnknownCarError: a car that is not in the index's catalog.
         GalleryError, IndexFileError, ModelError: see `cartag.errors`.
     """
     cars = (cars,) if isinstance(cars, str) else cars
@@ -155,7 +156,7 @@ class _Similar:
 
         Raises:
             IndexFileError: the cache holds no embeddings for this index.
-            PhotoError: the photo ``like`` cannot be read.
+            UsageError: the photo ``like`` cannot be read.
         """
         from sqlite3 import Error
 
@@ -190,12 +191,15 @@ class _Similar:
         from cartag import images
         from cartag.encoder import image_spec
 
-        data = images.read_bytes(photo)
-        known = embeddings.get(images.content_hash(data))
-        if known is not None:
-            return known
-        spec = image_spec(self._files, fit=self._settings.fit)
-        pixels = images.decode(data, spec, self._settings.max_pixels).pixels
+        try:
+            data = images.read_bytes(photo)
+            known = embeddings.get(images.content_hash(data))
+            if known is not None:
+                return known
+            spec = image_spec(self._files, fit=self._settings.fit)
+            pixels = images.decode(data, spec, self._settings.max_pixels).pixels
+        except PhotoError as e:
+            raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
         assert pixels is not None  # a spec was given
         embedding: np.ndarray = self._load().embed_images([pixels])[0]
         return embedding
