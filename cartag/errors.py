@@ -5,6 +5,7 @@ CartagError                    a message a person can act on: what, where, remed
 │   ├── SettingsError          a settings file or CARTAG_* variable
 │   ├── CatalogError           a catalog file
 │   ├── LabelsError            a hand-labels file
+│   ├── ArticleError           an article to read cars from
 │   └── UnknownCarError        a car that the catalog does not hold (carries `suggestions`)
 ├── GalleryError               the gallery is missing or cannot be read
 ├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
@@ -37,6 +38,10 @@ class CatalogError(UsageError):
 
 class LabelsError(UsageError):
     """A hand-labels file is not usable; the message names the file and the line."""
+
+
+class ArticleError(UsageError):
+    """An article is not readable as text; the message names the file and, where it can, the byte."""
 
 
 class UnknownCarError(UsageError):

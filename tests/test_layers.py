@@ -18,13 +18,13 @@ PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
-    ("catalog", "prompts", "labels", "settings", "photos", "images"),
+    ("catalog", "prompts", "labels", "settings", "photos", "images", "gazetteer"),
     ("calibration", "encoder", "store", "journal", "index", "scoring"),
-    ("reading",),
+    ("reading", "article"),
     ("tagging", "finding", "showing", "evaluation", "listing"),
     ("cli", "__init__", "__main__"),
 )
-SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
+SIDEWAYS = {("labels", "catalog"), ("gazetteer", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
     "torch": {"encoder/dual.py"},
