@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 from cartag.version import __version__
 
 if TYPE_CHECKING:
+    from cartag.article import Mention
     from cartag.evaluation import Evaluation, evaluate
     from cartag.finding import Hit, find
     from cartag.index import Index
     from cartag.index import read as load
-    from cartag.listing import ModelInfo, cars, fetch, models
+    from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.showing import Summary, show
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
+    "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.evaluation", "Evaluation"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.index", "Index"),
+    "Mention": ("cartag.article", "Mention"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
@@ -37,9 +40,11 @@ _WHERE = {
 }
 
 __all__ = [
+    "Draft",
     "Evaluation",
     "Hit",
     "Index",
+    "Mention",
     "ModelInfo",
     "Summary",
     "TagReport",

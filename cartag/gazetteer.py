@@ -1,4 +1,4 @@
-"""The gazetteer: the cars that an article may name, those of the shipped catalogs first, then `configs/gazetteer.yaml`."""
+"""The gazetteer: the cars that an article may name, those of the shipped catalogs and of `configs/gazetteer.yaml`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import yaml
 
 from cartag import catalog as catalogs
 from cartag.catalog import normalise, slug
-from cartag.resources import shipped, shipped_catalogs
+from cartag.resources import shipped
 from cartag.values import Car
 
 BODIES = frozenset(
     "coupe convertible roadster spider targa sedan hatchback wagon suv pickup racer van".split()  # noqa: SIM905
 )
+_CATALOG = "mille-miglia-2013"  # with the other cars it rejects by, it holds all that the shipped catalogs hold
 _FULL_NAME = "="  # marks an alias that stands without its make: "=Karmann Ghia"
 
 
@@ -31,14 +32,17 @@ class Gazetteer:
     """Normalised model names that are also places, people or everyday words."""
     not_cars: tuple[str, ...]
     """Phrases that look like cars and are none."""
+    list_words: frozenset[str]
+    """What links the items of a list ("and", "und", "cùng"), normalised."""
+    units: frozenset[str]
+    """What follows a number that counts something ("km", "Jahre"), normalised."""
 
 
 def load() -> Gazetteer:
     """Reads the shipped gazetteer and the shipped catalogs, which give their cars their ids."""
     raw = read()
-    cars = {car.id: car for name in sorted(shipped_catalogs()) for car in catalogs.load(name).cars}
-    for car in entries(raw):
-        cars.setdefault(car.id, car)
+    shipped_cars = catalogs.load(_CATALOG)
+    cars = {car.id: car for car in (*shipped_cars.cars, *shipped_cars.other_cars, *entries(raw))}
     makes = {car.make: tuple(raw["makes"].get(car.make, ())) for car in cars.values()}
     return Gazetteer(
         cars=tuple(cars.values()),
@@ -46,6 +50,8 @@ def load() -> Gazetteer:
         spellings={car_id: tuple(texts) for car_id, texts in raw["spellings"].items()},
         words=frozenset(normalise(word) for word in raw["words"]),
         not_cars=tuple(raw["not_cars"]),
+        list_words=frozenset(raw["list_words"]),
+        units=frozenset(raw["units"]),
     )
 
 

@@ -1,15 +1,19 @@
-"""What there is to choose from: the cars of a catalog, the models known by name."""
+"""What there is to choose from: the cars of a catalog or of an article, the models known by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from cartag import catalog as catalogs
 from cartag.encoder import table
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG
-from cartag.values import Catalog
+from cartag.values import Car, Catalog
+
+if TYPE_CHECKING:
+    from cartag.article import Mention
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +32,51 @@ class ModelInfo:
     note: str | None
 
 
-def cars(catalog: str | Path | None = None) -> Catalog:
-    """Reads and checks a catalog: a shipped one by name, or a YAML file.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A catalog to be, drafted from an article."""
+
+    name: str
+    title: str
+    mentions: tuple[Mention, ...]
+    """Every time that a car is named, in the order of the text."""
+
+    @property
+    def cars(self) -> tuple[Car, ...]:
+        """Each car once, in the order of the text."""
+        return tuple({mention.car.id: mention.car for mention in self.mentions}.values())
+
+    def of(self, car: Car) -> tuple[Mention, ...]:
+        """Where the text names the car."""
+        return tuple(mention for mention in self.mentions if mention.car.id == car.id)
+
+
+@overload
+def cars(catalog: str | Path | None = None) -> Catalog: ...
+@overload
+def cars(catalog: None = None, *, from_text: str | Path) -> Draft: ...
+def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = None) -> Catalog | Draft:
+    """Reads and checks a catalog: a shipped one by name, or a YAML file; or drafts one of the cars an article names.
+
+    Args:
+        catalog: a shipped catalog's name or a YAML file; None: `mille-miglia-2013`.
+        from_text: an article, plain text or HTML in any language of Latin script, to draft a catalog from instead. A
+            draft without cars is no error. Takes the place of ``catalog``.
 
     Raises:
         CatalogError: no such catalog, or a mistake in it, with its place.
+        ArticleError: the article is not there, or not readable as text.
     """
-    return catalogs.load(catalog or DEFAULT_CATALOG)
+    if from_text is None:
+        return catalogs.load(catalog or DEFAULT_CATALOG)
+    from cartag import article  # noqa: PLC0415 - loads the gazetteer's matcher, which no other command needs
+
+    file = Path(from_text)
+    return Draft(
+        name=catalogs.slug(file.stem) or "article",
+        title=f"Cars named in {file.name}",
+        mentions=tuple(article.find(article.read(file))),
+    )
 
 
 def models() -> list[ModelInfo]:

@@ -23,20 +23,6 @@ _SURE_ALONE = 6  # letters and digits of a name that needs no make
 
 _REORDERED, _CARRIED, _NEARBY, _WITHOUT_MAKE, _LIKE_A_YEAR = 0.95, 0.9, 0.75, 0.9, 0.7
 
-_LIST_WORDS = frozenset(
-    "and or the a an also as well plus both its their und oder sowie auch der die das den dem ein eine einen e ed o il lo "
-    "la le gli i un una uno anche et ou les des une du de el los las y u al del dei della och eller og en to oraz "
-    "va cung voi hoac chiec nhung mot cac".split()  # noqa: SIM905
-)
-_UNITS = frozenset(
-    "km kmh mph kg t lb lbs hp bhp ps cv ch kw nm cc ccm cm mm m million millions millionen mio mln milioni millones "
-    "billion milliarden miliardi thousand mille tausend mila miles meilen miglia millas percent prozent per years year "
-    "jahre jahren anni anos ans euro euros dollar dollars usd eur people cars autos auto fahrzeuge macchine vetture "
-    "voitures coches personen persone personas personnes xe nam nguoi trieu minutes minuten minuti seconds sekunden "
-    "laps runden giri tours hours stunden ore heures horas days tage giorni jours dias times units exemplare "
-    "esemplari exemplaires unidades".split()  # noqa: SIM905
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Mention:
@@ -72,17 +58,21 @@ class _MakeAt:
 def find(text: str) -> list[Mention]:
     """The cars named in ``text``, in the order of the text; a car named twice is there twice."""
     found = _Finder(words(text), lookup()).matches()
-    mentions = []
-    for match in found:
-        start, end = match.words
-        mentions.append(Mention(match.car, text[start:end], start, round(match.certainty, 3)))
-    return mentions
+    return [Mention(f.car, _closed(text, f.start, f.end), f.start, round(min(f.certainty, 1.0), 3)) for f in found]
+
+
+def _closed(text: str, start: int, end: int) -> str:
+    """The words of a mention, with the bracket after them if one opened among them."""
+    said = text[start:end]
+    return said + ")" if said.count("(") > said.count(")") and text[end : end + 1] == ")" else said
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     car: Car
-    words: tuple[int, int]
+    start: int
+    end: int
+    """In characters."""
     certainty: float
 
 
@@ -112,7 +102,7 @@ class _Finder:
         kept += self._carried(sorted(kept, key=lambda m: m.start))
         kept += self._nearby(makes)
         return [
-            _Found(m.car, (self._text[m.start].start, self._text[m.end - 1].end), m.certainty)
+            _Found(m.car, self._text[m.start].start, self._text[m.end - 1].end, m.certainty)
             for m in sorted(kept, key=lambda m: m.start)
             if m.car is not None
         ]
@@ -147,14 +137,14 @@ class _Finder:
 
     def _corrected_make(self, word: str) -> tuple[str, float] | None:
         if word not in self._make_corrections:
-            meant = None if word in self._names.blocked else corrected(word, self._names.make_words, least=6)
+            meant = None if (word,) in self._names.blocked else corrected(word, self._names.make_words, least=6)
             self._make_corrections[word] = meant
         return self._make_corrections[word]
 
     def _blocked(self) -> Iterator[_Match]:
         for i in range(len(self._text)):
             for end, parts in self._windows(i, 4):
-                if "".join(parts) in self._names.blocked:
+                if parts in self._names.blocked:
                     yield _Match(i, end, None, 2)
 
     def _whole_names(self) -> Iterator[_Match]:
@@ -167,19 +157,14 @@ class _Finder:
                 car = names.at(parts)
                 if car is None:
                     continue
-                own = names.exact["".join(parts)][1]
-                if len(own) == 1 and end > i + 1:
+                if parts not in names.exact and end > i + 1 and len(names.joined["".join(parts)][1]) == 1:
                     continue  # "la Ferrari" is no LaFerrari
-                name = "".join(parts)
-                needs_make = len(name) < _SURE_ALONE or name in self._everyday_joined()
-                if needs_make and not self._is_near(car.make, i):
+                if self._is_everyday(parts):
                     continue
-                if name.isalpha() and needs_make and similarity < 1:
+                sure = len("".join(parts)) >= (_SURE_ALONE if len(parts) == 1 else _SURE_ALONE - 1)
+                if not sure and not self._is_near(car.make, i):
                     continue
-                yield _Match(i, end, car, similarity * (1 if len(own) > 1 else _WITHOUT_MAKE))
-
-    def _everyday_joined(self) -> frozenset[str]:
-        return _joined(self._names.everyday)
+                yield _Match(i, end, car, similarity * (1 if len(parts) > 1 else _WITHOUT_MAKE))
 
     def _is_near(self, make: str, at: int) -> bool:
         places = self._places.get(make, [])
@@ -192,27 +177,27 @@ class _Finder:
         names = make.names
         if names.bare is not None and make.similarity == 1:
             yield _Match(make.start, make.end, names.bare, _WITHOUT_MAKE)
-        begin = make.end
-        if begin < len(self._text) and self._text[begin].text == "s" and self._text[begin].gap is Gap.TIGHT:
-            begin += 1  # "Ferrari's 458 Italia"
-        if begin < len(self._text) and self._text[begin].gap <= Gap.SOFT:
+        begins = [make.end]
+        if make.end < len(self._text) and self._text[make.end].text == "s" and self._text[make.end].gap is Gap.TIGHT:
+            begins.append(make.end + 1)  # "Ferrari's 458 Italia"
+        for begin in begins:
+            if begin >= len(self._text) or self._text[begin].gap > Gap.SOFT:
+                continue
             for end, parts, similarity in self._corrected_windows(names, begin):
                 match = self._model(names, make.start, begin, end, parts, similarity * make.similarity)
                 if match is not None and (make.similarity == 1 or _is_telling(parts)):
                     yield match
         yield from self._model_before(make)
 
-    def _model(
-        self, names: Names, start: int, begin: int, end: int, parts: Atoms, certainty: float
-    ) -> _Match | None:
+    def _model(self, names: Names, start: int, begin: int, end: int, parts: Atoms, certainty: float) -> _Match | None:
         car = names.at(parts)
         reordered = None if car is not None or len(parts) < 2 else names.shuffled.get(tuple(sorted(parts)))
         if car is None and reordered is None:
             return None
         if not _is_telling(parts) or self._is_everyday(parts):
-            if any(self._text[k].gap > Gap.TIGHT for k in range(begin, end)) or self._is_counted(parts, end):
+            if self._text[begin].gap > Gap.TIGHT or self._is_counted(parts, end):
                 return None
-            if len("".join(parts)) <= 3 and any(self._text[k].text in "aeiouy" for k in range(begin, end)):
+            if len("".join(parts)) <= 3 and end > begin + 1 and self._text[begin].text in "aeiouy":
                 return None  # "l'Audi a 4 portes"
         if _is_like_a_year(parts):
             certainty *= _LIKE_A_YEAR
@@ -229,7 +214,7 @@ class _Finder:
             if start < 0 or (left > 1 and self._text[start + 1].gap > Gap.TIGHT):
                 return
             before = tuple(part for k in range(start, make.start) for part in self._atoms[k])
-            ends = [(make.end, ())]
+            ends: list[tuple[int, Atoms]] = [(make.end, ())]
             if make.end < len(self._text) and self._text[make.end].gap is Gap.TIGHT:
                 ends += self._windows(make.end, 4, Gap.TIGHT)
             for end, after in ends:
@@ -257,7 +242,7 @@ class _Finder:
     def _next_of_list(self, names: MakeNames, last: _Match) -> _Match | None:
         begin = last.end
         while begin < min(last.end + 4, len(self._text)) and self._text[begin].gap <= Gap.LIST:
-            if self._text[begin].text not in _LIST_WORDS:
+            if self._text[begin].text not in self._names.list_words:
                 break
             begin += 1
         if begin >= len(self._text) or self._text[begin].gap > Gap.LIST or self._taken[begin]:
@@ -278,7 +263,9 @@ class _Finder:
 
     def _ends_an_item(self, end: int) -> bool:
         """Whether a list goes on or a sentence ends here: "911, 959 and 928." but not "250 GTO and 330 guests"."""
-        return end >= len(self._text) or self._text[end].gap >= Gap.LIST or self._text[end].text in _LIST_WORDS
+        return (
+            end >= len(self._text) or self._text[end].gap >= Gap.LIST or self._text[end].text in self._names.list_words
+        )
 
     def _nearby(self, makes: Sequence[_MakeAt]) -> list[_Match]:
         """Unmistakable models within some words of their make."""
@@ -291,7 +278,7 @@ class _Finder:
             until = min(make.end + _NEAR, len(self._text))
             done[make.names.make] = until
             for i in range(begin, until):
-                if self._taken[i] or self._text[i].text not in make.names.first and self._first(i) not in make.names.first:
+                if self._taken[i] or not {self._text[i].text, self._first(i)} & make.names.first:
                     continue
                 longest = None
                 for end, parts in self._windows(i, _LONGEST, Gap.TIGHT):
@@ -307,9 +294,7 @@ class _Finder:
 
     # --- words ------------------------------------------------------------------------------------------------------
 
-    def _corrected_windows(
-        self, names: Names, start: int, least: int = 5
-    ) -> Iterator[tuple[int, Atoms, float]]:
+    def _corrected_windows(self, names: Names, start: int, least: int = 5) -> Iterator[tuple[int, Atoms, float]]:
         """Ends, parts and similarity of the runs of words from ``start`` on whose words all belong to ``names``."""
         parts: Atoms = ()
         similarity = 1.0
@@ -328,14 +313,14 @@ class _Finder:
         key = (id(names), word)
         if key not in self._corrections:
             meant: tuple[str, float] | None = (word, 1.0)
-            if word not in names.known and word not in self._names.blocked:
+            if word not in names.known and (word,) not in self._names.blocked:
                 meant = corrected(word, names.vocabulary, least) or meant
             self._corrections[key] = None if meant is None else (atoms(meant[0]), meant[1])
         found = self._corrections[key]
         return found if found is not None and found[0] else None
 
     def _is_everyday(self, parts: Atoms) -> bool:
-        return "".join(parts) in self._everyday_joined()
+        return "".join(parts) in self._names.everyday
 
     def _is_counted(self, parts: Atoms, end: int) -> bool:
         """Whether a number ends here and what it counts follows: "Fiat 500 km"."""
@@ -343,7 +328,7 @@ class _Finder:
             parts[-1].isdecimal()
             and end < len(self._text)
             and self._text[end].gap is Gap.TIGHT
-            and self._text[end].text in _UNITS
+            and self._text[end].text in self._names.units
         )
 
 
@@ -360,12 +345,3 @@ def _is_strong(parts: Atoms) -> bool:
 
 def _is_like_a_year(parts: Atoms) -> bool:
     return len(parts) == 1 and re.fullmatch(r"1[89]\d\d|20[0-4]\d", parts[0]) is not None
-
-
-_JOINED: dict[frozenset[str], frozenset[str]] = {}
-
-
-def _joined(everyday: frozenset[str]) -> frozenset[str]:
-    if everyday not in _JOINED:
-        _JOINED[everyday] = frozenset("".join(atoms(word)) for word in everyday)
-    return _JOINED[everyday]

@@ -23,9 +23,10 @@ Atoms = tuple[str, ...]
 
 @dataclass(eq=False, slots=True)
 class Names:
-    """Names by their letters and digits without spaces, and by their sorted parts for words in another order."""
+    """Names by their parts, by their letters and digits without spaces, and by sorted parts for another order."""
 
-    exact: dict[str, tuple[Car, Atoms]] = field(default_factory=dict)
+    exact: dict[Atoms, Car] = field(default_factory=dict)
+    joined: dict[str, tuple[Car, Atoms]] = field(default_factory=dict)
     shuffled: dict[Atoms, Car | None] = field(default_factory=dict)
     """None where the same parts make two cars."""
     known: set[str] = field(default_factory=set)
@@ -38,7 +39,8 @@ class Names:
         parts = atoms(name)
         if not parts:
             return
-        self.exact.setdefault("".join(parts), (car, parts))
+        self.exact.setdefault(parts, car)
+        self.joined.setdefault("".join(parts), (car, parts))
         if len(parts) > 1:
             key = tuple(sorted(parts))
             self.shuffled[key] = car if self.shuffled.get(key, car) is car else None
@@ -51,13 +53,13 @@ class Names:
 
     def at(self, parts: Atoms) -> Car | None:
         """The car whose name these parts are, in this order, however they are joined."""
-        found = self.exact.get("".join(parts))
-        if found is None:
-            return None
-        car, own = found
+        car = self.exact.get(parts)
+        if car is not None or "".join(parts) not in self.joined:
+            return car
+        car, own = self.joined["".join(parts)]
         # "GTR" is "GT-R" and "Landcruiser" is "Land Cruiser", but "models" is no "Model S".
-        joined = parts == own or sum(map(len, own)) <= 4 or min(len(p) for p in (*parts, *own) if p.isalpha()) >= 3
-        return car if joined else None
+        letters = [len(part) for part in (*parts, *own) if part.isalpha()]
+        return car if sum(map(len, own)) <= 4 or min(letters, default=0) >= 3 else None
 
 
 @dataclass(eq=False, slots=True)
@@ -79,9 +81,12 @@ class Lookup:
     """One-word makes by first letter, for misspelt ones."""
     whole: Names
     """Names that stand without their make."""
-    blocked: frozenset[str]
-    """Phrases that are no car, without spaces."""
+    blocked: frozenset[Atoms]
+    """Phrases that are no car."""
     everyday: frozenset[str]
+    """Model names that need their make before them, without spaces."""
+    list_words: frozenset[str]
+    units: frozenset[str]
 
 
 @cache
@@ -111,8 +116,19 @@ def lookup() -> Lookup:
     for spelling in makes:
         if spelling.isalpha():
             make_words[spelling[0]].append(spelling)
-    blocked = frozenset("".join(atoms(text)) for text in known.not_cars)
-    return Lookup(makes, dict(make_words), whole, blocked, known.words)
+    return Lookup(
+        makes=makes,
+        make_words=dict(make_words),
+        whole=whole,
+        blocked=frozenset(atoms(text) for text in known.not_cars),
+        everyday=_joined(known.words),
+        list_words=frozenset(known.list_words),
+        units=frozenset(known.units),
+    )
+
+
+def _joined(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset("".join(atoms(text)) for text in texts)
 
 
 def corrected(word: str, among: dict[str, list[str]], least: int = _LEAST_CORRECTED) -> tuple[str, float] | None:

@@ -57,7 +57,9 @@ def _decoded(data: bytes, file: Path) -> str:
     try:
         return data.decode(encoding)
     except LookupError as e:
-        raise ArticleError(f"{file}: {named_by} names the encoding {encoding!r}, which nobody knows; save it as UTF-8") from e
+        raise ArticleError(
+            f"{file}: {named_by} names the encoding {encoding!r}, which nobody knows; save it as UTF-8"
+        ) from e
     except UnicodeDecodeError as e:
         raise ArticleError(f"{file}: byte {e.start} is no {encoding} text ({named_by}); save it as UTF-8") from e
     except (UnicodeError, ValueError) as e:  # codecs of other kinds: "idna", "punycode"
@@ -88,9 +90,7 @@ class _Stripper(HTMLParser):
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag == "body":
             self._silent.clear()  # a head that nobody closed
-        if tag in _SILENT:
-            self._silent.append(tag)
-        elif tag in _WITHIN_HEAD and self._silent == ["head"]:
+        if tag in _SILENT or (tag in _WITHIN_HEAD and self._silent == ["head"]):
             self._silent.append(tag)
         self._break(tag)
 

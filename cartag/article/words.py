@@ -15,7 +15,8 @@ _WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
 _ATOM = re.compile(r"[a-z]+|[0-9]+|[^\Wa-z0-9_]+")
 _HARD = re.compile(r"[!?…。！？]|\.[\"'»”)\]]*\s|\n\s*\n")
 _LIST = re.compile(r"[,;|•·、，；]|\s[-–—*]\s")
-_SOFT = re.compile(r"[\n:()\[\]/&]")
+_SOFT = re.compile(r"[\n:()\[\]&]|\s/|/\s")
+_ABBREVIATION = re.compile(r"\.[ \t]")
 _SAME = {"spyder": "spider", "cabriolet": "cabrio", "convertible": "cabrio", "mark": "mk", "coupes": "coupe"}
 
 
@@ -23,9 +24,9 @@ class Gap(IntEnum):
     """What stands between two words, by how far it parts them."""
 
     TIGHT = 0
-    """A space, a hyphen, an apostrophe: within a name."""
+    """A space, a hyphen, an apostrophe, a slash: within a name."""
     SOFT = 1
-    """A line's end, a bracket, a slash: within a name if need be."""
+    """A line's end, a bracket: within a name if need be."""
     LIST = 2
     """A comma or its like: between the items of a list."""
     HARD = 3
@@ -52,7 +53,10 @@ def words(text: str) -> list[Word]:
     for chunk in re.finditer(r"\S+", text):
         for folded, start, end in _folded(chunk[0]):
             start, end = start + chunk.start(), end + chunk.start()
-            found.append(Word(folded, start, end, _gap(text[at:start]) if found else Gap.HARD))
+            gap = _gap(text[at:start]) if found else Gap.HARD
+            if gap is Gap.HARD and found and _is_abbreviation(found[-1].text, text[at:start]):
+                gap = Gap.SOFT
+            found.append(Word(folded, start, end, gap))
             at = end
     return found
 
@@ -86,6 +90,11 @@ def _folded(chunk: str) -> tuple[tuple[str, int, int], ...]:
 def _plain(character: str) -> str:
     kept = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
     return kept.casefold().replace("đ", "d").replace("ø", "o").replace("ł", "l")
+
+
+def _is_abbreviation(word: str, after: str) -> bool:
+    """ "ID. Buzz", "No. 1": a dot after so short a word ends no sentence for sure."""
+    return len(word) <= 2 and word.isalpha() and _ABBREVIATION.fullmatch(after) is not None
 
 
 @lru_cache(maxsize=10_000)

@@ -2,32 +2,61 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
+from cartag.errors import UsageError
+
+if TYPE_CHECKING:
+    from cartag.listing import Draft
+    from cartag.values import Car, Catalog
+
+NOTHING_FOUND = 1
 
 
-def command(catalog: CatalogName = None, format: Format = TableFormat.table) -> None:
-    """List a catalog; reading it checks it."""
+def command(
+    catalog: CatalogName = None,
+    from_text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draft a catalog (YAML) of the cars that an article names: plain text or HTML.",
+            show_default=False,
+        ),
+    ] = None,
+    format: Format = TableFormat.table,
+) -> None:
+    """List a catalog; reading it checks it. Or draft one from an article.
+
+    A draft is a catalog for `tag --catalog`; look it through first. Exits with 1 when the article names no car.
+    """
     import cartag
 
-    found = cartag.cars(catalog)
+    if from_text is None:
+        _put_catalog(cartag.cars(catalog), format)
+        return
+    if catalog is not None:
+        raise UsageError("a catalog is listed or drafted from a text, not both: leave --catalog or --from-text out")
+    draft = cartag.cars(from_text=from_text)
+    if draft.mentions or format is TableFormat.json:
+        _put_draft(draft, format)
+    if not draft.mentions:
+        output.say(f"cartag: {from_text}: names no car of the gazetteer; write the catalog by hand, a line a car")
+        raise typer.Exit(NOTHING_FOUND)
+
+
+def _put_catalog(found: Catalog, format: TableFormat) -> None:
     if format is TableFormat.json:
         output.put_json(
             {
                 "name": found.name,
                 "title": found.title,
                 "sha256": found.sha256,
-                "cars": [
-                    {
-                        "id": c.id,
-                        "name": c.name,
-                        "make": c.make,
-                        "aliases": list(c.aliases),
-                        "years": c.years,
-                        "body": c.body,
-                    }
-                    for c in found.cars
-                ],
+                "cars": [_row(car) for car in found.cars],
                 "other_cars": len(found.other_cars),
                 "no_car": len(found.no_car),
             }
@@ -38,3 +67,48 @@ def command(catalog: CatalogName = None, format: Format = TableFormat.table) -> 
         ("id", "name", "years", "also called"), ((c.id, c.name, c.years, ", ".join(c.aliases)) for c in found.cars)
     )
     output.put(f"rejected by {len(found.other_cars)} other cars and {len(found.no_car)} prompts without a car")
+
+
+def _row(car: Car) -> dict[str, Any]:
+    return {
+        "id": car.id,
+        "name": car.name,
+        "make": car.make,
+        "aliases": list(car.aliases),
+        "years": car.years,
+        "body": car.body,
+    }
+
+
+def _put_draft(draft: Draft, format: TableFormat) -> None:
+    if format is TableFormat.json:
+        output.put_json(
+            {
+                "name": draft.name,
+                "title": draft.title,
+                "cars": [_row(car) for car in draft.cars],
+                "mentions": [
+                    {"car": m.car.id, "words": m.words, "offset": m.offset, "certainty": m.certainty}
+                    for m in draft.mentions
+                ],
+            }
+        )
+        return
+    output.put(f"# {draft.title}, as cartag found them: {len(draft.cars)} cars. Look it through, then tag with it.")
+    output.put(f"name: {_yaml(draft.name)}")
+    output.put(f"title: {_yaml(draft.title)}")
+    output.put("cars:")
+    for car in draft.cars:
+        mentions = draft.of(car)
+        spoken = dict.fromkeys('"' + " ".join(m.words.split()) + '"' for m in mentions)
+        output.put(f"  # {', '.join(spoken)}; certainty {max(m.certainty for m in mentions):.2f}")
+        given = {**_row(car), "prompts": list(car.prompts)}
+        output.put(f"  - {_yaml({key: value for key, value in given.items() if value})}")
+
+
+def _yaml(value: Any) -> str:
+    """One line of YAML."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
+    return text.removesuffix("\n").removesuffix("\n...")
