@@ -42,7 +42,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("configs/mille-miglia-2013.yaml", "configs/models.yaml", "models/mini/model.safetensors"):
+    for needed in (
+        "configs/mille-miglia-2013.yaml",
+        "configs/models.yaml",
+        "configs/gazetteer.yaml",
+        "models/mini/model.safetensors",
+    ):
         assert f"cartag/_shipped/{needed}" in names
     assert "cartag/py.typed" in names
     assert not [n for n in names if n.endswith((".jpg", ".sqlite", ".pyc")) or "/tests/" in n or "cartag.json" in n]
