@@ -213,6 +213,8 @@ class _Finder:
             start = make.start - left
             if start < 0 or (left > 1 and self._text[start + 1].gap > Gap.TIGHT):
                 return
+            if self._text[start].text not in make.names.known and self._first(start) not in make.names.known:
+                return
             before = tuple(part for k in range(start, make.start) for part in self._atoms[k])
             ends: list[tuple[int, Atoms]] = [(make.end, ())]
             if make.end < len(self._text) and self._text[make.end].gap is Gap.TIGHT:

@@ -61,6 +61,7 @@ def words(text: str) -> list[Word]:
     return found
 
 
+@lru_cache(maxsize=50_000)
 def atoms(text: str) -> tuple[str, ...]:
     """Runs of letters and of digits, so that "F12berlinetta" and "F12 Berlinetta" are equal; spellings unified."""
     return tuple(_SAME.get(atom, atom) for atom in _ATOM.findall(normalise(text)))
