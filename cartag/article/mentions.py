@@ -19,6 +19,7 @@ from cartag.values import Car
 
 _LONGEST = 8  # words of a name
 _NEAR = 40  # words between a model and its make
+_ONE_MISTAKE = 0.85  # less: two letters wrong, too many for a name that stands on one word
 _SURE_ALONE = 6  # letters and digits of a name that needs no make
 
 _REORDERED, _CARRIED, _NEARBY, _WITHOUT_MAKE, _LIKE_A_YEAR = 0.95, 0.9, 0.75, 0.9, 0.7
@@ -162,7 +163,8 @@ class _Finder:
                 if self._is_everyday(parts):
                     continue
                 sure = len("".join(parts)) >= (_SURE_ALONE if len(parts) == 1 else _SURE_ALONE - 1)
-                if not sure and not self._is_near(car.make, i):
+                spelt = len(parts) > 1 or similarity > _ONE_MISTAKE  # "delaying" is no DeltaWing
+                if not (sure and spelt) and not self._is_near(car.make, i):
                     continue
                 yield _Match(i, end, car, similarity * (1 if len(parts) > 1 else _WITHOUT_MAKE))
 
