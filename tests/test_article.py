@@ -66,7 +66,10 @@ TEXTS = {
             "ferrari-250-gto",
         ],
     ),
-    "english, verbs": ("Honda beat Ferrari today, and Ford will focus on the next race. Tesla models are delaying it.", []),
+    "english, verbs": (
+        "Honda beat Ferrari today, and Ford will focus on the next race. Tesla models are delaying it.",
+        [],
+    ),
     "german": (
         "Der Lamborgini Aventador SVJ und ein VW Käfer standen neben einem BMW E30 M3; der 458 Italia Ferrari fehlte.",
         ["lamborghini-aventador-svj", "volkswagen-beetle", "bmw-m3-e30", "ferrari-458-italia"],
