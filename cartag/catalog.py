@@ -168,9 +168,24 @@ def _locate(name_or_file: str) -> tuple[Path, str]:
     raise CatalogError(f"no catalog {name_or_file!r}: neither a file nor one of {', '.join(known)}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys are given once: of two `cars:` plain YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is given twice", key.start_mark
+                    )
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _parse(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as e:
         raise CatalogError(f"{path}: cannot be read ({e.strerror})") from e
     except UnicodeDecodeError as e:
@@ -270,6 +285,10 @@ def _no_duplicates(cars: Sequence[Car], where: str) -> None:
     """Two cars that one word could mean would make every query and every label ambiguous."""
     owner: dict[str, int] = {}
     for i, car in enumerate(cars):
+        spoken = [normalise(alias) for alias in car.aliases]
+        for j, alias in enumerate(spoken):
+            if alias in spoken[:j]:
+                raise CatalogError(f"{where}[{i}].aliases: {car.aliases[j]!r} is there twice")
         for field, text in (("id", car.id), ("name", car.name), *(("aliases", alias) for alias in car.aliases)):
             other = owner.setdefault(normalise(text), i)
             if other != i:
@@ -297,5 +316,7 @@ def _holds(cars: Sequence[Car], other: Car) -> bool:
 
 
 def _kind(raw: Any) -> str:
-    names = {type(None): "nothing", dict: "keys and values", list: "a list", str: "an empty text", bool: "yes/no"}
+    if isinstance(raw, str):
+        return f"the text {raw!r}" if raw.strip() else "an empty text"
+    names = {type(None): "nothing", dict: "keys and values", list: "a list", bool: "yes/no", int: "a number"}
     return names.get(type(raw), f"a {type(raw).__name__}")

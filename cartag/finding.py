@@ -84,8 +84,9 @@ def find(
         raise UsageError("--text and --like together have no one ranking: use one of them")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
-    if min_score is not None and not -1 <= min_score <= 1:
-        raise UsageError(f"--min-score {min_score}: must lie between 0 and 1")
+    least = 0 if cars else -1  # probabilities of cars, cosines of a description or an example
+    if min_score is not None and not least <= min_score <= 1:
+        raise UsageError(f"--min-score {min_score}: must lie between {least} and 1")
     gallery = Path(gallery)
     settings = (settings or load_settings()).overridden({"index": index})
     found = indexes.read(gallery, settings.index)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 from cartag import catalog as catalogs
 from cartag.encoder import table
 from cartag.progress import Progress, Silent
-from cartag.settings import DEFAULT_CATALOG
+from cartag.settings import DEFAULT_CATALOG, load_settings
 from cartag.values import Car, Catalog
 
 if TYPE_CHECKING:
@@ -59,16 +59,17 @@ def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = No
     """Reads and checks a catalog: a shipped one by name, or a YAML file; or drafts one of the cars an article names.
 
     Args:
-        catalog: a shipped catalog's name or a YAML file; None: `mille-miglia-2013`.
+        catalog: a shipped catalog's name or a YAML file; None: the one of the settings, else `mille-miglia-2013`.
         from_text: an article, plain text or HTML in any language of Latin script, to draft a catalog from instead. A
             draft without cars is no error. Takes the place of ``catalog``.
 
     Raises:
         CatalogError: no such catalog, or a mistake in it, with its place.
+        SettingsError: the settings file or a ``CARTAG_*`` variable is wrong.
         ArticleError: the article is not there, or not readable as text.
     """
     if from_text is None:
-        return catalogs.load(catalog or DEFAULT_CATALOG)
+        return catalogs.load(catalog or load_settings().catalog or DEFAULT_CATALOG)
     from cartag import article  # noqa: PLC0415 - loads the gazetteer's matcher, which no other command needs
 
     file = Path(from_text)
@@ -96,10 +97,14 @@ def models() -> list[ModelInfo]:
     ]
 
 
-def fetch(name: str, to: Path | str, *, progress: Progress | None = None) -> Path:
-    """Puts all files of a model into the folder ``to``; on a machine without network, use it as ``--model FOLDER``.
+def fetch(name: str, to: Path | str | None = None, *, progress: Progress | None = None) -> Path:
+    """Fetches a model for use without network and returns the folder it lies in.
+
+    Without ``to`` that is the hub's cache on this machine, where ``--model NAME`` finds it; with ``to`` its files are
+    put into that folder, to be carried to another machine and used there as ``--model FOLDER``.
 
     Raises:
-        ModelError: the model is unknown, or neither here nor to be fetched.
+        ModelError: the model is unknown, or neither here nor to be fetched; or the folder cannot be written.
     """
-    return table.fetch_to(name, Path(to), progress or Silent())
+    progress = progress or Silent()
+    return Path(table.resolve(name, progress).folder) if to is None else table.fetch_to(name, Path(to), progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ _CHOICES = {
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
 }
+_DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
 _PROBABILITIES = ("threshold", "margin")
 
@@ -132,6 +134,8 @@ def _converted(value: Any, hint: Any, place: str) -> Any:
 def _checked(key: str, value: Any, place: str) -> Any:
     if key in _CHOICES and value not in _CHOICES[key]:
         raise SettingsError(f"{place}: {value!r} is none of {', '.join(_CHOICES[key])}")
+    if key == "device" and not re.fullmatch(_DEVICES, value):
+        raise SettingsError(f"{place}: no device {value!r}: use auto, cpu, cuda, cuda:N or mps")
     if key in _AT_LEAST and value < _AT_LEAST[key]:
         raise SettingsError(f"{place}: {value} is below the minimum of {_AT_LEAST[key]}")
     if key in _PROBABILITIES and not 0 <= value <= 1:

@@ -564,6 +564,11 @@ def test_the_command_fetches_from_the_cache_without_network(
     whole, copy = (encoder.resolve(str(folder), Silent()) for folder in (checkpoints("clip"), tmp_path / "copy"))
     assert copy.revision == whole.revision
     np.testing.assert_array_equal(texts_of(copy), texts_of(whole))
+    done = run(tmp_path, "-m", "cartag", "models", "fetch", "clip-b32", **place)  # without --to: where the cache has it
+    assert done.returncode == 0, done.stderr
+    cached = encoder.resolve(done.stdout.strip(), Silent())
+    assert Path(cached.folder).is_relative_to(cache)
+    assert cached.revision == whole.revision
 
 
 def test_what_is_not_here_offline_says_what_to_do(hub: Path) -> None:

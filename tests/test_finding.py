@@ -167,7 +167,13 @@ def test_a_car_the_catalog_does_not_hold_is_an_error_with_suggestions(parade: Ga
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"text": "red", "like": "a.jpg"}, {"exclude": ["red racer"], "limit": 0}, {"text": "red", "min_score": 2.0}],
+    [
+        {},
+        {"text": "red", "like": "a.jpg"},
+        {"exclude": ["red racer"], "limit": 0},
+        {"text": "red", "min_score": 2.0},
+        {"cars": ["red racer"], "min_score": -0.1},
+    ],
 )
 def test_a_query_that_asks_nothing_or_too_much_is_refused(parade: Gallery, options: dict[str, object]) -> None:
     with pytest.raises(UsageError):

@@ -76,6 +76,7 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("model: true", "model: expected a text, found True"),
         ("fit: stretch", "fit: 'stretch' is none of auto, squash, crop, pad"),
         ("dtype: int8", "dtype: 'int8' is none of auto"),
+        ("device: gpu", "no device 'gpu': use auto, cpu, cuda, cuda:N or mps"),
         ("- a", "expected keys and values"),
         ("batch_size: [", "not valid YAML"),
         ("model: 2013-99-99", "not valid YAML"),

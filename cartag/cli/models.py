@@ -48,9 +48,17 @@ def command(context: typer.Context, format: Format = TableFormat.table) -> None:
 @app.command("fetch")
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name of the list, or a hub id.")],
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to make.", show_default=False)],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="A folder to make, for a machine without network. [default: the hub's cache on this one]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Put a model's files into a folder, to use it as `--model DIR` on a machine without network."""
+    """Fetch a model for use without network: here as `--model NAME`, elsewhere as `--model DIR`."""
     import cartag
 
     folder = cartag.fetch(name, to, progress=output.TerminalProgress())
