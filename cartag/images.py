@@ -82,6 +82,19 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", _one_line(e)) from e
 
 
+def orientation(data: bytes) -> int:
+    """How a photo has to be turned to be upright: an EXIF orientation, 1 to 8; 1 where nothing is said of it.
+
+    Raises:
+        PhotoError: no decoder recognises the file.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return _recorded_orientation(image)
+    except Exception as e:
+        raise PhotoError("not-an-image", _one_line(e)) from e
+
+
 def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int) -> Decoded:
     width, height = image.size
     if width * height > max_pixels:
@@ -114,6 +127,10 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int) -> Deco
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":  # Pillow turns TIFFs itself, while it loads them
         return 1
+    return _recorded_orientation(image)
+
+
+def _recorded_orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF: show the photo as it lies

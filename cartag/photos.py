@@ -60,7 +60,7 @@ def walk(gallery: Path) -> Walk:
         except OSError as e:
             if not folder:
                 raise GalleryError(f"{gallery}: cannot be listed ({e.strerror}); check its permissions") from e
-            unreadable.append(_printable(folder))
+            unreadable.append(printable(folder))
             continue
         for entry in entries:
             if entry.name.startswith("."):
@@ -93,8 +93,8 @@ def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:
     """Gives every file its identity; two names that are equal in NFC stay two photos."""
     taken: set[str] = set()
     for disk_path, stat in sorted(found, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
-        printable = _printable(disk_path)
-        forms = (unicodedata.normalize("NFC", printable), printable, quote_from_bytes(os.fsencode(disk_path)))
+        shown = printable(disk_path)
+        forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(disk_path)))
         path = next((form for form in forms if form not in taken), None)
         while path is None or path in taken:  # somebody named files after the escaped names of others
             path = f"{path or forms[-1]}%"
@@ -106,8 +106,8 @@ def _is_nfc(text: str) -> bool:
     return unicodedata.is_normalized("NFC", text)
 
 
-def _printable(disk_path: str) -> str:
-    """The path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
+def printable(disk_path: str) -> str:
+    """A path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
     return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
 
 

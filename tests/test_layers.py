@@ -21,7 +21,7 @@ GROUPS = (
     ("catalog", "prompts", "labels", "settings", "photos", "images"),
     ("calibration", "encoder", "store", "journal", "index", "scoring"),
     ("reading",),
-    ("tagging", "finding", "showing", "evaluation", "listing"),
+    ("tagging", "finding", "showing", "evaluation", "listing", "exporting"),
     ("cli", "__init__", "__main__"),
 )
 SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
@@ -32,9 +32,10 @@ ONLY_IMPORTERS = {
     "huggingface_hub": {"encoder/table.py"},
     "sqlite3": {"store.py", "tagging.py", "finding.py"},
     "sklearn": {"evaluation.py"},
+    "lxml": {"exporting/packet.py"},
     "typer": None,  # all of cli/
 }
-HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm")
+HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm", "lxml")
 
 
 def _modules() -> dict[str, Path]:
