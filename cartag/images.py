@@ -34,6 +34,7 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXTREME_ASPECT = 16
+_JPEG_QUALITY = 82
 _DRAFTED = ("JPEG", "MPO")
 
 
@@ -80,6 +81,23 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
         raise PhotoError("not-an-image", "no decoder recognises the file") from e
     except Exception as e:  # a decoder fed with garbage raises whatever it likes; the photo becomes a record
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", _one_line(e)) from e
+
+
+def jpeg(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """A photo as a JPEG whose longer side is at most ``longest`` pixels: upright, RGB, without metadata.
+
+    Raises:
+        PhotoError: with the reason why the photo cannot be read.
+    """
+    whole = decode(data, None, max_pixels)
+    scale = min(1.0, longest / max(whole.width, whole.height))
+    height, width = (max(1, round(side * scale)) for side in (whole.height, whole.width))
+    spec = ImageSpec(height, width, "squash", longest, Image.Resampling.LANCZOS, (0.5,) * 3, (0.5,) * 3)
+    pixels = decode(data, spec, max_pixels).pixels
+    assert pixels is not None  # a spec was given
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True, progressive=longest > 1000)
+    return out.getvalue()
 
 
 def orientation(data: bytes) -> int:

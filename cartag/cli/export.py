@@ -25,6 +25,7 @@ class ExportFormat(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
     exiftool = "exiftool"
+    html = "html"
     imagefolder = "imagefolder"
 
 
@@ -37,7 +38,9 @@ class Naming(StrEnum):
 
 def command(
     gallery: Gallery,
-    as_: Annotated[ExportFormat, typer.Option("--as", help="xmp: a sidecar a photo.", show_default=False)],
+    as_: Annotated[
+        ExportFormat, typer.Option("--as", help="xmp: a sidecar a photo; html: a page to look at.", show_default=False)
+    ],
     to: Annotated[
         Path | None,
         typer.Option(

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from cartag import index as indexes
 from cartag.errors import ExportError, UsageError
-from cartag.exporting import exiftool, imagefolder, tables, xmp
+from cartag.exporting import exiftool, imagefolder, page, tables, xmp
 from cartag.exporting.job import Job, Naming, Remark, Step, Wanted, bytes_at, photos_of
 from cartag.photos import printable
 from cartag.progress import Progress, Silent
@@ -44,6 +44,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format("one row a tag", tables.csv_text, "cartag.csv"),
     "jsonl": Format("one line of JSON a photo", tables.json_lines, "cartag.jsonl"),
     "exiftool": Format("JSON that exiftool imports", exiftool.document, "cartag.exiftool.json"),
+    "html": Format("a page to look at and to send on", files=page.files, check=page.check),
     "imagefolder": Format(
         "metadata.jsonl, to train something else", imagefolder.document, "metadata.jsonl", check=imagefolder.check
     ),
@@ -123,11 +124,11 @@ def export(
     gallery = Path(gallery)
     found = indexes.read(gallery, settings.index)
     folder = None if to is None else Path(to)
-    job = Job(gallery, found, tuple(photos_of(found)), folder, naming, settings, progress or Silent())
-    return _run(job, as_, FORMATS[as_], dry_run)
+    job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent())
+    return _run(job, as_, FORMATS[as_])
 
 
-def _run(job: Job, name: str, format: Format, dry_run: bool) -> ExportReport:
+def _run(job: Job, name: str, format: Format) -> ExportReport:
     if format.check is not None:
         format.check(job)
     steps: Iterator[Step] = iter(())
@@ -146,9 +147,9 @@ def _run(job: Job, name: str, format: Format, dry_run: bool) -> ExportReport:
             remarks.append(step)
             continue
         action = _action(step)
-        if action != "unchanged" and not dry_run:
+        if action != "unchanged" and not job.dry_run:
             _apply(step)
-        diff = _diff(step) if dry_run and action != "unchanged" else ""
+        diff = _diff(step) if job.dry_run and step.is_text and action != "unchanged" else ""
         files.append(ExportedFile(str(step.path), action, diff))
     return ExportReport(name, tuple(files), None, tuple(remarks))
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from msgspec import UNSET
 
@@ -65,11 +64,6 @@ class Photo:
         return self.name == self.disk
 
     @property
-    def url(self) -> str:
-        """The name on disk, percent-encoded: opens the photo whatever its bytes are."""
-        return quote(os.fsencode(self.disk))
-
-    @property
     def size(self) -> tuple[int, int] | None:
         """Width and height of the upright photo, where they are known."""
         r = self.record
@@ -85,6 +79,13 @@ class Wanted:
     """What is there now; None: nothing."""
     after: bytes | None
     """What shall be there; None: nothing."""
+    is_text: bool = True
+    """Whether a difference is worth showing."""
+
+    @classmethod
+    def kept(cls, path: Path) -> Wanted:
+        """A file that is as it shall be, whatever is in it."""
+        return cls(path, b"", b"", is_text=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Job:
     """Sorted by path; photos that are gone are left out."""
     to: Path | None
     naming: Naming
+    dry_run: bool
     settings: Settings
     progress: Progress
 

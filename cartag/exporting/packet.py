@@ -300,7 +300,7 @@ class _Document:
     def _edit_regions(self, words: Keywords, noted: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
         """The same for regions. One of ours that a person has moved is theirs from then on."""
         regions = self._property(_mwg("Regions"))
-        place = None if regions is None else _struct(regions)
+        place: Any = None if regions is None else _struct(regions)
         listed = None if place is None else place.find(_mwg("RegionList"))
         if listed is None and not words.regions:
             return False, ()
