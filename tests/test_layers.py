@@ -18,13 +18,13 @@ PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
-    ("catalog", "prompts", "labels", "settings", "photos", "images"),
+    ("catalog", "prompts", "labels", "settings", "photos", "raw", "images"),
     ("calibration", "encoder", "store", "journal", "index", "scoring"),
     ("reading",),
     ("tagging", "finding", "showing", "evaluation", "listing", "exporting"),
     ("cli", "__init__", "__main__"),
 )
-SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
+SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("images", "raw"), ("__main__", "cli")}
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
     "torch": {"encoder/dual.py"},
@@ -33,9 +33,11 @@ ONLY_IMPORTERS = {
     "sqlite3": {"store.py", "tagging.py", "finding.py"},
     "sklearn": {"evaluation.py"},
     "lxml": {"exporting/packet.py"},
+    "pillow_heif": {"images.py"},
+    "rawpy": {"raw.py"},
     "typer": None,  # all of cli/
 }
-HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm", "lxml")
+HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm", "lxml", "rawpy", "pillow_heif")
 
 
 def _modules() -> dict[str, Path]:

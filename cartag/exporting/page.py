@@ -19,7 +19,7 @@ from msgspec import UNSET
 from cartag import images
 from cartag.errors import ExportError, PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
-from cartag.photos import printable
+from cartag.photos import is_raw, printable
 from cartag.values import ERROR_REASONS
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -85,7 +85,9 @@ def _pictures(job: Job, to: Path, sizes: dict[str, int]) -> Iterator[Step]:
         photo, side = wanted[path]
         try:
             data = images.read_bytes(job.gallery / photo.disk)
-            return Wanted(path, None, images.jpeg(data, side, job.settings.max_pixels), is_text=False)
+            return Wanted(
+                path, None, images.jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk)), is_text=False
+            )
         except PhotoError as e:
             return f"{photo.record.path} ({e.detail})"
 
