@@ -140,6 +140,15 @@ def test_a_keyword_that_was_there_before_stays_when_the_tag_goes() -> None:
     assert b"<rdf:li>Blue Bolt</rdf:li>" in twice
 
 
+def test_a_keyword_that_was_typed_with_other_accents_is_the_same_word() -> None:
+    theirs = FOREIGN.replace("sunset", "Citroe\u0308n DS").encode()
+    once = merged(theirs, said("Citro\u00ebn DS"))
+    assert once is not None
+    subject = once[once.index(b"<dc:subject>") : once.index(b"</dc:subject>")].decode()
+    assert "Citro\u00ebn" not in subject
+    assert merged(once, NOTHING) == theirs
+
+
 def test_a_keyword_that_a_person_deleted_does_not_come_back() -> None:
     once = merged(FOREIGN.encode(), said("Yellow Yeti"))
     assert once is not None

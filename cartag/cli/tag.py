@@ -38,9 +38,7 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo could not be read.")] = False,
     raw_pairs: Annotated[
         RawPairs | None,
-        typer.Option(
-            help="What a RAW file and its JPEG count as. [default: jpeg: one photo, the JPEG]", show_default=False
-        ),
+        typer.Option(help="Which photo a RAW file and its JPEG are. [default: jpeg]", show_default=False),
     ] = None,
     format: Format = TableFormat.table,
 ) -> None:

@@ -8,6 +8,7 @@ has deleted since, which the note still holds, is not put back.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,6 +130,11 @@ def merged(packet: bytes | None, said: Statement) -> bytes | None:
 def xml_text(text: str) -> str:
     """Text that XML can hold: characters that it cannot (control characters, half surrogates) are left out."""
     return _NOT_XML.sub("", text)
+
+
+def _word(text: str) -> str:
+    """A keyword as it is written and compared: accents may be typed in two ways, and mean one word."""
+    return unicodedata.normalize("NFC", xml_text(text))
 
 
 def _parsed(packet: bytes) -> Any:
@@ -279,14 +285,14 @@ class _Document:
 
     def _edit(self, kind: _List, wanted: Iterable[str], ours: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
         """Takes out what is ours and no longer wanted, puts in what is wanted and was never there; the new note."""
-        words = tuple(dict.fromkeys(map(xml_text, wanted)))
+        words = tuple(dict.fromkeys(_word(text) for text in wanted))
         element = self._property(kind.name)
         container = None if element is None else _container(element)
-        present = [_text(item) for item in _items(element)]
+        present = [_word(_text(item)) for item in _items(element)]
         unwanted = [word for word in ours if word not in words and word in present]
         missing = [word for word in words if word not in present and word not in ours]
         for word in unwanted:
-            _remove(next(item for item in _items(element) if _text(item) == word))
+            _remove(next(item for item in _items(element) if _word(_text(item)) == word))
         if missing:
             if container is None:
                 element = _append(self._own_description(), kind.name)
