@@ -62,7 +62,6 @@ def document(gallery: Gallery, as_: str, **settings: Any) -> bytes:
 def test_the_table_of_formats_is_complete() -> None:
     assert [format.value for format in ExportFormat] == list(FORMATS)
     for name, format in FORMATS.items():
-        assert format.help, name
         assert (format.document is None) != (format.files is None), name
         assert bool(format.file_name) == (format.document is not None), name
 
@@ -308,23 +307,67 @@ def test_the_page_may_load_nothing_but_its_pictures(tagged: Gallery, tmp_path: P
         assert f"{kind}-src 'sha256-{digest}'" in policy
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
+
+
+def dom(page: Path, query: str = "") -> str:
+    """The page as a browser has it after its script has run."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    options += [
+        "--disable-background-networking",
+        "--disable-component-update",
+        f"--user-data-dir={page.parent / 'profile'}",
+    ]
+    command = [
+        str(BROWSER),
+        *options,
+        "--virtual-time-budget=2000",
+        "--window-size=1000,700",
+        "--dump-dom",
+        page.as_uri() + query,
+    ]
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=100).stdout
+
+
+@needs_browser
 def test_a_browser_shows_the_page(tagged: Gallery, tmp_path: Path) -> None:
     export_page(tagged, tmp_path / "page")
-
-    def dom(query: str) -> str:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-        options += [
-            "--disable-background-networking",
-            "--disable-component-update",
-            f"--user-data-dir={tmp_path / 'profile'}",
-        ]
-        address = (tmp_path / "page" / "index.html").as_uri() + query
-        command = [str(BROWSER), *options, "--virtual-time-budget=2000", "--dump-dom", address]
-        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=100).stdout
-
-    everything, some = dom(""), dom("#q=YETI&outcome=tagged")
+    page = tmp_path / "page" / "index.html"
+    everything, some = dom(page), dom(page, "#q=YETI&outcome=tagged")
     assert everything.count('class="tile"') == len(tagged.outcomes())
     assert some.count('class="tile"') == 1
     assert f"1 of {len(tagged.outcomes())} photos" in some
     assert "sub/é.jpg" in some
+
+
+_KEYS = """
+setTimeout(() => {
+  const seen = [], press = key => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+  const focused = () => document.activeElement.title;
+  document.querySelector("#grid button").focus();
+  seen.push(focused()); press("ArrowRight"); seen.push(focused()); press("End"); seen.push(focused()); press("Home"); seen.push(focused());
+  document.activeElement.click();
+  seen.push($("viewer").open, $("place").textContent, $("frame").querySelector(".box").hidden);
+  press("b"); seen.push($("frame").querySelector(".box").hidden);
+  press("ArrowRight"); seen.push($("place").textContent);
+  $("close").click();
+  setTimeout(() => { seen.push($("viewer").open, focused()); document.title = JSON.stringify(seen); }, 100);
+}, 100);
+"""
+
+
+@needs_browser
+def test_the_page_is_used_by_the_keyboard(gallery: Gallery, tmp_path: Path) -> None:
+    for i, name in enumerate(("a.jpg", "b.jpg", "c.jpg")):
+        gallery.paint(name, "red", mark=i)
+    gallery.tag()
+    gallery.edit_photo("a.jpg", tags=[{"car": "red-racer", "score": 0.9, "box": [0, 0.25, 0.5, 0.5]}])
+    export_page(gallery, tmp_path / "page")
+    page = tmp_path / "page" / "index.html"
+    # The page's own policy would not run what the test adds to it.
+    text = re.sub(r"<meta http-equiv=[^>]*>", "", page.read_text())
+    page.write_text(text.replace("</body>", f"<script>{_KEYS}</script></body>"))
+    found = re.search(r"<title>(.*?)</title>", dom(page), re.DOTALL)
+    assert found is not None
+    moves, viewer = ["a.jpg", "b.jpg", "c.jpg", "a.jpg"], [True, "1 of 3", False, True, "2 of 3"]
+    assert json.loads(html.unescape(found[1])) == [*moves, *viewer, False, "b.jpg"]

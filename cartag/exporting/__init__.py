@@ -29,7 +29,6 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 class Format:
     """How one format is exported: either as one document, or as many files."""
 
-    help: str
     document: Callable[[Job], bytes] | None = None
     """Makes the whole text; it goes to ``file_name`` in the folder that was named, else to whoever asked."""
     file_name: str = ""
@@ -40,14 +39,12 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "xmp": Format("an XMP sidecar a photo, for Lightroom, digiKam, darktable", files=xmp.files),
-    "csv": Format("one row a tag", tables.csv_text, "cartag.csv"),
-    "jsonl": Format("one line of JSON a photo", tables.json_lines, "cartag.jsonl"),
-    "exiftool": Format("JSON that exiftool imports", exiftool.document, "cartag.exiftool.json"),
-    "html": Format("a page to look at and to send on", files=page.files, check=page.check),
-    "imagefolder": Format(
-        "metadata.jsonl, to train something else", imagefolder.document, "metadata.jsonl", check=imagefolder.check
-    ),
+    "xmp": Format(files=xmp.files),
+    "csv": Format(tables.csv_text, "cartag.csv"),
+    "jsonl": Format(tables.json_lines, "cartag.jsonl"),
+    "exiftool": Format(exiftool.document, "cartag.exiftool.json"),
+    "html": Format(files=page.files, check=page.check),
+    "imagefolder": Format(imagefolder.document, "metadata.jsonl", check=imagefolder.check),
 }
 
 
