@@ -40,6 +40,7 @@ FOREIGN = """<?xml version="1.0" encoding="UTF-8"?>
    <dc:subject>
     <rdf:Bag>
      <rdf:li>sunset</rdf:li>
+     <rdf:li>L&#39;Aquila &quot;&#x32;&quot; &amp; more</rdf:li>
      <rdf:li>Red Racer</rdf:li>
     </rdf:Bag>
    </dc:subject>
@@ -149,6 +150,17 @@ def test_a_keyword_that_was_typed_with_other_accents_is_the_same_word() -> None:
     assert merged(once, NOTHING) == theirs
 
 
+def test_a_keyword_that_is_written_with_references_is_the_same_word() -> None:
+    once = merged(FOREIGN.encode(), said('L\'Aquila "2" & more'))
+    assert once is not None
+    subject = once[once.index(b"<dc:subject>") : once.index(b"</dc:subject>")]
+    assert subject.count(b"Aquila") == 1
+    ours = merged(None, said("A & <B>"))
+    assert ours is not None
+    assert merged(ours, said("A & <B>")) is ours
+    assert b"<rdf:li>A &amp; &lt;B&gt;</rdf:li>" in ours
+
+
 def test_a_keyword_that_a_person_deleted_does_not_come_back() -> None:
     once = merged(FOREIGN.encode(), said("Yellow Yeti"))
     assert once is not None
@@ -231,6 +243,19 @@ def test_line_ends_and_other_encodings_are_kept() -> None:
     assert again is not None
     assert "Yellow Yeti" in again.decode("utf-16")
     assert merged(again, said("Yellow Yeti")) is again
+    latin = merged(
+        FOREIGN.replace("UTF-8", "ISO-8859-1").replace("sunset", "caf\u00e9").encode("latin-1"), said("\u00e9")
+    )
+    assert latin is not None
+    assert latin.decode("latin-1").count("\u00e9</rdf:li>") == 7
+    assert b"cartag-was" not in latin
+    one_line = "".join(
+        line.strip() if line.strip().startswith("<") else f" {line.strip()}" for line in FOREIGN.splitlines()
+    )
+    again = merged(one_line.encode(), said("Yellow Yeti"))
+    assert again is not None
+    assert b"\r" not in again
+    assert merged(again, NOTHING) == one_line.encode()
 
 
 @pytest.mark.parametrize(
@@ -238,6 +263,7 @@ def test_line_ends_and_other_encodings_are_kept() -> None:
     [
         (b"", "no well-formed XML"),
         (b"<a/>", "no XMP"),
+        (FOREIGN.replace("sunset", "\ue000").encode(), "private character"),
         (FOREIGN.encode()[:600], "no well-formed XML"),
         (FOREIGN.replace("<x:xmpmeta", "<!DOCTYPE x [<!ENTITY e 'e'>]>\n<x:xmpmeta", 1).encode(), "document type"),
         (FOREIGN.replace("<rdf:Bag>", "<rdf:Heap>").replace("</rdf:Bag>", "</rdf:Heap>").encode(), "not one list"),
@@ -483,3 +509,24 @@ def test_after_another_program_has_written_the_file_ours_is_still_known(
     assert b"Rating" in left
     assert (b"Jane Doe" in left) is (packet is not None)
     assert b"yellow-yeti" not in left
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        pytest.param(rewrite_with_exiftool, marks=needs_exiftool),
+        pytest.param(rewrite_with_exiv2, marks=needs_exiv2),
+    ],
+)
+def test_a_sidecar_as_another_program_lays_it_out_comes_back_to_the_byte(rewrite: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jpg.xmp", FOREIGN.encode())
+    rewrite(path)
+    theirs = path.read_bytes()
+    statement = said("Yellow Yeti", regions=(region(),))
+    ours = merged(theirs, statement)
+    assert ours is not None
+    rest = iter(ours.decode().splitlines())
+    assert all(line in rest for line in theirs.decode().splitlines()), (
+        "a line of the other program is gone or has moved"
+    )
+    assert merged(ours, NOTHING) == theirs

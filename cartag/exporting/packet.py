@@ -7,6 +7,7 @@ has deleted since, which the note still holds, is not put back.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -37,12 +38,15 @@ _EMPTY = (
     f' <rdf:RDF xmlns:rdf="{RDF}">\n </rdf:RDF>\n</x:xmpmeta>\n'
     "<?xpacket end='w'?>\n"
 ).encode()
+_UTF8 = ("UTF-8", "US-ASCII", "ASCII")
+# A private character takes the place of "&" while a packet is edited, or lxml would write &quot; and &#39; otherwise.
+_REFERENCE = "\ue000"
 _MARK = "cartag-was"
 _MARKED_TAG = re.compile(rf'<([^\s<>/]+)(?:[^<>"\']|"[^"]*"|\'[^\']*\')*? {_MARK}="(\d+)"[^<>]*?(/?)>')
 _MARKUP = re.compile(
     r"""<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|</[^>]*>|(<(?:[^"'<>]|"[^"]*"|'[^']*')*>)""", re.DOTALL
 )
-_NOT_XML = re.compile("[^\t\n\r\N{SPACE}-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[^\t\n\r\N{SPACE}-\ud7ff\ue001-\ufffd\U00010000-\U0010ffff]")
 
 
 class PacketError(Exception):
@@ -105,8 +109,7 @@ class _Notes:
 def merged(packet: bytes | None, said: Statement) -> bytes | None:
     """The packet with what is ``said`` in it; the same bytes where that is so already; None where nothing remains.
 
-    Everything that is not cartag's stays: elements, attributes, comments and their order. The text around the edited
-    element is kept to the byte; inside it the line breaks between attributes are not.
+    Everything that is not cartag's stays, and in a packet in UTF-8, which is all that programs write, so do its bytes.
 
     Raises:
         PacketError: the packet cannot be edited without risk.
@@ -115,6 +118,11 @@ def merged(packet: bytes | None, said: Statement) -> bytes | None:
         return None
     source = _EMPTY if packet is None else packet
     tree = _parsed(source)
+    if _encoding(tree) in _UTF8:
+        if _REFERENCE.encode() in source:
+            raise PacketError(f"it holds the private character U+{ord(_REFERENCE):04X}")
+        source = source.replace(b"&", _REFERENCE.encode())
+        tree = _parsed(source)
     tags = _start_tags(tree, source)
     document = _Document(tree)
     old = document.notes() if packet is not None else _Notes(created=True)
@@ -128,7 +136,7 @@ def merged(packet: bytes | None, said: Statement) -> bytes | None:
 
 
 def xml_text(text: str) -> str:
-    """Text that XML can hold: characters that it cannot (control characters, half surrogates) are left out."""
+    """Text that a packet can hold: control characters, half surrogates and our own private character are left out."""
     return _NOT_XML.sub("", text)
 
 
@@ -155,10 +163,9 @@ def _start_tags(tree: Any, source: bytes) -> list[str]:
 
     lxml would sort their attributes and join their lines. Where they cannot be told for certain, none are given.
     """
-    try:
-        text = source.decode("utf-8")
-    except UnicodeDecodeError:
+    if _encoding(tree) not in _UTF8:
         return []
+    text = source.decode("utf-8")  # the parser has read it as such
     tags = [found[1] for found in _MARKUP.finditer(text) if found[1]]
     elements = [element for element in tree.getroot().iter() if isinstance(element.tag, str)]
     names = [re.split(r"[\s/>]", tag[1:], maxsplit=1)[0] for tag in tags]
@@ -186,19 +193,23 @@ def _as_written(body: str, tags: list[str]) -> str:
 def _serialised(tree: Any, source: bytes, tags: list[str]) -> bytes:
     """The edited packet; declaration, packet marks and padding around the root element stay as they were."""
     root = tree.getroot()
-    encoding = (tree.docinfo.encoding or "UTF-8").upper()
-    if encoding not in ("UTF-8", "US-ASCII", "ASCII"):
-        whole: bytes = etree.tostring(tree, encoding=encoding)
+    if _encoding(tree) not in _UTF8:
+        whole: bytes = etree.tostring(tree, encoding=_encoding(tree))
         return whole
     name = _written_name(root)
     start, end = source.find(f"<{name}".encode()), source.rfind(f"</{name}>".encode())
     if start < 0 or end < 0:
         raise PacketError("its root element is empty")
-    text = etree.tostring(root, encoding="unicode", with_tail=False)
-    body = _as_written(text, tags).replace("\r\n", "\n").encode()
-    if source.count(b"\r\n") == source.count(b"\n"):  # XML knows line feeds alone: the parser has made them so
-        body = body.replace(b"\n", b"\r\n")
-    return source[:start] + body + source[end + len(name) + 3 :]
+    body = _as_written(etree.tostring(root, encoding="unicode", with_tail=False), tags)
+    if b"\r\n" in source and source.count(b"\r\n") == source.count(b"\n"):
+        # XML knows line feeds alone: the parser has made them so, but for those inside the start tags.
+        body = body.replace("\r\n", "\n").replace("\n", "\r\n")
+    edited = source[:start] + body.encode() + source[end + len(name) + 3 :]
+    return edited.replace(_REFERENCE.encode(), b"&")
+
+
+def _encoding(tree: Any) -> str:
+    return (tree.docinfo.encoding or "UTF-8").upper()
 
 
 def _written_name(element: Any) -> str:
@@ -426,7 +437,8 @@ def _items(element: Any) -> list[Any]:
 def _text(node: Any) -> str:
     if node is None:
         return ""
-    return node if isinstance(node, str) else (node.text or "")
+    text = node if isinstance(node, str) else (node.text or "")
+    return html.unescape(text.replace(_REFERENCE, "&")) if _REFERENCE in text else text
 
 
 def _own_name(name: Any) -> str:
