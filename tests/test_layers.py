@@ -32,7 +32,7 @@ ONLY_IMPORTERS = {
     "huggingface_hub": {"encoder/table.py"},
     "sqlite3": {"store.py", "tagging.py", "finding.py"},
     "sklearn": {"evaluation.py"},
-    "lxml": {"exporting/packet.py"},
+    "lxml": {"exporting/rdf.py"},
     "pillow_heif": {"images.py"},
     "rawpy": {"raw.py"},
     "typer": None,  # all of cli/

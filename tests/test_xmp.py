@@ -19,7 +19,8 @@ from PIL import Image
 import cartag
 from cartag.errors import ExportError
 from cartag.exporting.keywords import Keywords, Region
-from cartag.exporting.packet import NOTHING, PacketError, ScoredCar, Statement, merged
+from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
+from cartag.exporting.rdf import PacketError
 
 needs_exiftool = pytest.mark.skipif(
     shutil.which("exiftool") is None, reason="exiftool is not installed (Debian: libimage-exiftool-perl)"
@@ -59,6 +60,7 @@ FOREIGN = """<?xml version="1.0" encoding="UTF-8"?>
     </mwg-rs:RegionList>
    </mwg-rs:Regions>
   </rdf:Description>
+  <rdf:Description rdf:about=""/>
  </rdf:RDF>
 </x:xmpmeta>
 <!-- the end -->

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.exporting.keywords import keywords_of
-from cartag.exporting.packet import NOTHING, PacketError, ScoredCar, Statement, merged
+from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
+from cartag.exporting.rdf import PacketError
 from cartag.photos import printable
 
 EXTENSION = ".xmp"
