@@ -532,3 +532,23 @@ def test_a_sidecar_as_another_program_lays_it_out_comes_back_to_the_byte(rewrite
         "a line of the other program is gone or has moved"
     )
     assert merged(ours, NOTHING) == theirs
+
+
+@needs_exiftool
+@needs_exiv2
+def test_any_name_of_a_car_arrives_as_it_is(gallery: Gallery) -> None:
+    name = "M\u00f6rgan 4/4 & <B> \"q\" 'p' a|b \u65e5\u672c"
+    gallery.paint("a.jpg", "red")
+    gallery.tag()
+
+    def rename(raw: dict[str, Any]) -> None:
+        raw["catalog"]["cars"][0] |= {"name": name, "make": "M\u00f6rgan"}
+
+    gallery.edit(rename)
+    cartag.export(gallery.path, "xmp")
+    (found,) = exiftool(gallery.path / "a.jpg.xmp")
+    assert as_list(found["Subject"]) == [name]
+    (tree,), (levels,) = as_list(found["TagsList"]), as_list(found["HierarchicalSubject"])
+    assert tree == f"Cars/M\u00f6rgan/{name.split(maxsplit=1)[1]}".replace("4/4", "4\u22154")
+    assert levels == f"Cars|M\u00f6rgan|{name.split(maxsplit=1)[1]}".replace("a|b", "a\u00a6b")
+    assert dict(exiv2(gallery.path / "a.jpg.xmp"))["Xmp.dc.subject"] == name
