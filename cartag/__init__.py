@@ -1,7 +1,7 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
-Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `cars`, `models`; `load` reads
-an index. They are imported on first use, so that ``import cartag`` costs nothing.
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `export`, `cars`, `models`;
+`load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cartag.version import __version__
 if TYPE_CHECKING:
     from cartag.article import Mention
     from cartag.evaluation import Evaluation, evaluate
+    from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.index import Index
     from cartag.index import read as load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.evaluation", "Evaluation"),
+    "ExportReport": ("cartag.exporting", "ExportReport"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.index", "Index"),
     "Mention": ("cartag.article", "Mention"),
@@ -31,6 +33,7 @@ _WHERE = {
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
     "evaluate": ("cartag.evaluation", "evaluate"),
+    "export": ("cartag.exporting", "export"),
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),
     "load": ("cartag.index", "read"),
@@ -42,6 +45,7 @@ _WHERE = {
 __all__ = [
     "Draft",
     "Evaluation",
+    "ExportReport",
     "Hit",
     "Index",
     "Mention",
@@ -51,6 +55,7 @@ __all__ = [
     "__version__",
     "cars",
     "evaluate",
+    "export",
     "fetch",
     "find",
     "load",

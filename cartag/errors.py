@@ -9,6 +9,7 @@ CartagError                    a message a person can act on: what, where, remed
 │   └── UnknownCarError        a car that the catalog does not hold (carries `suggestions`)
 ├── GalleryError               the gallery is missing or cannot be read
 ├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
+├── ExportError                something that an export writes or merges with cannot be read or written
 ├── ModelError                 a model is unknown, incomplete, or not here and cannot be fetched
 └── PhotoError                 one photo cannot be read (carries `reason`); becomes a record, never ends a run
 
@@ -58,6 +59,10 @@ class GalleryError(CartagError):
 
 class IndexFileError(CartagError):
     """An index is missing, damaged, of a newer schema, or cannot be written."""
+
+
+class ExportError(CartagError):
+    """A file of an export cannot be read or written."""
 
 
 class ModelError(CartagError):

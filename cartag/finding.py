@@ -14,7 +14,7 @@ from cartag import catalog as catalogs
 from cartag import index as indexes
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.index import Index, Place
-from cartag.photos import disk_path
+from cartag.photos import disk_path, is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.values import PhotoRecord
@@ -198,7 +198,7 @@ class _Similar:
             if known is not None:
                 return known
             spec = image_spec(self._files, fit=self._settings.fit)
-            pixels = images.decode(data, spec, self._settings.max_pixels).pixels
+            pixels = images.decode(data, spec, self._settings.max_pixels, raw=is_raw(str(photo))).pixels
         except PhotoError as e:
             raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
         assert pixels is not None  # a spec was given

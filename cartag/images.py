@@ -1,15 +1,20 @@
-"""Reading photos: from bytes to upright RGB pixels of the size a model wants. The only importer of Pillow."""
+"""Reading photos: from bytes to upright RGB pixels of the size a model wants. The only importer of Pillow.
+
+HEIC and HEIF come by pillow-heif, RAW files by `cartag.raw`; both are loaded when the first such photo comes along.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from cartag import raw as raws
 from cartag.errors import PhotoError
 from cartag.values import Decoded, ImageSpec
 
@@ -34,6 +39,8 @@ _TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXTREME_ASPECT = 16
+_SAME_ASPECT = 0.03
+_JPEG_QUALITY = 82
 _DRAFTED = ("JPEG", "MPO")
 
 
@@ -59,30 +66,123 @@ def content_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PIXELS) -> Decoded:
+def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> Decoded:
     """Decodes a photo to what ``spec`` asks for; with ``spec`` None only the header is read.
 
     A JPEG is decoded at the smallest DCT scale that still gives twice the model's input on both sides (Pillow's
     `draft`), which costs a tenth of a full decode for a camera photo. Width and height of the result are those of the
-    full upright photo.
+    full upright photo. ``raw`` says that the file is a camera's RAW file; most of them look like a TIFF.
 
     Raises:
         PhotoError: with the reason why the photo cannot be read.
     """
+    if raw:
+        return _decode_raw(data, spec, max_pixels)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _opened(data) as image:
             return _decode(image, spec, max_pixels)
     except PhotoError:
         raise
     except UnidentifiedImageError as e:
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-            raise PhotoError("unsupported", "HEIC/HEIF is not read by this version; export it as JPEG") from e
-        raise PhotoError("not-an-image", "no decoder recognises the file") from e
+        if not _is_heif(data):
+            raise PhotoError("not-an-image", "no decoder recognises the file") from e
+        raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", "HEIC/HEIF that cannot be decoded") from e
     except Exception as e:  # a decoder fed with garbage raises whatever it likes; the photo becomes a record
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", _one_line(e)) from e
 
 
-def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int) -> Decoded:
+def _opened(data: bytes) -> Image.Image:
+    if _is_heif(data):
+        _register_heif()
+    return Image.open(io.BytesIO(data))
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+
+
+@cache
+def _register_heif() -> None:
+    """Teaches Pillow HEIC and HEIF.
+
+    Raises:
+        PhotoError: pillow-heif is not there.
+    """
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as e:
+        raise PhotoError("unsupported", "HEIC/HEIF needs pillow-heif: pip install pillow-heif") from e
+    register_heif_opener()
+
+
+def jpeg(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> bytes:
+    """A photo as a JPEG whose longer side is at most ``longest`` pixels: upright, RGB, without metadata.
+
+    Raises:
+        PhotoError: with the reason why the photo cannot be read.
+    """
+    whole = decode(data, None, max_pixels, raw=raw)
+    scale = min(1.0, longest / max(whole.width, whole.height))
+    height, width = (max(1, round(side * scale)) for side in (whole.height, whole.width))
+    spec = ImageSpec(height, width, "squash", longest, Image.Resampling.LANCZOS, (0.5,) * 3, (0.5,) * 3)
+    pixels = decode(data, spec, max_pixels, raw=raw).pixels
+    assert pixels is not None  # a spec was given
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True, progressive=longest > 1000)
+    return out.getvalue()
+
+
+def orientation(data: bytes) -> int:
+    """How a photo has to be turned to be upright: an EXIF orientation, 1 to 8; 1 where nothing is said of it.
+
+    Raises:
+        PhotoError: no decoder recognises the file.
+    """
+    try:
+        with _opened(data) as image:
+            return _recorded_orientation(image)
+    except Exception as e:
+        raise PhotoError("not-an-image", _one_line(e)) from e
+
+
+def _decode_raw(data: bytes, spec: ImageSpec | None, max_pixels: int) -> Decoded:
+    """The preview where it is a picture of the whole photo and large enough, else the sensor's values developed."""
+    opened = raws.read(data, max_pixels)
+    if spec is None:
+        return Decoded(None, opened.width, opened.height)
+    pixels = None if opened.preview is None else _of_preview(opened, spec, max_pixels)
+    if pixels is None:
+        least = min(_resized((opened.width, opened.height), spec))
+        developed = raws.develop(data, least, max_pixels).pixels
+        assert developed is not None  # it was just developed
+        pixels = _decode(Image.fromarray(developed), spec, max_pixels).pixels
+    return Decoded(pixels, opened.width, opened.height)
+
+
+def _of_preview(raw: raws.RawPicture, spec: ImageSpec, max_pixels: int) -> np.ndarray | None:
+    """The preview as ``spec`` asks; None where it is too small, cut otherwise than the photo, or damaged."""
+    try:
+        with Image.open(io.BytesIO(raw.preview or b"")) as image:
+            orientation = _recorded_orientation(image, default=raw.orientation)
+            if orientation in _UPRIGHT_SWAPS_SIDES and _is_wide(image.size) == _is_wide((raw.width, raw.height)):
+                orientation = 1  # stored upright: it is already as tall as the photo
+            size = image.size[::-1] if orientation in _UPRIGHT_SWAPS_SIDES else image.size
+            needed = _resized((raw.width, raw.height), spec)
+            if any(have < need for have, need in zip(size, needed, strict=True)):
+                return None
+            if abs(size[0] * raw.height / (size[1] * raw.width) - 1) > _SAME_ASPECT:
+                return None
+            return _decode(image, spec, max_pixels, orientation).pixels
+    except Exception:  # the sensor's values are still there
+        return None
+
+
+def _is_wide(size: tuple[int, int]) -> bool:
+    return size[0] > size[1]
+
+
+def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned: int | None = None) -> Decoded:
+    """Decodes an opened picture; ``turned`` is its EXIF orientation where that is known from elsewhere."""
     width, height = image.size
     if width * height > max_pixels:
         raise PhotoError("too-large", f"{width} x {height} pixels, the limit is {max_pixels} (settings: max_pixels)")
@@ -90,7 +190,7 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int) -> Deco
         # Looking for EXIF decodes a PNG, and swallows what is wrong with it: decode first, in the open.
         image.load()  # first frame of an animation
         width, height = image.size
-    orientation = _orientation(image)
+    orientation = _orientation(image) if turned is None else turned
     swapped = orientation in _UPRIGHT_SWAPS_SIDES
     upright_size = (height, width) if swapped else (width, height)
     if spec is None:
@@ -114,11 +214,15 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int) -> Deco
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":  # Pillow turns TIFFs itself, while it loads them
         return 1
+    return _recorded_orientation(image)
+
+
+def _recorded_orientation(image: Image.Image, default: int = 1) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(_ORIENTATION, default)
     except Exception:  # damaged EXIF: show the photo as it lies
-        return 1
-    return value if value in range(1, 9) else 1
+        return default
+    return value if value in range(1, 9) else default
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -197,11 +301,26 @@ def _centre(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _is_cut_off(data: bytes, error: Exception) -> bool:
-    """Whether the file ends before the picture does, by the decoder's words or by the length that WebP records."""
+    """Whether the file ends before the picture does, by the decoder's words or by the lengths that the file records."""
     if data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         return True
+    if _is_heif(data) and _end_of_boxes(data) > len(data):
+        return True
     text = str(error).lower()
-    return "truncated" in text or "unexpected end" in text or isinstance(error, EOFError)
+    return any(words in text for words in ("truncated", "unexpected end", "end of file")) or isinstance(error, EOFError)
+
+
+def _end_of_boxes(data: bytes) -> int:
+    """Where the last box of an ISO media file (ISO/IEC 14496-12) should end; beyond the data if it is cut off."""
+    at = 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # 0: up to the end of the file, whatever that is
+            return len(data)
+        at += size
+    return at
 
 
 def _one_line(error: Exception) -> str:

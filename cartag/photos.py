@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cartag.errors import GalleryError
@@ -20,10 +20,12 @@ PHOTO_EXTENSIONS = frozenset(
         *(".bmp", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".hif"),
     }
 )
-# Left out, but counted: what cartag cannot read yet is said, not passed over in silence.
 RAW_EXTENSIONS = frozenset(
     (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw"),
 )
+# What a camera writes beside a RAW file: the same photo.
+_CAMERA_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif"))
+RawPairs = Literal["jpeg", "raw", "both"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,24 @@ class Walk:
     """Sorted by path."""
     unreadable_folders: list[str] = field(default_factory=list)
     raw_files: int = 0
+    """RAW files left out because they cannot be read: what is passed over is said."""
+    raw_pairs: int = 0
+    """RAW files that are the same photo as the JPEG beside them."""
 
 
-def walk(gallery: Path) -> Walk:
+def is_raw(path: str) -> bool:
+    """Whether a file is a camera's RAW file, by its extension."""
+    return os.path.splitext(path)[1].lower() in RAW_EXTENSIONS
+
+
+def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
     """Lists the photos of a gallery and its subfolders.
 
     Hidden files and folders are left out, symlinked folders are not followed (so no loop can arise), symlinked files
     are. Extensions count in any case.
+
+    ``raw_pairs`` says which photo a RAW file and a JPEG of the same stem in the same folder are: the ``jpeg``, the
+    ``raw``, or ``both``. None: RAW files cannot be read, and are left out.
 
     Raises:
         GalleryError: the gallery is not there, is no folder, or cannot be listed.
@@ -51,7 +64,7 @@ def walk(gallery: Path) -> Walk:
         raise GalleryError(f"{gallery}: not a folder; give the folder that holds the photos")
     found: list[tuple[str, os.stat_result]] = []
     unreadable: list[str] = []
-    skipped: Counter[str] = Counter()
+    raws: list[tuple[str, os.stat_result]] = []
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -60,7 +73,7 @@ def walk(gallery: Path) -> Walk:
         except OSError as e:
             if not folder:
                 raise GalleryError(f"{gallery}: cannot be listed ({e.strerror}); check its permissions") from e
-            unreadable.append(_printable(folder))
+            unreadable.append(printable(folder))
             continue
         for entry in entries:
             if entry.name.startswith("."):
@@ -71,15 +84,41 @@ def walk(gallery: Path) -> Walk:
                     folders.append(relative)
                     continue
                 extension = os.path.splitext(entry.name)[1].lower()
-                if extension in RAW_EXTENSIONS:
-                    skipped["raw"] += 1
+                if extension in RAW_EXTENSIONS and entry.is_file():
+                    raws.append((relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_file():
                     found.append((relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_symlink() and not entry.is_dir():
                     found.append((relative, entry.stat(follow_symlinks=False)))  # a broken link: named, not skipped
             except OSError:
                 _keep_broken_link(entry, relative, found)  # anything else is gone since the listing
-    return Walk(sorted(_identified(found), key=lambda photo: photo.path), sorted(unreadable), skipped["raw"])
+    found, left_out, pairs = _paired(found, raws, raw_pairs)
+    photos = sorted(_identified(found), key=lambda photo: photo.path)
+    return Walk(photos, sorted(unreadable), left_out, pairs)
+
+
+_Found = list[tuple[str, os.stat_result]]
+
+
+def _paired(found: _Found, raws: _Found, raw_pairs: RawPairs | None) -> tuple[_Found, int, int]:
+    """All files that are photos of their own; how many RAW files are left out, and how many are one with a JPEG."""
+    developed = {_stem(path) for path, _ in found if os.path.splitext(path)[1].lower() in _CAMERA_EXTENSIONS}
+    paired = [raw for raw in raws if _stem(raw[0]) in developed]
+    alone = [raw for raw in raws if _stem(raw[0]) not in developed]
+    if raw_pairs is None:
+        return found, len(alone), len(paired)
+    if raw_pairs == "both":
+        return found + raws, 0, 0
+    if raw_pairs == "jpeg":
+        return found + alone, 0, len(paired)
+    shot = {_stem(path) for path, _ in paired}
+    is_partner = [_stem(p) in shot and os.path.splitext(p)[1].lower() in _CAMERA_EXTENSIONS for p, _ in found]
+    kept = [photo for photo, partner in zip(found, is_partner, strict=True) if not partner]
+    return kept + raws, 0, len(paired)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0].casefold()
 
 
 def _keep_broken_link(entry: os.DirEntry[str], relative: str, found: list[tuple[str, os.stat_result]]) -> None:
@@ -93,8 +132,8 @@ def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:
     """Gives every file its identity; two names that are equal in NFC stay two photos."""
     taken: set[str] = set()
     for disk_path, stat in sorted(found, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
-        printable = _printable(disk_path)
-        forms = (unicodedata.normalize("NFC", printable), printable, quote_from_bytes(os.fsencode(disk_path)))
+        shown = printable(disk_path)
+        forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(disk_path)))
         path = next((form for form in forms if form not in taken), None)
         while path is None or path in taken:  # somebody named files after the escaped names of others
             path = f"{path or forms[-1]}%"
@@ -106,8 +145,8 @@ def _is_nfc(text: str) -> bool:
     return unicodedata.is_normalized("NFC", text)
 
 
-def _printable(disk_path: str) -> str:
-    """The path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
+def printable(disk_path: str) -> str:
+    """A path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
     return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from cartag import images
 from cartag.errors import PhotoError
 from cartag.journal import Facts
+from cartag.photos import is_raw
 from cartag.values import ImageSpec, PhotoFile, ReadError
 
 
@@ -79,7 +80,7 @@ class Reader:
             data = images.read_bytes(self._gallery / photo.disk_path)
             sha256 = images.content_hash(data)
             spec = None if sha256 in self._embedded else self._spec
-            decoded = images.decode(data, spec, self._max_pixels)
+            decoded = images.decode(data, spec, self._max_pixels, raw=is_raw(photo.disk_path))
         except PhotoError as e:
             error = ReadError(reason=e.reason, detail=e.detail)
             return ReadPhoto(replace(identity, sha256=sha256, error=error), None)

@@ -35,6 +35,9 @@ class Settings:
     threshold: float | None = None
     margin: float | None = None
     temperature: float | None = None
+    raw_pairs: str = "jpeg"
+    exiftool_keys: str = "flat"
+    html_photos: str = "link"
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:
         """These settings with the given ones over them; None means "not given".
@@ -48,6 +51,9 @@ class Settings:
 _CHOICES = {
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
+    "raw_pairs": ("jpeg", "raw", "both"),
+    "exiftool_keys": ("flat", "grouped"),
+    "html_photos": ("link", "copy", "none"),
 }
 _DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}

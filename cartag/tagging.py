@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import filelock
 import msgspec
@@ -27,13 +27,13 @@ from cartag import calibration as calibrations
 from cartag import catalog as catalogs
 from cartag import encoder as encoders
 from cartag import index as indexes
-from cartag import scoring
+from cartag import raw, scoring
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
 from cartag.errors import CatalogError, IndexFileError
 from cartag.index import Index, Place
 from cartag.journal import Facts, Journal, latest
-from cartag.photos import Walk, name_on_disk, walk
+from cartag.photos import RawPairs, Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
 from cartag.prompts import prompt_classes
 from cartag.reading import Reader, ReadPhoto
@@ -75,7 +75,9 @@ class TagReport:
     gone: int
     """Records of the old index whose photo is no longer there."""
     raw_files: int = 0
-    """RAW files seen and left out."""
+    """RAW files seen and left out, for rawpy is not installed."""
+    raw_pairs: int = 0
+    """RAW files that are one photo with the JPEG beside them."""
     unreadable_folders: tuple[str, ...] = ()
 
     @property
@@ -92,6 +94,7 @@ def tag(
     device: str | None = None,
     index: Path | str | None = None,
     retag: bool = False,
+    raw_pairs: str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> TagReport:
@@ -108,6 +111,7 @@ def tag(
         device: auto, cpu, cuda, cuda:N or mps.
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
+        raw_pairs: which photo a RAW file and the JPEG beside it are: `jpeg`, `raw`, or `both`.
         settings: the rarer settings; the arguments above go before them.
         progress: hears what is going on.
 
@@ -115,11 +119,12 @@ def tag(
         GalleryError, IndexFileError, CatalogError, ModelError, SettingsError: see `cartag.errors`.
         KeyboardInterrupt: again, after what was done so far has been saved.
     """
-    options = {"catalog": catalog, "model": model, "device": device, "index": index}
+    options = {"catalog": catalog, "model": model, "device": device, "index": index, "raw_pairs": raw_pairs}
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
     place = indexes.place_of(gallery, settings.index)
-    photos = walk(gallery)  # first of all: a mistyped folder should not wait for a model
+    pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
+    photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
     with _locked(place):
         run = _prepare(gallery, place, settings, progress)
         with Store(place.state, run.identity) as store:
@@ -421,6 +426,7 @@ class _Tagger:
             unreadable=unreadable,
             gone=len(self._old.keys() - found),
             raw_files=self._walk.raw_files,
+            raw_pairs=self._walk.raw_pairs,
             unreadable_folders=tuple(self._walk.unreadable_folders),
         )
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md",)
-COMMANDS = ("tag", "find", "show", "eval", "cars", "models", "models fetch")
+COMMANDS = ("tag", "find", "show", "eval", "export", "cars", "models", "models fetch")
 _BLOCK = re.compile(r"```(console|python|yaml)\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
 # Processors differ in the last digits of a model's output; more than this is a change.
@@ -36,7 +36,13 @@ def rendered() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(ROOT / "data" / "gallery", Path(scratch) / "data" / "gallery", ignore=_left_behind)
         pages = {name: _page((ROOT / name).read_text(encoding="utf-8"), Path(scratch)) for name in PAGES}
-        return {**pages, "docs/cli.md": _command_reference(Path(scratch)), "docs/cartag.schema.json": _schema()}
+        helps = {command: _help(command, Path(scratch)) for command in ("", *COMMANDS)}
+        generated = {
+            "docs/cli.md": _command_reference(helps),
+            "docs/cartag.1": _man_page(helps),
+            "docs/cartag.schema.json": _schema(),
+        }
+        return {**pages, **generated}
 
 
 def differences(files: dict[str, str]) -> Iterator[str]:
@@ -110,13 +116,34 @@ def _left_behind(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name in ("cartag.json", ".cartag")}
 
 
-def _command_reference(scratch: Path) -> str:
+def _help(command: str, scratch: Path) -> str:
+    text = _run(_cartag(f"cartag {command} --help"), scratch).replace("python -m cartag", "cartag")
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def _command_reference(helps: dict[str, str]) -> str:
     parts = ["# Command reference", "", "Written by `make docs` from the commands' own help.", ""]
     for command in COMMANDS:
-        help_text = _run(_cartag(f"cartag {command} --help"), scratch).replace("python -m cartag", "cartag")
-        lines = [line.rstrip() for line in help_text.strip().splitlines()]
-        parts += [f"## cartag {command}", "", "```text", *lines, "```", ""]
+        parts += [f"## cartag {command}", "", "```text", helps[command], "```", ""]
     return "\n".join(parts)
+
+
+def _man_page(helps: dict[str, str]) -> str:
+    """The same help as a man page (roff), installed by the wheel as share/man/man1/cartag.1."""
+    lines = [r'.TH CARTAG 1 "" "cartag" "User Commands"', ".SH NAME"]
+    lines += [r"cartag \- looks at a folder of photos and says which cars are in them", ".SH SYNOPSIS"]
+    lines += [".B cartag", r"[\-\-help] [\-\-version] \fICOMMAND\fR [\fIARGUMENTS\fR]"]
+    for command, text in helps.items():
+        heading = f"CARTAG {command.upper()}" if command else "DESCRIPTION"
+        escaped = text.replace("\\", r"\e").replace("-", r"\-")
+        # A line that begins with a dot or a quote would be a request.
+        body = [rf"\&{line}" if line.startswith((".", "'")) else line for line in escaped.split("\n")]
+        lines += [f'.SH "{heading}"', ".nf", *body, ".fi"]
+    exits = (("0", "done"), ("1", "failed; find: nothing matched"), ("2", "wrong usage or settings; find: an error"))
+    lines.append(".SH EXIT STATUS")
+    for code, meaning in (*exits, ("3", r"tag \-\-strict met photos that could not be read")):
+        lines += [".TP", code, meaning]
+    return "\n".join(lines) + "\n"
 
 
 def _schema() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +19,7 @@ from PIL import Image
 
 import cartag
 import cartag.encoder
+from cartag import images
 from cartag import index as indexes
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.settings import Settings
@@ -173,6 +175,13 @@ def write_catalog(folder: Path, text: str = CATALOG, name: str = "colours.yaml")
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def without_heif(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where pillow-heif is not installed."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    images._register_heif.cache_clear()
 
 
 # --- encoders ---------------------------------------------------------------------------------------------------

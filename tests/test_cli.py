@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,43 @@ def test_find_exits_like_grep(gallery: Path) -> None:
     assert run(gallery, "find", "photos").returncode == 2
 
 
+def test_export_prints_tables_and_writes_sidecars(gallery: Path) -> None:
+    tagged(gallery)
+    table = run(gallery, "export", "photos", "--as", "csv")
+    assert (table.returncode, table.stderr) == (0, b"")
+    assert {row["car"] for row in csv.DictReader(table.stdout.decode().splitlines())} >= {"red-racer"}
+    dry = run(gallery, "export", "photos", "--as", "xmp", "--dry-run")
+    assert b"+++ photos/red.jpg.xmp" in dry.stdout
+    assert b"2 created" in dry.stderr
+    assert not list(gallery.glob("*.xmp"))
+    done = run(gallery, "export", "photos", "--as", "xmp")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert len(list(gallery.glob("*.xmp"))) == 2
+    assert run(gallery, "export", "photos", "--as", "xmp", "--dry-run").stdout == b""
+    (gallery / "red.jpg.xmp").write_text("no XMP")
+    failed = run(gallery, "export", "photos", "--as", "xmp")
+    assert failed.returncode == 1
+    assert b"red.jpg.xmp: left as it is" in failed.stderr
+    assert run(gallery, "export", "photos", "--as", "html").returncode == 2
+    assert run(gallery, "export", "photos", "--as", "pdf").returncode == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_choices(gallery: Path, shell: str) -> None:
+    words = {
+        "COMP_WORDS": "cartag export photos --as ",
+        "COMP_CWORD": "4",
+        "_TYPER_COMPLETE_ARGS": "cartag export photos --as ",
+    }
+    environment = {**os.environ, **words, "_TYPER_COMPLETE_FISH_ACTION": "get-args", "PYTHONPATH": str(ROOT)}
+    program = "import sys; sys.argv = ['cartag']; from cartag.cli import app; app(prog_name='cartag')"
+    environment["_CARTAG_COMPLETE"] = f"complete_{shell}"
+    out = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    ).stdout
+    assert {"xmp", "exiftool", "html"} <= set(re.findall(r"\w+", out))
+
+
 def test_exit_codes_of_the_other_commands(gallery: Path) -> None:
     assert run(gallery, "show", "photos").returncode == 1
     assert run(gallery, "tag", "nowhere", "--model", "fake").returncode == 1
@@ -106,7 +144,7 @@ def test_a_hub_model_without_network_says_what_to_do(gallery: Path) -> None:
         assert words in done.stderr
 
 
-@pytest.mark.parametrize("command", ["tag", "find", "show", "eval", "cars", "models"])
+@pytest.mark.parametrize("command", ["tag", "find", "show", "eval", "export", "cars", "models"])
 def test_every_option_has_its_help(gallery: Path, command: str) -> None:
     done = run(gallery, command, "--help")
     assert done.returncode == 0

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import Gallery, image_bytes, picture
 from PIL import Image, ImageCms, ImageFile
@@ -271,8 +272,38 @@ def test_damaged_data_is_corrupt() -> None:
     assert reason(bytes(data)) == "corrupt"
 
 
-def test_heic_is_a_known_format_that_is_not_supported() -> None:
-    assert reason(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100) == "unsupported"
+@pytest.mark.usefixtures("without_heif")
+def test_heic_without_its_decoder_is_unsupported() -> None:
+    assert reason(heif()) == "unsupported"
+
+
+def heif(**options: object) -> bytes:
+    pillow_heif.register_heif_opener()
+    return image_bytes(picture("red", size=(160, 96)), "HEIF", quality=95, **options)
+
+
+def test_heic_is_read_upright() -> None:
+    pillow_heif.register_heif_opener()
+    for orientation in (1, 3, 6, 8):
+        decoded = images.decode(as_shot(orientation, "HEIF"), SPEC)
+        assert (decoded.width, decoded.height) == (96, 64)
+        assert decoded.pixels is not None
+        difference = np.abs(decoded.pixels.astype(int) - pixels(image_bytes(scene(), "PNG")).astype(int))
+        assert difference.mean() < 8, orientation
+
+
+def test_damaged_heic_is_a_reason_not_a_crash() -> None:
+    whole = heif()
+    for end in (len(whole) // 2, len(whole) - 1, 40):
+        assert reason(whole[:end]) == "truncated"
+    assert reason(whole[:28] + bytes(100)) == "corrupt"
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000", "BMP"])
+def test_the_rarer_formats_are_read(kind: str) -> None:
+    data = image_bytes(picture("blue", size=(160, 96)), kind)
+    assert is_near(middle(data), COLOURS["blue"], 20)
+    assert images.decode(data, None).height == 96
 
 
 def test_more_pixels_than_the_limit_are_too_large() -> None:

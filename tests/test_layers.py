@@ -18,13 +18,19 @@ PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
-    ("catalog", "prompts", "labels", "settings", "photos", "images", "gazetteer"),
+    ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer"),
     ("calibration", "encoder", "store", "journal", "index", "scoring"),
     ("reading", "article"),
-    ("tagging", "finding", "showing", "evaluation", "listing"),
+    ("tagging", "finding", "showing", "evaluation", "listing", "exporting"),
     ("cli", "__init__", "__main__"),
 )
-SIDEWAYS = {("labels", "catalog"), ("gazetteer", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
+SIDEWAYS = {
+    ("labels", "catalog"),
+    ("gazetteer", "catalog"),
+    ("scoring", "calibration"),
+    ("images", "raw"),
+    ("__main__", "cli"),
+}
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
     "torch": {"encoder/dual.py"},
@@ -32,9 +38,12 @@ ONLY_IMPORTERS = {
     "huggingface_hub": {"encoder/table.py"},
     "sqlite3": {"store.py", "tagging.py", "finding.py"},
     "sklearn": {"evaluation.py"},
+    "lxml": {"exporting/rdf.py"},
+    "pillow_heif": {"images.py"},
+    "rawpy": {"raw.py"},
     "typer": None,  # all of cli/
 }
-HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm")
+HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm", "lxml", "rawpy", "pillow_heif")
 
 
 def _modules() -> dict[str, Path]:

@@ -13,7 +13,7 @@ from strategies import file_names
 
 import cartag
 from cartag.errors import GalleryError
-from cartag.photos import disk_path, name_on_disk, walk
+from cartag.photos import RawPairs, disk_path, name_on_disk, walk
 from cartag.values import PhotoFile
 
 FRAME = "Mille Miglia 2013 Cuộc diễu hành xa hoa 1.jpg"
@@ -50,6 +50,31 @@ def test_raw_files_are_counted_not_listed(tmp_path: Path) -> None:
     found = walk(tmp_path)
     assert [photo.path for photo in found.photos] == ["c.jpg"]
     assert found.raw_files == 2
+
+
+def test_a_raw_file_and_its_jpeg_are_one_photo_or_two(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "IMG_1.CR3",
+        "img_1.jpg",
+        "IMG_2.NEF",
+        "IMG_3.HIF",
+        "IMG_3.RAF",
+        "IMG_4.jpg",
+        "IMG_4.png",
+        "a/IMG_4.dng",
+    )
+
+    def found(pairs: RawPairs | None) -> tuple[list[str], int, int]:
+        walked = walk(tmp_path, pairs)
+        return [photo.path for photo in walked.photos], walked.raw_files, walked.raw_pairs
+
+    alone = ["IMG_4.jpg", "IMG_4.png"]
+    assert found(None) == (sorted(["img_1.jpg", "IMG_3.HIF", *alone]), 2, 2)
+    assert found("jpeg") == (sorted(["img_1.jpg", "IMG_2.NEF", "IMG_3.HIF", "a/IMG_4.dng", *alone]), 0, 2)
+    assert found("raw") == (sorted(["IMG_1.CR3", "IMG_2.NEF", "IMG_3.RAF", "a/IMG_4.dng", *alone]), 0, 2)
+    both = ["IMG_1.CR3", "img_1.jpg", "IMG_2.NEF", "IMG_3.HIF", "IMG_3.RAF", "a/IMG_4.dng", *alone]
+    assert found("both") == (sorted(both), 0, 0)
 
 
 def test_the_same_name_in_two_folders_is_two_photos(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_the_index_names_its_model_and_catalog(gallery: Gallery) -> None:
     assert [car.id for car in header.catalog.cars] == ["red-racer", "yellow-yeti", "blue-bolt"]
 
 
+@pytest.mark.usefixtures("without_heif")
 def test_every_reason_of_an_error_is_met(gallery: Gallery) -> None:
     photos, whole = gallery.path, gallery.paint("whole.png", "red", size=(200, 150)).read_bytes()
     damaged = whole.index(b"IDAT") + 4

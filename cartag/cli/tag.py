@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -11,6 +12,14 @@ from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFor
 
 UNREADABLE = 3
 INTERRUPTED = 130  # as shells report SIGINT
+
+
+class RawPairs(StrEnum):
+    """Which photo a RAW file and the JPEG beside it are."""
+
+    jpeg = "jpeg"
+    raw = "raw"
+    both = "both"
 
 
 def command(
@@ -27,6 +36,10 @@ def command(
     index: IndexFile = None,
     retag: Annotated[bool, typer.Option("--retag", help="Forget what is cached and read every photo again.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo could not be read.")] = False,
+    raw_pairs: Annotated[
+        RawPairs | None,
+        typer.Option(help="Which photo a RAW file and its JPEG are. [default: jpeg]", show_default=False),
+    ] = None,
     format: Format = TableFormat.table,
 ) -> None:
     """Tag every photo of a gallery and write its index.
@@ -38,7 +51,14 @@ def command(
     progress = output.TerminalProgress()
     try:
         report = cartag.tag(
-            gallery, catalog=catalog, model=model, device=device, index=index, retag=retag, progress=progress
+            gallery,
+            catalog=catalog,
+            model=model,
+            device=device,
+            index=index,
+            retag=retag,
+            raw_pairs=raw_pairs,
+            progress=progress,
         )
     except KeyboardInterrupt:
         progress.finish()
@@ -47,7 +67,9 @@ def command(
     for folder in report.unreadable_folders:
         output.say(f"cartag: {gallery / folder}: this folder cannot be listed, its photos were left out")
     if report.raw_files:
-        output.say(f"cartag: {report.raw_files} RAW file(s) left out: not read by this version; export them as JPEG")
+        output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
+    if report.raw_pairs:
+        output.say(f"cartag: {report.raw_pairs} RAW file(s) are one photo with the JPEG beside them")
     photos = sum(report.outcomes.values())
     if not photos:
         output.say(f"cartag: no photos in {gallery}")

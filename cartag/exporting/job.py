@@ -1,0 +1,164 @@
+"""What the formats of an export share: the photos as they see them, and the files they want to be there."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from msgspec import UNSET
+
+from cartag.errors import ExportError
+from cartag.index import Index
+from cartag.photos import disk_path, printable
+from cartag.progress import Progress
+from cartag.settings import Settings
+from cartag.values import IndexedCar, PhotoRecord, Tag
+
+Naming = Literal["ext", "stem"]
+Box = tuple[float, float, float, float]
+TOP = "Cars"
+"""The branch of the keyword tree that is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarTag:
+    """A car that a photo shows, with the names that people read."""
+
+    car: str
+    """The id."""
+    name: str
+    make: str
+    score: float
+    source: str
+    box: Box | None
+    """x, y, width, height as fractions of the upright photo, top-left origin."""
+
+    @property
+    def branch(self) -> tuple[str, ...]:
+        """Its place in a tree of keywords: Cars, the make, the model; without the last where the name is the make."""
+        model = _without_make(self.name, self.make)
+        return tuple(part for part in (TOP, self.make, model) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo of the index, as an export sees it."""
+
+    record: PhotoRecord
+    disk: str
+    """Its name on disk, relative to the gallery (`os.fsdecode` form)."""
+    tags: tuple[CarTag, ...]
+
+    @property
+    def name(self) -> str:
+        """The name on disk as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
+        return printable(self.disk)
+
+    @property
+    def has_plain_name(self) -> bool:
+        """Whether a text file can hold the name on disk as it is."""
+        return self.name == self.disk
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the upright photo, where they are known."""
+        r = self.record
+        return None if r.width is UNSET or r.height is UNSET else (r.width, r.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file as an export wants it; an export writes only where ``after`` differs from ``before``."""
+
+    path: Path
+    before: bytes | None
+    """What is there now; None: nothing."""
+    after: bytes | None
+    """What shall be there; None: nothing."""
+    is_text: bool = True
+    """Whether a difference is worth showing."""
+
+    @classmethod
+    def kept(cls, path: Path) -> Wanted:
+        """A file that is as it shall be, whatever is in it."""
+        return cls(path, b"", b"", is_text=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A photo or file that an export could not treat like the others, and why: one line."""
+
+    message: str
+    is_failure: bool = False
+    """Whether something that was asked for is not there."""
+
+
+Step = Wanted | Remark
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One export: everything a format may look at. Formats read, `export` writes."""
+
+    gallery: Path
+    index: Index
+    photos: tuple[Photo, ...]
+    """Sorted by path; photos that are gone are left out."""
+    to: Path | None
+    naming: Naming
+    dry_run: bool
+    settings: Settings
+    progress: Progress
+
+    @property
+    def cars(self) -> tuple[IndexedCar, ...]:
+        """The cars of the index's catalog."""
+        return self.index.header.catalog.cars
+
+    def disk_path(self, photo: Photo) -> str:
+        """To open the photo: under the gallery as it was given."""
+        return os.path.join(self.gallery, photo.disk)
+
+
+def photos_of(index: Index) -> Iterator[Photo]:
+    """The photos of an index that are there, their tags with names."""
+    cars = {car.id: car for car in index.header.catalog.cars}
+    for record in index:
+        if record.missing is UNSET:
+            on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
+            tags = tuple(_car_tag(tag, cars.get(tag.car)) for tag in record.tags)
+            yield Photo(record, disk_path(record.path, on_disk), tags)
+
+
+def _car_tag(tag: Tag, car: IndexedCar | None) -> CarTag:
+    """A tag given by hand may name a car of an earlier catalog: then its id is all there is."""
+    name, make = (car.name, car.make) if car is not None else (tag.car, "")
+    return CarTag(tag.car, name, make, tag.score, tag.source, None if tag.box is UNSET else tag.box)
+
+
+def _without_make(name: str, make: str) -> str:
+    def same(text: str) -> str:
+        return unicodedata.normalize("NFC", text).casefold()
+
+    words, length = name.split(), len(make.split())
+    if length and same(" ".join(words[:length])) == same(" ".join(make.split())):
+        return " ".join(words[length:])
+    return name
+
+
+def bytes_at(path: Path) -> bytes | None:
+    """The bytes of a file, or None where there is none.
+
+    Raises:
+        ExportError: something is there that cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise ExportError(f"{printable(str(path))}: cannot be read ({e.strerror}); mend that, and export again") from e

@@ -1,0 +1,90 @@
+"""The words that other programs get for a photo's tags: flat, as a tree, and as regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cartag import images
+from cartag.errors import PhotoError
+from cartag.exporting.job import Box, CarTag, Job, Photo
+
+# A separator inside a name ("Morgan 4/4") would open a level of its own: a look-alike takes its place.
+_LIKE_SLASH, _LIKE_BAR = "\N{DIVISION SLASH}", "\N{BROKEN BAR}"
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box as MWG has it: centre, width and height as fractions of the photo as it is stored, before it is turned."""
+
+    car: str
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keywords:
+    """A photo's tags in the words of other programs; every tuple is without doubles and in the order of the tags."""
+
+    subjects: tuple[str, ...]
+    """`dc:subject`: the names of the cars."""
+    hierarchical: tuple[str, ...]
+    """`lr:hierarchicalSubject`: ``Cars|Pagani|Huayra``."""
+    tree: tuple[str, ...]
+    """`digiKam:TagsList`: ``Cars/Pagani/Huayra``."""
+    regions: tuple[Region, ...]
+    stored_size: tuple[int, int] | None
+    """Width and height of the photo as it is stored: what the regions are fractions of."""
+
+
+def keywords_of(photo: Photo, job: Job) -> Keywords:
+    """The keywords of a photo. Of a photo with boxes the header is read, for how it has to be turned."""
+    boxed = [tag for tag in photo.tags if tag.box is not None]
+    orientation = _orientation(photo, job) if boxed else 1
+    return Keywords(
+        subjects=_unique(tag.name for tag in photo.tags),
+        hierarchical=_unique("|".join(part.replace("|", _LIKE_BAR) for part in tag.branch) for tag in photo.tags),
+        tree=_unique("/".join(part.replace("/", _LIKE_SLASH) for part in tag.branch) for tag in photo.tags),
+        regions=tuple(_region(tag, tag.box, orientation) for tag in boxed if tag.box is not None),
+        stored_size=_stored_size(photo.size, orientation),
+    )
+
+
+def _unique(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for word in words if word.strip()))
+
+
+def _orientation(photo: Photo, job: Job) -> int:
+    try:
+        return images.orientation(images.read_bytes(job.gallery / photo.disk))
+    except PhotoError:  # a photo that is gone or damaged since: upright is the best guess
+        return 1
+
+
+def _region(tag: CarTag, box: Box, orientation: int) -> Region:
+    left, top, width, height = box
+    x, y, w, h = _stored(left + width / 2, top + height / 2, width, height, orientation)
+    return Region(tag.car, tag.name, *(round(value, _DIGITS) for value in (x, y, w, h)))
+
+
+def _stored(x: float, y: float, width: float, height: float, orientation: int) -> Box:
+    """The centre and sides of an upright box in the photo as it is stored (EXIF orientations 1 to 8)."""
+    centre = {
+        1: (x, y),
+        2: (1 - x, y),
+        3: (1 - x, 1 - y),
+        4: (x, 1 - y),
+        5: (y, x),
+        6: (y, 1 - x),
+        7: (1 - y, 1 - x),
+        8: (1 - y, x),
+    }[orientation]
+    return (*centre, height, width) if orientation >= 5 else (*centre, width, height)
+
+
+def _stored_size(size: tuple[int, int] | None, orientation: int) -> tuple[int, int] | None:
+    return size[::-1] if size is not None and orientation >= 5 else size

@@ -1,0 +1,330 @@
+"""XMP packets: merging what cartag has to say into one, and taking it out again.
+
+What cartag wrote into lists that others use too (`dc:subject` and its kin, `mwg-rs:Regions`) it notes down in a
+namespace of its own. So it takes out only what it put in; a keyword that was there before stays; and one that a person
+has deleted since, which the note still holds, is not put back.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cartag.exporting.keywords import Keywords, Region
+from cartag.exporting.rdf import (
+    AREA,
+    DIMENSIONS,
+    MWG,
+    OWN,
+    PREFIXES,
+    RDF,
+    Packet,
+    append,
+    container_of,
+    fields_of,
+    items_of,
+    rdf_name,
+    remove,
+    struct_of,
+    text_of,
+    xml_text,
+)
+
+_EMPTY = (
+    "<?xpacket begin='\N{ZERO WIDTH NO-BREAK SPACE}' id='W5M0MpCehiHzreSzNTczkc9d'?>\n"
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="cartag">\n'
+    f' <rdf:RDF xmlns:rdf="{RDF}">\n </rdf:RDF>\n</x:xmpmeta>\n'
+    "<?xpacket end='w'?>\n"
+).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCar:
+    """What the packet says of one tag, beyond its keywords."""
+
+    car: str
+    name: str
+    score: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Everything that cartag has to say of a photo; without cars: nothing."""
+
+    cars: tuple[ScoredCar, ...]
+    outcome: str
+    model: str
+    keywords: Keywords
+
+
+NOTHING = Statement((), "", "", Keywords((), (), (), (), None))
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list of keywords that others write as well, and the field that notes which of them are ours."""
+
+    name: str
+    container: str
+    note: str
+
+
+_SUBJECTS = _List(f"{{{PREFIXES['dc']}}}subject", "Bag", "Subjects")
+_HIERARCHICAL = _List(f"{{{PREFIXES['lr']}}}hierarchicalSubject", "Bag", "HierarchicalSubjects")
+_TREE = _List(f"{{{PREFIXES['digiKam']}}}TagsList", "Seq", "TagsLists")
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """The content of our namespace: what is said, and what was written elsewhere."""
+
+    created: bool = False
+    """Whether the whole file is ours: then it goes when nothing is left in it."""
+    outcome: str = ""
+    model: str = ""
+    cars: tuple[ScoredCar, ...] = ()
+    subjects: tuple[str, ...] = ()
+    hierarchical: tuple[str, ...] = ()
+    tree: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    """Ids of the cars whose region was written."""
+
+
+def merged(packet: bytes | None, said: Statement) -> bytes | None:
+    """The packet with what is ``said`` in it; the same bytes where that is so already; None where nothing remains.
+
+    Everything that is not cartag's stays, and in a packet in UTF-8, which is all that programs write, so do its bytes.
+
+    Raises:
+        PacketError: the packet cannot be edited without risk.
+    """
+    if packet is None and not said.cars:
+        return None
+    document = _Document(Packet(_EMPTY if packet is None else packet))
+    old = document.notes() if packet is not None else _Notes(created=True)
+    changed, new = document.bring_up_to(said, old)
+    if packet is not None and not changed and new == old:
+        return packet
+    document.set_notes(new if said.cars else None)
+    return None if old.created and document.packet.is_empty() else document.packet.to_bytes()
+
+
+def _word(text: str) -> str:
+    """A keyword as it is written and compared: accents may be typed in two ways, and mean one word."""
+    return unicodedata.normalize("NFC", xml_text(text))
+
+
+class _Document:
+    """A packet, seen as what cartag and others say of one photo."""
+
+    def __init__(self, packet: Packet) -> None:
+        self.packet = packet
+
+    # --- what is there
+
+    def notes(self) -> _Notes:
+        """What our namespace holds."""
+        fields: dict[str, Any] = {}
+        for description in self.packet.descriptions():
+            fields |= {_own_name(name): value for name, value in fields_of(description).items() if _own_name(name)}
+
+        def text(name: str) -> str:
+            return text_of(fields.get(name))
+
+        def words(name: str) -> tuple[str, ...]:
+            return tuple(text_of(item) for item in items_of(fields.get(name)))
+
+        cars = [{_own_name(k): text_of(v) for k, v in fields_of(item).items()} for item in items_of(fields.get("Cars"))]
+        return _Notes(
+            created=text("Created") == "True",
+            outcome=text("Outcome"),
+            model=text("Model"),
+            cars=tuple(
+                ScoredCar(c.get("Car", ""), c.get("Name", ""), c.get("Score", ""), c.get("Source", "")) for c in cars
+            ),
+            subjects=words(_SUBJECTS.note),
+            hierarchical=words(_HIERARCHICAL.note),
+            tree=words(_TREE.note),
+            regions=words("Regions"),
+        )
+
+    # --- what shall be there
+
+    def bring_up_to(self, said: Statement, old: _Notes) -> tuple[bool, _Notes]:
+        """Edits the lists that others use too; returns whether it changed one, and the new notes."""
+        words = said.keywords
+        changed_subjects, subjects = self._edit(_SUBJECTS, words.subjects, old.subjects)
+        changed_hierarchical, hierarchical = self._edit(_HIERARCHICAL, words.hierarchical, old.hierarchical)
+        changed_tree, tree = self._edit(_TREE, words.tree, old.tree)
+        changed_regions, regions = self._edit_regions(words, old.regions)
+        new = replace(
+            old,
+            outcome=xml_text(said.outcome),
+            model=xml_text(said.model),
+            cars=tuple(ScoredCar(*map(xml_text, (c.car, c.name, c.score, c.source))) for c in said.cars),
+            subjects=subjects,
+            hierarchical=hierarchical,
+            tree=tree,
+            regions=regions,
+        )
+        return changed_subjects or changed_hierarchical or changed_tree or changed_regions, new
+
+    def _edit(self, kind: _List, wanted: Iterable[str], ours: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+        """Takes out what is ours and no longer wanted, puts in what is wanted and was never there; the new note."""
+        words = tuple(dict.fromkeys(_word(text) for text in wanted))
+        element = self.packet.property(kind.name)
+        container = None if element is None else container_of(element)
+        present = [_word(text_of(item)) for item in items_of(element)]
+        unwanted = [word for word in ours if word not in words and word in present]
+        missing = [word for word in words if word not in present and word not in ours]
+        for word in unwanted:
+            remove(next(item for item in items_of(element) if _word(text_of(item)) == word))
+        if missing:
+            if container is None:
+                element = append(self._own_description(), kind.name)
+                container = append(element, rdf_name(kind.container))
+            for word in missing:
+                append(container, rdf_name("li"), word)
+        if unwanted and container is not None and not len(container):
+            self.packet.remove(element)
+        return bool(unwanted or missing), tuple(word for word in words if word in ours or word in missing)
+
+    def _edit_regions(self, words: Keywords, noted: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+        """The same for regions. One of ours that a person has moved is theirs from then on."""
+        regions = self.packet.property(_mwg("Regions"))
+        place: Any = None if regions is None else struct_of(regions)
+        listed = None if place is None else place.find(_mwg("RegionList"))
+        if listed is None and not words.regions:
+            return False, ()
+        here = {_region_car(item): item for item in items_of(listed) if _region_car(item)}
+        ours = {car: item for car, item in here.items() if _is_unmoved(item)}
+        wanted = {xml_text(region.car): region for region in words.regions}
+        stale = {car: item for car, item in ours.items() if car not in wanted or _mark(wanted[car]) != _marked(item)}
+        # Noted and gone: deleted by a person. Here, but moved: a person's now.
+        add = {car: r for car, r in wanted.items() if car in stale or (car not in here and car not in noted)}
+        for item in stale.values():
+            remove(item)
+        if add:
+            if place is None:
+                place = append(self._own_description(), _mwg("Regions"), resource=True, inside=(AREA, DIMENSIONS))
+                if words.stored_size is not None:
+                    _append_dimensions(place, words.stored_size)
+            if listed is None:
+                listed = append(place, _mwg("RegionList"))
+                append(listed, rdf_name("Bag"))
+            container = container_of(listed)
+            for region in add.values():
+                _append_region(container, region)
+        if stale and not add and not items_of(listed):
+            remove(listed)
+            if {child.tag for child in place} <= {_mwg("AppliedToDimensions")}:
+                self.packet.remove(regions)
+        return bool(stale or add), tuple(car for car in wanted if car in add or car in noted or car in here)
+
+    # --- our own part
+
+    def set_notes(self, notes: _Notes | None) -> None:
+        """Replaces the content of our namespace; None takes it out."""
+        for description in self.packet.descriptions():
+            for name in [name for name in description.attrib if _own_name(name)]:
+                self.packet.remove_attribute(description, name)
+            for child in [child for child in description if _own_name(child.tag)]:
+                self.packet.remove(child)
+        if notes is not None:
+            self._write_notes(notes)
+
+    def _write_notes(self, notes: _Notes) -> None:
+        own = self._own_description()
+        if notes.created:
+            append(own, _own("Created"), "True")
+        append(own, _own("Outcome"), notes.outcome)
+        append(own, _own("Model"), notes.model)
+        cars = append(append(own, _own("Cars")), rdf_name("Bag"))
+        for car in notes.cars:
+            item = append(cars, rdf_name("li"), resource=True)
+            for name, value in (("Car", car.car), ("Name", car.name), ("Score", car.score), ("Source", car.source)):
+                append(item, _own(name), value)
+        lists = (
+            (_SUBJECTS.note, notes.subjects),
+            (_HIERARCHICAL.note, notes.hierarchical),
+            (_TREE.note, notes.tree),
+            ("Regions", notes.regions),
+        )
+        for name, words in lists:
+            if words:
+                bag = append(append(own, _own(name)), rdf_name("Bag"))
+                for word in words:
+                    append(bag, rdf_name("li"), word)
+
+    def _own_description(self) -> Any:
+        return self.packet.description_with(OWN, ("dc", "lr", "digiKam", "cartag"))
+
+
+# --- regions ----------------------------------------------------------------------------------------------------
+
+
+def _append_region(container: Any, region: Region) -> None:
+    item = append(container, rdf_name("li"), resource=True, inside=(AREA, OWN))
+    append(item, _mwg("Name"), region.name)
+    area = append(item, _mwg("Area"), resource=True)
+    for name, value in (("x", region.x), ("y", region.y), ("w", region.width), ("h", region.height)):
+        append(area, f"{{{AREA}}}{name}", _number(value))
+    append(area, f"{{{AREA}}}unit", "normalized")
+    extensions = append(item, _mwg("Extensions"), resource=True)
+    append(extensions, _own("Car"), region.car)
+    append(extensions, _own("Area"), _mark(region))
+
+
+def _append_dimensions(regions: Any, size: tuple[int, int]) -> None:
+    dimensions = append(regions, _mwg("AppliedToDimensions"), resource=True)
+    for name, value in (("w", str(size[0])), ("h", str(size[1])), ("unit", "pixel")):
+        append(dimensions, f"{{{DIMENSIONS}}}{name}", value)
+
+
+def _region_car(item: Any) -> str:
+    """The id of the car that a region of ours shows; of another's, an empty text."""
+    extensions = fields_of(item).get(_mwg("Extensions"))
+    return "" if extensions is None else text_of(fields_of(extensions).get(_own("Car")))
+
+
+def _marked(item: Any) -> str:
+    """Where a region of ours was when it was written."""
+    extensions = fields_of(item).get(_mwg("Extensions"))
+    return "" if extensions is None else text_of(fields_of(extensions).get(_own("Area")))
+
+
+def _is_unmoved(item: Any) -> bool:
+    area = fields_of(item).get(_mwg("Area"))
+    if area is None:
+        return False
+    fields = fields_of(area)
+    try:
+        now = [float(text_of(fields.get(f"{{{AREA}}}{name}"))) for name in "xywh"]
+        then = [float(value) for value in _marked(item).split()]
+    except ValueError:
+        return False
+    return len(then) == len(now) and all(abs(a - b) < 1e-5 for a, b in zip(now, then, strict=True))
+
+
+def _mark(region: Region) -> str:
+    return " ".join(map(_number, (region.x, region.y, region.width, region.height)))
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _own_name(name: Any) -> str:
+    """The local name of a name of our namespace, else an empty text."""
+    return name.removeprefix(f"{{{OWN}}}") if isinstance(name, str) and name.startswith(f"{{{OWN}}}") else ""
+
+
+def _mwg(name: str) -> str:
+    return f"{{{MWG}}}{name}"
+
+
+def _own(name: str) -> str:
+    return f"{{{OWN}}}{name}"
