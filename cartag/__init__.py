@@ -1,6 +1,6 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
-Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `cars`, `models`; `load` reads
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `cars`, `models`; `load` reads
 an index. They are imported on first use, so that ``import cartag`` costs nothing.
 """
 
@@ -11,25 +11,31 @@ from typing import TYPE_CHECKING, Any
 from cartag.version import __version__
 
 if TYPE_CHECKING:
+    from cartag.datasets import DatasetResult, evaluate_dataset
     from cartag.evaluation import Evaluation, evaluate
     from cartag.finding import Hit, find
     from cartag.index import Index
     from cartag.index import read as load
+    from cartag.learning import LearnReport, learn
     from cartag.listing import ModelInfo, cars, fetch, models
     from cartag.showing import Summary, show
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
+    "DatasetResult": ("cartag.datasets", "DatasetResult"),
     "Evaluation": ("cartag.evaluation", "Evaluation"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.index", "Index"),
+    "LearnReport": ("cartag.learning", "LearnReport"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
     "evaluate": ("cartag.evaluation", "evaluate"),
+    "evaluate_dataset": ("cartag.datasets", "evaluate_dataset"),
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),
+    "learn": ("cartag.learning", "learn"),
     "load": ("cartag.index", "read"),
     "models": ("cartag.listing", "models"),
     "show": ("cartag.showing", "show"),
@@ -37,17 +43,21 @@ _WHERE = {
 }
 
 __all__ = [
+    "DatasetResult",
     "Evaluation",
     "Hit",
     "Index",
+    "LearnReport",
     "ModelInfo",
     "Summary",
     "TagReport",
     "__version__",
     "cars",
     "evaluate",
+    "evaluate_dataset",
     "fetch",
     "find",
+    "learn",
     "load",
     "models",
     "show",

@@ -19,9 +19,9 @@ PACKAGE = Path(cartag.__file__).parent
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
     ("catalog", "prompts", "labels", "settings", "photos", "images"),
-    ("calibration", "encoder", "store", "journal", "index", "scoring"),
-    ("reading",),
-    ("tagging", "finding", "showing", "evaluation", "listing"),
+    ("calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned"),
+    ("reading", "truth", "basis", "report"),
+    ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing"),
     ("cli", "__init__", "__main__"),
 )
 SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
