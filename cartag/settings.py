@@ -31,9 +31,11 @@ class Settings:
     look_ahead: int = 4
     max_pixels: int = 300_000_000
     candidates: int = 5
+    mode: str = "balanced"
     threshold: float | None = None
     margin: float | None = None
     temperature: float | None = None
+    precision: float = 0.95
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:
         """These settings with the given ones over them; None means "not given".
@@ -47,9 +49,10 @@ class Settings:
 _CHOICES = {
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
+    "mode": ("strict", "balanced", "eager"),
 }
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
-_PROBABILITIES = ("threshold", "margin")
+_PROBABILITIES = ("threshold", "margin", "precision")
 
 
 def load_settings(

@@ -19,22 +19,24 @@ PACKAGE = Path(cartag.__file__).parent
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
     ("catalog", "prompts", "labels", "settings", "photos", "images"),
-    ("calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned"),
+    ("calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
     ("reading", "truth", "basis", "report"),
     ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing"),
     ("cli", "__init__", "__main__"),
 )
-SIDEWAYS = {("labels", "catalog"), ("scoring", "calibration"), ("__main__", "cli")}
+SIDEWAYS = {("fitting", "calibration"), ("fitting", "metrics"), ("fitting", "scoring"), ("labels", "catalog"), ("scoring", "calibration"), ("learned", "calibration"), ("learned", "index"), ("learned", "scoring"), ("__main__", "cli")}
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
     "torch": {"encoder/dual.py"},
     "transformers": {"encoder/dual.py"},
     "huggingface_hub": {"encoder/table.py"},
-    "sqlite3": {"store.py", "tagging.py", "finding.py"},
-    "sklearn": {"evaluation.py"},
+    "sqlite3": {"store.py", "tagging.py", "finding.py", "learning.py"},
+    "sklearn": {"evaluation.py", "fitting.py"},
+    "scipy": {"metrics.py", "fitting.py"},
+    "torchvision": {"datasets.py"},
     "typer": None,  # all of cli/
 }
-HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm")
+HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "scipy", "torchvision", "huggingface_hub", "timm")
 
 
 def _modules() -> dict[str, Path]:
