@@ -207,3 +207,19 @@ def _is_cut_off(data: bytes, error: Exception) -> bool:
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:200]
+
+
+def thumbnail(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """A small upright JPEG of a photo, its longest side at most ``longest``, without metadata.
+
+    Raises:
+        PhotoError: with the reason why the photo cannot be read.
+    """
+    square = ImageSpec(longest, longest, "pad", longest, int(Image.Resampling.LANCZOS), (0.5,) * 3, (0.5,) * 3)
+    pixels = decode(data, square, max_pixels)
+    assert pixels.pixels is not None  # a spec was given
+    scale = longest / max(pixels.width, pixels.height)
+    height, width = (max(1, round(side * scale)) for side in (pixels.height, pixels.width))
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(_centre(pixels.pixels, height, width))).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
