@@ -68,7 +68,7 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
     pictures = _Pictures(index, gallery)
     parts = [
         f"<header><h1>How right are the tags?</h1><p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
-        f"model {escape(header.model.name)}, index of {escape(header.updated)}</p>{_remarks(e)}</header>",
+        f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>{_remarks(e)}</header>",
         _headlines(e),
         _against(e),
         _section("Cars", _car_bars(e), "Bars: recall (blue) and precision (grey), with photos and tags."),
@@ -137,10 +137,11 @@ def _headlines(e: Evaluation) -> str:
         interval = e.intervals.get(name)
         if interval is not None:
             cards.append(
-                f"<div class=card><div class=value>{_percent(interval.value)}</div><div>{escape(title)}</div>"
-                f"<div class=note>{escape(meaning)}<br>95 % interval {_span(interval)}</div></div>"
+                f"<div class=card><div class=value>{_figure(name, interval.value)}</div><div>{escape(title)}</div>"
+                f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
             )
-    return f"<section class=cards>{''.join(cards)}</section>"
+    note = "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would lie in there.</p>"
+    return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
 
 
 def _against(e: Evaluation) -> str:
@@ -148,13 +149,18 @@ def _against(e: Evaluation) -> str:
     if c is None:
         return ""
     rows = [
-        (escape(HEADLINES[name][0]), _signed(i.value), f"{_signed(i.low)} to {_signed(i.high)}", _meaning(name, i))
+        (
+            escape(HEADLINES[name][0]),
+            _signed(name, i.value),
+            f"{_signed(name, i.low)} to {_signed(name, i.high)}",
+            _meaning(name, i),
+        )
         for name, i in c.differences.items()
         if i is not None and name in HEADLINES
     ]
     table = _table(("figure", "difference", "95 % interval", ""), rows)
     verdict = f"Only this one right: {c.gained}. Only the other: {c.lost}. McNemar p = {c.p_value:.4f}."
-    return _section(f"Against {c.against}", table, f"This less the other, on {c.photos} photos. {verdict}")
+    return _section(f"Against {c.against}", table, f"This less the other, in percentage points, on {c.photos} photos. {verdict}")
 
 
 def _meaning(name: str, i: Interval) -> str:
@@ -185,8 +191,8 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
     columns.sort(key=lambda c: order.index(c) if c in order else len(order))
     if not rows:
         return "<p>No photo with a single label.</p>"
-    cell, left, top = 34, 210, 150
-    width, height = left + cell * len(columns) + 80, top + cell * len(rows) + 8
+    cell, left, top = 34, 210, 178
+    width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
     out = [f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" role=img aria-label="confusion matrix">']
     for x, column in enumerate(columns):
         at = left + cell * x + cell / 2
@@ -208,7 +214,8 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
                 f'height="{cell - 2}" style="fill-opacity:{opacity:.2f}"><title>{escape(title)}</title></rect>'
             )
             if n:
-                out.append(f'<text class="count" x="{left + cell * x + cell / 2:.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>')
+                tone = "count over" if opacity > 0.6 else "count"
+                out.append(f'<text class="{tone}" x="{left + cell * x + cell / 2:.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>')
     return f'<div class=wide>{"".join(out)}</svg></div>'
 
 
@@ -322,12 +329,17 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f} %"
+def _signed(name: str, value: float) -> str:
+    return f"{value:+.3f}" if name == "brier" else f"{100 * value:+.1f}"
 
 
-def _span(i: Interval) -> str:
-    return f"{100 * i.low:.1f}–{100 * i.high:.1f} %"
+def _figure(name: str, value: float) -> str:
+    """A Brier score is no percentage."""
+    return f"{value:.3f}" if name == "brier" else _percent(value)
+
+
+def _span(name: str, i: Interval) -> str:
+    return f"{i.low:.3f} – {i.high:.3f}" if name == "brier" else f"{100 * i.low:.1f} – {100 * i.high:.1f} %"
 
 
 def _plain(value: object) -> object:
@@ -351,7 +363,7 @@ section{margin:28px 0 0}.note,small{color:var(--dim);font-size:.85rem}.note{marg
 .card{padding:12px}.card .note{margin:.2em 0 0;line-height:1.35}.value{font-size:1.5rem;font-weight:650;font-variant-numeric:tabular-nums}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:0 28px}svg{width:100%;height:auto;display:block}.pair svg{max-width:520px}
 svg text{fill:var(--ink);font-size:13px}.grid{stroke:var(--line)}.guide{stroke:var(--grey);stroke-dasharray:5 5}.curve{stroke:var(--good);stroke-width:3;fill:none}
-.dot{fill:var(--good);fill-opacity:.75}.cell{stroke:var(--line)}.right{fill:var(--good)}.wrong{fill:var(--bad)}.count{text-anchor:middle;font-weight:600}
+.dot{fill:var(--good);fill-opacity:.75}.cell{stroke:var(--line)}.right{fill:var(--good)}.wrong{fill:var(--bad)}.count{text-anchor:middle;font-weight:600}svg .over{fill:var(--paper)}td,.span{white-space:nowrap}td:first-child{white-space:normal}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid var(--line)}
 .car{display:grid;grid-template-columns:minmax(0,230px) minmax(0,1fr) minmax(0,250px);gap:4px 14px;align-items:center;padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
 .bar{height:8px;min-width:1px}.recall{background:var(--good)}.precision{background:var(--grey)}

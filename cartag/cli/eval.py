@@ -87,7 +87,7 @@ def _dataset(folder: Path, dataset: Dataset, model: str | None, format: TableFor
         return
     output.put(f"{found.dataset} with {found.model}: {found.photos} photos, {found.classes} classes")
     low, high = found.top1.low, found.top1.high
-    rows = [("zero-shot top-1", percent(found.top1.value), f"{percent(low)} - {percent(high)}")]
+    rows = [("zero-shot top-1", percent(found.top1.value), f"{percent(low)} to {percent(high)}")]
     if found.published is not None:
         rows.append(("as published", f"{found.published:.1f} %", ""))
     output.put_table(("figure", "value", "95 % interval"), rows, right=[1, 2])
@@ -187,10 +187,14 @@ TRUST = {
 
 def _trust(intervals: Mapping[str, Interval | None], names: Mapping[str, str]) -> list[Sequence[str | None]]:
     return [
-        (title, percent(i.value) if i else None, f"{percent(i.low)} - {percent(i.high)}" if i else None)
+        (title, _shown(name, i.value) if i else None, f"{_shown(name, i.low)} to {_shown(name, i.high)}" if i else None)
         for name, title in names.items()
         for i in (intervals.get(name),)
     ]
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "brier" else percent(value)
 
 
 def _put_comparison(c: Comparison) -> None:

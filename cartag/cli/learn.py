@@ -22,7 +22,6 @@ FIGURES = {
     "recall": "recall",
     "f1": "F1",
     "accuracy": "exactly right",
-    "brier": "Brier score",
     "ece": "calibration error (ECE)",
 }
 
@@ -90,7 +89,7 @@ def _put_tables(r: LearnReport) -> None:
                 percent(r.before[name]),
                 percent(r.after[name]),
                 percent(gain.value) if gain else None,
-                f"{percent(gain.low)} - {percent(gain.high)}" if gain else None,
+                f"{percent(gain.low)} to {percent(gain.high)}" if gain else None,
             )
             for name, title in FIGURES.items()
             for gain in (r.gain[name],)
