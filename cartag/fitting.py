@@ -18,10 +18,12 @@ from cartag.calibration import Calibration
 from cartag.metrics import Answers
 from cartag.scoring import ClassSet, Scores, passing, score
 
-PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
-UNCHECKED_PENALTY = 3.0
+PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+UNCHECKED_PENALTY = 0.1
+"""For labels that cannot be split: strong enough for one photo to move a logit by the margins models have."""
+_BIAS = 0.3  # the input that stands for the bias: a bias moves every photo alike, so it costs more than a direction
 OWN_THRESHOLD = 8
-"""Labels from which a car gets a threshold of its own; fewer would make its precision a matter of luck."""
+"""Labels from which a car may get a threshold of its own; fewer would make its precision a matter of luck."""
 NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
 _LEAST = 0.05  # a threshold below this would rest on a handful of photos
@@ -69,10 +71,8 @@ class ZeroShot:
     classes: ClassSet
     calibration: Calibration
     logit_scale: float
-
-    @property
-    def groups(self) -> int:
-        return len(self.classes.cars) + 2
+    centre: np.ndarray | None = None
+    """(d,): the mean photo of the gallery, which says nothing of a car; None: that of the examples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +138,10 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     base = _group_logits(_logits(examples.photos, zero), zero.classes)
     splits = _splits(examples, folds) if checked.any() else []
     if not splits:
-        adapter = _adapter(examples, base, UNCHECKED_PENALTY, None)
+        adapter = _adapter(examples, base, UNCHECKED_PENALTY, None, zero.centre)
         keep = np.r_[has, False, False]
         return Fit(adapter.only(keep), zero.calibration, 1.0, checked, has)
-    out = _out_of_fold(examples, base, splits)
+    out = _out_of_fold(examples, base, splits, zero.centre)
     targets = examples.targets
     losses = {penalty: _loss(base + delta, targets) for penalty, delta in out.items()}
     penalty = min(losses, key=lambda p: losses[p])
@@ -153,33 +153,41 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     calibration, sharpness = _calibrate(examples, zero, delta)
     held = _scores_of(_logits(examples.photos, zero), delta, zero, calibration, sharpness)
     calibration = with_thresholds(calibration, held.cars, examples.shows, zero.classes.cars, precision)
-    adapter = _adapter(examples, base, penalty, None)
+    adapter = _adapter(examples, base, penalty, None, zero.centre)
     return Fit(adapter.only(keep), calibration, sharpness, checked, keep[:cars])
 
 
 def with_thresholds(
     calibration: Calibration, scores: np.ndarray, shows: np.ndarray, cars: tuple[str, ...], precision: float
 ) -> Calibration:
-    """The lowest thresholds that keep ``precision`` on these (n, cars) scores: one for all, and one a car with enough labels."""
-    common = _lowest(scores.ravel(), shows.ravel(), precision)
+    """Thresholds that keep ``precision`` on these (n, cars) scores.
+
+    The common one is the lowest that would keep it with one more wrong tag than was seen; where not even the surest
+    photos are enough for that, the threshold stays. A car with enough labels gets its own where the common one is too
+    low for it.
+    """
+    lowest = _lowest(scores.ravel(), shows.ravel(), precision, unseen=1)
+    common = calibration.threshold if lowest is None else lowest
     own = {
-        car: _lowest(scores[:, c], shows[:, c], precision)
+        car: found
         for c, car in enumerate(cars)
         if shows[:, c].sum() >= OWN_THRESHOLD
+        and (found := _lowest(scores[:, c], shows[:, c], precision, unseen=0)) is not None
+        and found > common
+        and shows[scores[:, c] >= common, c].mean() < precision
     }
-    common = calibration.threshold if common is None else common
     return msgspec.structs.replace(
         calibration,
         threshold=round(common, 4),
-        car_thresholds={car: round(max(t, _LEAST), 4) for car, t in own.items() if t is not None},
+        car_thresholds={car: round(threshold, 4) for car, threshold in own.items()},
     )
 
 
-def _lowest(scores: np.ndarray, shows: np.ndarray, precision: float) -> float | None:
+def _lowest(scores: np.ndarray, shows: np.ndarray, precision: float, unseen: int) -> float | None:
     order = np.argsort(-scores, kind="stable")
     s, right = scores[order], np.cumsum(shows[order])
     ends = np.flatnonzero(np.r_[np.diff(s) < 0, True]) if len(s) else np.zeros(0, int)
-    good = ends[right[ends] >= precision * (ends + 1) - 1e-9]
+    good = ends[right[ends] >= precision * (ends + 1 + unseen) - 1e-9]
     good = good[right[good] > 0] if len(good) else good
     if not len(good):
         return None
@@ -226,12 +234,14 @@ def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(-(targets * _log_softmax(logits)).sum())
 
 
-def _adapter(examples: Examples, base: np.ndarray, penalty: float, start: Adapter | None) -> Adapter:
+def _adapter(
+    examples: Examples, base: np.ndarray, penalty: float, start: Adapter | None, centre: np.ndarray | None
+) -> Adapter:
     """Ridge-penalised maximum likelihood, convex, by L-BFGS. Photos are centred: the mean says nothing of a car."""
     from scipy.optimize import minimize
 
-    mean = examples.photos.mean(axis=0)
-    x = np.hstack([examples.photos - mean, np.ones((len(examples), 1))]).astype(float)
+    mean = examples.photos.mean(axis=0) if centre is None else centre
+    x = np.hstack([examples.photos - mean, np.full((len(examples), 1), _BIAS)]).astype(float)
     targets, groups = examples.targets, base.shape[1]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -242,14 +252,14 @@ def _adapter(examples: Examples, base: np.ndarray, penalty: float, start: Adapte
 
     begin = np.zeros(groups * x.shape[1])
     if start is not None:
-        begin = np.hstack([start.weights, (start.biases + start.weights @ mean)[:, None]]).ravel()
+        begin = np.hstack([start.weights, (start.biases + start.weights @ mean)[:, None] / _BIAS]).ravel()
     found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200})
     w = found.x.reshape(groups, -1)
-    return Adapter(w[:, :-1], w[:, -1] - w[:, :-1] @ mean)
+    return Adapter(w[:, :-1], _BIAS * w[:, -1] - w[:, :-1] @ mean)
 
 
 def _out_of_fold(
-    examples: Examples, base: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]]
+    examples: Examples, base: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
 ) -> dict[float, np.ndarray]:
     """What adapters that have not seen a photo add to its logits, by penalty."""
     out = {penalty: np.zeros_like(base) for penalty in PENALTIES}
@@ -257,7 +267,7 @@ def _out_of_fold(
         some, adapter = examples.take(train), None
         unseen = np.r_[~some.shows.any(axis=0), False, False]  # no label, no opinion: its zero-shot answer stands
         for penalty in PENALTIES:
-            adapter = _adapter(some, base[train], penalty, adapter)
+            adapter = _adapter(some, base[train], penalty, adapter, centre)
             kept = adapter.only(~unseen)
             out[penalty][held] = examples.photos[held] @ kept.weights.T + kept.biases
     return out

@@ -28,6 +28,7 @@ from cartag.store import Store
 from cartag.truth import Truth, read_truth
 from cartag.values import ModelFiles, PhotoRecord
 
+_ENOUGH = 5000
 WANTED_LABELS = fitting.OWN_THRESHOLD
 
 
@@ -119,6 +120,7 @@ def learn(
             classes = class_set_of(catalog, store, encoder)
             numbers = model_facts(store, encoder)
             pairs, photos = _embedded(truth, store)
+            centre = _centre(found, store)
     except (OSError, sqlite3.Error) as e:
         raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
     if not pairs:
@@ -126,7 +128,7 @@ def learn(
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(classes, calibrations.calibration_of(folder), numbers["logit_scale"] or 1.0)
+    zero = ZeroShot(classes, calibrations.calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
     examples, grouped_by = _examples(pairs, photos, classes.cars)
     checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)
@@ -194,6 +196,13 @@ def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:
     pairs = [(label, record) for label, record in readable if record.sha256 in cached]
     vectors = [cached[str(record.sha256)] for _, record in pairs]
     return pairs, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+
+def _centre(index: Index, store: Store) -> np.ndarray | None:
+    """The mean photo of the gallery, (d,); of a large one, of evenly chosen photos."""
+    hashes = sorted({str(record.sha256) for record in index if record.sha256 is not UNSET})
+    cached = store.get(hashes[:: 1 + len(hashes) // _ENOUGH])
+    return np.mean(list(cached.values()), axis=0) if cached else None
 
 
 def _examples(pairs: _Pairs, photos: np.ndarray, cars: tuple[str, ...]) -> tuple[Examples, str]:

@@ -106,11 +106,11 @@ def test_the_gradient_is_that_of_the_loss() -> None:
     """The optimum: no small step is better."""
     examples, zero, rng = world(6)
     base = fitting._group_logits(fitting._logits(examples.photos, zero), zero.classes)
-    adapter = fitting._adapter(examples, base, 1.0, None)
+    adapter = fitting._adapter(examples, base, 1.0, None, None)
     mean = examples.photos.mean(axis=0)
 
     def loss(w: np.ndarray, b: np.ndarray) -> float:
-        centred = b + w @ mean
+        centred = (b + w @ mean) / 0.3
         added = examples.photos @ w.T + b
         return fitting._loss(base + added, examples.targets) + 0.5 * float((w * w).sum() + (centred * centred).sum())
 
@@ -120,7 +120,7 @@ def test_the_gradient_is_that_of_the_loss() -> None:
         assert loss(adapter.weights + step, adapter.biases) > best
 
 
-@pytest.mark.parametrize("precision", [0.8, 0.95, 1.0])
+@pytest.mark.parametrize("precision", [0.8, 0.95])
 def test_thresholds_keep_the_precision_they_were_chosen_for(precision: float) -> None:
     rng = np.random.default_rng(5)
     shows = rng.random((300, 3)) < 0.3
@@ -130,16 +130,23 @@ def test_thresholds_keep_the_precision_they_were_chosen_for(precision: float) ->
         tagged = scores[:, c] >= found.threshold_of(car)
         assert shows[tagged, c].mean() >= precision - 1e-9
         assert tagged.any()
-    assert set(found.car_thresholds) == {"a", "b", "c"}
 
 
-def test_a_car_with_few_labels_has_the_common_threshold() -> None:
-    shows = np.zeros((60, 2), bool)
-    shows[:20, 0] = shows[20:23, 1] = True
+def test_a_car_that_is_often_taken_for_another_gets_a_higher_threshold() -> None:
+    shows = np.zeros((100, 3), bool)
+    shows[:40, 0] = shows[40:60, 1] = shows[60:63, 2] = True
     scores = np.where(shows, 0.8, 0.1)
-    found = fitting.with_thresholds(Calibration(), scores, shows, ("many", "few"), 0.95)
-    assert set(found.car_thresholds) == {"many"}
-    assert found.threshold_of("few") == found.threshold == 0.45
+    scores[63:65, 1], scores[50:60, 1], scores[65, 2] = 0.7, 0.75, 0.6
+    found = fitting.with_thresholds(Calibration(), scores, shows, ("many", "mixed", "few"), 0.95)
+    assert set(found.car_thresholds) == {"mixed"}
+    assert found.threshold_of("mixed") == pytest.approx(0.725)
+    assert found.threshold_of("few") == found.threshold_of("many") == found.threshold < 0.7
+
+
+def test_a_handful_of_labels_moves_no_threshold() -> None:
+    shows = np.eye(5, 2, dtype=bool)
+    found = fitting.with_thresholds(Calibration(), np.where(shows, 0.9, 0.1), shows, ("a", "b"), 0.95)
+    assert (found.threshold, found.car_thresholds) == (0.5, {})
 
 
 def test_near_duplicates_and_folders_share_a_side() -> None:
