@@ -94,8 +94,14 @@ def read(held: Path, photos: Path, texts: Path, calibration: Calibration) -> tup
     use = np.flatnonzero((norms > 0.1) & np.array(counts))
     x = vectors[use] / norms[use, None]
     shows = np.array([[car in words[i] for car in cars] for i in use], bool)
-    kind = np.array(["car" if s.any() else "none" if words[i] == {"none"} else "unknown" for i, s in zip(use, shows, strict=True)], object)
-    sources = [rows[i]["source_repo"] + (" " + rows[i]["label"] if rows[i]["source_repo"].startswith("carsnet/") else "") for i in use]
+    kind = np.array(
+        ["car" if s.any() else "none" if words[i] == {"none"} else "unknown" for i, s in zip(use, shows, strict=True)],
+        object,
+    )
+    sources = [
+        rows[i]["source_repo"] + (" " + rows[i]["label"] if rows[i]["source_repo"].startswith("carsnet/") else "")
+        for i in use
+    ]
     groups, by = fitting.groups_of(sources, [rows[i]["file"] for i in use], x, shows)
     print(f"{len(use)} photos of {len(rows)}, {len(np.unique(groups))} groups by source ({by})")
     return Examples(x, shows, kind, groups), ZeroShot(ClassSet(cars, prototypes, others), calibration, scale)
@@ -109,12 +115,16 @@ def report(
     old, new = metrics.headline(checked.before), metrics.headline(checked.after)
     before, after, gain = metrics.values(old, n), metrics.values(new, n), metrics.differences(new, old, n)
     kinds = {kind: int((examples.kind == kind).sum()) for kind in ("car", "unknown", "none")}
-    print(f"{kinds}; at most {args.most} labels a car, {args.most_rejected} of other cars and of none; {args.folds} folds")
+    print(
+        f"{kinds}; at most {args.most} labels a car, {args.most_rejected} of other cars and of none; {args.folds} folds"
+    )
     print(f"{'figure':28} {'before':>8} {'after':>8} {'gain':>8}  95 % interval (paired)")
     for name in FIGURES:
         i = gain[name]
         span = f"{100 * i.low:+.1f} to {100 * i.high:+.1f}" if i else "-"
-        print(f"{name:28} {100 * before[name]:7.1f}% {100 * after[name]:7.1f}% {100 * (after[name] - before[name]):+7.1f}%  {span}")
+        print(
+            f"{name:28} {100 * before[name]:7.1f}% {100 * after[name]:7.1f}% {100 * (after[name] - before[name]):+7.1f}%  {span}"
+        )
     ece = metrics.intervals({"ece": new["ece"]}, n)["ece"]
     print(f"mean log-likelihood loss: {checked.loss_before:.4f} before, {checked.loss_after:.4f} after")
     if ece:
@@ -124,7 +134,9 @@ def report(
         if shown.any():
             hits = [int((a.tagged[:, c] & shown).sum()) for a in (checked.before, checked.after)]
             wrong = [int((a.tagged[:, c] & ~shown).sum()) for a in (checked.before, checked.after)]
-            print(f"  {car:36} {int(shown.sum()):3} photos, tagged {hits[0]:3} -> {hits[1]:3}, wrongly {wrong[0]:3} -> {wrong[1]:3}")
+            print(
+                f"  {car:36} {int(shown.sum()):3} photos, tagged {hits[0]:3} -> {hits[1]:3}, wrongly {wrong[0]:3} -> {wrong[1]:3}"
+            )
 
 
 if __name__ == "__main__":

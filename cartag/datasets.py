@@ -73,7 +73,9 @@ def evaluate_dataset(
     progress = progress or Silent()
     names, samples = _stanford_cars(Path(folder))
     files = (
-        encoders.resolve_auto(None, progress) if settings.model == "auto" else encoders.resolve(settings.model, progress)
+        encoders.resolve_auto(None, progress)
+        if settings.model == "auto"
+        else encoders.resolve(settings.model, progress)
     )
     encoder = encoders.load(files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
     prototypes = _prototypes(encoder, names)

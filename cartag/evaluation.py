@@ -206,7 +206,7 @@ def _figures(pairs: Sequence[_Pair], index: Index, **coverage: Any) -> Evaluatio
     cars, micro, macro_f1 = _per_car(pairs, index)
     answers = _answers(pairs, [car.id for car in index.header.catalog.cars])
     intervals = metrics.intervals(metrics.headline(answers), len(pairs))
-    further = {
+    further: dict[str, Any] = {
         name: interval.value if (interval := intervals[name]) else None
         for name in (
             "recall_at_95_precision",
@@ -257,9 +257,9 @@ def _answers(pairs: Sequence[_Pair], ids: Sequence[str]) -> Answers:
     for row, (label, record) in enumerate(pairs):
         truth[row, [column[car] for car in label.cars if car in column]] = True
         tagged[row, [column[tag.car] for tag in record.tags if tag.car in column]] = True
-        for item in (*record.tags, *record.candidates):
-            if item.car in column:
-                scores[row, column[item.car]] = item.score
+        for car, score in _scores(record).items():
+            if car in column:
+                scores[row, column[car]] = score
     ranks = [
         next((i for i, car in enumerate(ranking(record), 1) if car in label.cars), _NOT_RANKED)
         for label, record in pairs
@@ -287,7 +287,8 @@ def _comparison(pairs: Sequence[_Pair], index: Index, path: Path) -> Comparison:
     if not both:
         raise LabelsError(f"{path}: holds none of the labelled photos of {index.path}; compare indexes of one gallery")
     ids = [car.id for car in index.header.catalog.cars]
-    new, old = (_answers([(row[0], row[i]) for row in both], ids) for i in (1, 2))
+    new = _answers([(label, here) for label, here, _ in both], ids)
+    old = _answers([(label, there) for label, _, there in both], ids)
     gained, lost, p = metrics.mcnemar(new.exact, old.exact)
     differences = metrics.differences(metrics.headline(new), metrics.headline(old), len(both))
     return Comparison(str(path), len(both), differences, gained, lost, round(p, 4))
@@ -302,7 +303,7 @@ def _mistakes(pairs: Sequence[_Pair]) -> tuple[Mistake, ...]:
             for tag in record.tags
             if tag.car not in label.cars
         ]
-        scores = {item.car: item.score for item in (*record.tags, *record.candidates)}
+        scores = _scores(record)
         missed += [
             Mistake(record.path, "missed", (car,), _likeliest(record), scores.get(car, 0.0))
             for car in sorted(label.cars - _tagged(record))
@@ -382,6 +383,11 @@ def _confusion(pairs: Sequence[_Pair], index: Index) -> dict[str, dict[str, int]
     order += sorted({name for pair in counts for name in pair} - set(order))
     table = {row: {column: counts[row, column] for column in order if counts[row, column]} for row in order}
     return {row: columns for row, columns in table.items() if columns}
+
+
+def _scores(record: PhotoRecord) -> dict[str, float]:
+    """Of every car that the index kept."""
+    return {c.car: c.score for c in record.candidates} | {tag.car: tag.score for tag in record.tags}
 
 
 def _likeliest(record: PhotoRecord) -> str:

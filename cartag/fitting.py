@@ -108,9 +108,7 @@ class Fit:
         t = zero.calibration.temperature / zero.logit_scale
         embeddings = zero.classes.embeddings + self.adapter.weights[member] * t
         biases = self.adapter.biases[member] / self.sharpness
-        return replace(
-            zero.classes, embeddings=embeddings.astype(np.float32), biases=biases.astype(np.float32)
-        )
+        return replace(zero.classes, embeddings=embeddings.astype(np.float32), biases=biases.astype(np.float32))
 
     def scores(self, photos: np.ndarray, zero: ZeroShot) -> Scores:
         return score(photos, self.applied(zero), logit_scale=zero.logit_scale, calibration=self.calibration)
@@ -133,7 +131,7 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     penalty is a cautious constant and calibration and thresholds stay.
     """
     cars = len(zero.classes.cars)
-    has = examples.shows.any(axis=0)
+    has: np.ndarray = examples.shows.any(axis=0)
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
     base = _group_logits(_logits(examples.photos, zero), zero.classes)
     splits = _splits(examples, folds) if checked.any() else []

@@ -89,9 +89,7 @@ def read_folders(
     return list(labels.values()), [name for name in silent if name]
 
 
-def _folder_label(
-    folders: Sequence[str], cars: Sequence[Named]
-) -> tuple[int, frozenset[str], tuple[str, ...]] | None:
+def _folder_label(folders: Sequence[str], cars: Sequence[Named]) -> tuple[int, frozenset[str], tuple[str, ...]] | None:
     """Place and meaning of the innermost folder that says something; other names are just folders (day-1)."""
     for place in reversed(range(len(folders))):
         name = folders[place]

@@ -191,7 +191,9 @@ _Pairs = list[tuple[Label, PhotoRecord]]
 
 def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:
     """The labelled photos whose embedding is cached, with their embeddings (n, d)."""
-    readable = [(label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"]
+    readable = [
+        (label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"
+    ]
     cached = store.get(sorted({str(record.sha256) for _, record in readable}))
     pairs = [(label, record) for label, record in readable if record.sha256 in cached]
     vectors = [cached[str(record.sha256)] for _, record in pairs]

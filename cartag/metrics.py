@@ -42,18 +42,18 @@ class Answers:
     @property
     def confidence(self) -> np.ndarray:
         """Float (n,): score of the likeliest car of the catalog."""
-        n = len(self.scores)
-        return self.scores.max(axis=1) if self.scores.shape[1] else np.zeros(n)
+        best: np.ndarray = self.scores.max(axis=1, initial=0.0)
+        return best
 
     @property
     def right(self) -> np.ndarray:
         """Bool (n,): the likeliest car is one that the photo shows."""
-        return self.top == 1
+        return np.equal(self.top, 1)
 
     @property
     def read(self) -> np.ndarray:
         """Bool (n,): the photo could be read, so that the model had a say."""
-        return self.outcome != "error"
+        return np.array(self.outcome != "error", bool)
 
 
 @dataclass(frozen=True)
@@ -177,18 +177,18 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def headline(a: Answers) -> dict[str, Statistic]:
     """The figures that get an interval, by their name in `Evaluation`."""
     everything = np.ones(len(a.kind), bool)
-    car, other, none = (a.kind == kind for kind in ("car", "unknown", "none"))
+    car, other, none = (np.array(a.kind == kind, bool) for kind in ("car", "unknown", "none"))
     right, tagged, shown = ((t).sum(axis=1).astype(float) for t in (a.truth & a.tagged, a.tagged, a.truth))
-    some = a.tagged.any(axis=1)
+    some: np.ndarray = a.tagged.any(axis=1)
     confidence, among = a.confidence, a.read
     return {
         "accuracy": rate(a.exact, everything),
-        "top1": rate(a.top <= 1, car),
-        "top5": rate(a.top <= 5, car),
+        "top1": rate(np.less_equal(a.top, 1), car),
+        "top5": rate(np.less_equal(a.top, 5), car),
         "right_car_tagged": rate(right > 0, car),
         "wrong_car_tagged": rate(tagged > right, car),
         "other_car_tagged": rate(some, other),
-        "no_car_found": rate(a.outcome == "no-car", none),
+        "no_car_found": rate(np.array(a.outcome == "no-car", bool), none),
         "no_car_tagged": rate(some, none),
         "precision": rate(right, tagged),
         "recall": rate(right, shown),

@@ -140,7 +140,9 @@ def _headlines(e: Evaluation) -> str:
                 f"<div class=card><div class=value>{_figure(name, interval.value)}</div><div>{escape(title)}</div>"
                 f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
             )
-    note = "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would lie in there.</p>"
+    note = (
+        "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would lie in there.</p>"
+    )
     return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
 
 
@@ -160,7 +162,9 @@ def _against(e: Evaluation) -> str:
     ]
     table = _table(("figure", "difference", "95 % interval", ""), rows)
     verdict = f"Only this one right: {c.gained}. Only the other: {c.lost}. McNemar p = {c.p_value:.4f}."
-    return _section(f"Against {c.against}", table, f"This less the other, in percentage points, on {c.photos} photos. {verdict}")
+    return _section(
+        f"Against {c.against}", table, f"This less the other, in percentage points, on {c.photos} photos. {verdict}"
+    )
 
 
 def _meaning(name: str, i: Interval) -> str:
@@ -180,7 +184,9 @@ def _car_bars(e: Evaluation) -> str:
             for kind, value in (("recall", car.recall), ("precision", car.precision))
         )
         text = f"{_percent(car.recall)} of {car.photos} photos, {_percent(car.precision)} of {car.tagged} tags"
-        rows.append(f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>")
+        rows.append(
+            f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>"
+        )
     return "".join(rows) or "<p>No photo of a car of the catalog.</p>"
 
 
@@ -193,7 +199,9 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
         return "<p>No photo with a single label.</p>"
     cell, left, top = 34, 210, 178
     width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
-    out = [f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" role=img aria-label="confusion matrix">']
+    out = [
+        f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" role=img aria-label="confusion matrix">'
+    ]
     for x, column in enumerate(columns):
         at = left + cell * x + cell / 2
         out.append(
@@ -202,7 +210,9 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
     for y, row in enumerate(rows):
         total = sum(e.confusion[row].values())
         base = top + cell * y
-        out.append(f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>{escape(_short(names.get(row, row)))}</text>')
+        out.append(
+            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>{escape(_short(names.get(row, row)))}</text>'
+        )
         for x, column in enumerate(columns):
             n = e.confusion[row].get(column, 0)
             right = column == {"none": "no-car"}.get(row, row)
@@ -215,8 +225,10 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
             )
             if n:
                 tone = "count over" if opacity > 0.6 else "count"
-                out.append(f'<text class="{tone}" x="{left + cell * x + cell / 2:.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>')
-    return f'<div class=wide>{"".join(out)}</svg></div>'
+                out.append(
+                    f'<text class="{tone}" x="{left + cell * x + cell / 2:.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>'
+                )
+    return f"<div class=wide>{''.join(out)}</svg></div>"
 
 
 def _short(name: str) -> str:
@@ -230,14 +242,18 @@ def _reliability(e: Evaluation) -> str:
         x, y = _place(b.confidence, b.accuracy)
         radius = 4 + 5 * (b.photos / most) ** 0.5
         title = f"{b.photos} photos, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
-        marks.append(f'<circle class=dot cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>')
+        marks.append(
+            f'<circle class=dot cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
+        )
     return _chart("".join(marks), "mean score", "share right")
 
 
 def _coverage(e: Evaluation) -> str:
     if not e.coverage:
         return "<p>Nothing to show.</p>"
-    return _chart(_line([(c.coverage, c.accuracy) for c in e.coverage], "curve"), "share of photos answered", "share right")
+    return _chart(
+        _line([(c.coverage, c.accuracy) for c in e.coverage], "curve"), "share of photos answered", "share right"
+    )
 
 
 def _chart(marks: str, x_title: str, y_title: str) -> str:
@@ -317,7 +333,9 @@ class _Pictures:
         record = self._index.photos[path]
         on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
         try:
-            data = images.thumbnail(images.read_bytes(Path(os.path.join(self._gallery, disk_path(path, on_disk)))), _THUMBNAIL)
+            data = images.thumbnail(
+                images.read_bytes(Path(os.path.join(self._gallery, disk_path(path, on_disk)))), _THUMBNAIL
+            )
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
         except PhotoError as e:
@@ -354,20 +372,35 @@ def _plain(value: object) -> object:
 
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1c2430;--dim:#5d6876;--paper:#fbfbf9;--card:#fff;--line:#dcdfe3;--good:#1f6fb2;--bad:#c0392b;--grey:#9aa4b0}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaef;--dim:#9aa6b4;--paper:#14181d;--card:#1d232a;--line:#333c47;--good:#5aa9e6;--bad:#ef7c6d;--grey:#6f7b89}}
+:root{color-scheme:light dark;--ink:#1c2430;--dim:#5d6876;--paper:#fbfbf9;--card:#fff;--line:#dcdfe3;--good:#1f6fb2;
+--bad:#c0392b;--grey:#9aa4b0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaef;--dim:#9aa6b4;--paper:#14181d;--card:#1d232a;--line:#333c47;
+--good:#5aa9e6;--bad:#ef7c6d;--grey:#6f7b89}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:1080px;margin:0 auto;padding:20px 16px 60px}h1{font-size:1.7rem;line-height:1.2;margin:.3em 0}h2{font-size:1.2rem;margin:0 0 .1em}
+main{max-width:1080px;margin:0 auto;padding:20px 16px 60px}h1{font-size:1.7rem;line-height:1.2;margin:.3em 0}
+h2{font-size:1.2rem;margin:0 0 .1em}
 section{margin:28px 0 0}.note,small{color:var(--dim);font-size:.85rem}.note{margin:.1em 0 .8em}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(155px,1fr));gap:12px}.card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
-.card{padding:12px}.card .note{margin:.2em 0 0;line-height:1.35}.value{font-size:1.5rem;font-weight:650;font-variant-numeric:tabular-nums}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:0 28px}svg{width:100%;height:auto;display:block}.pair svg{max-width:520px}
-svg text{fill:var(--ink);font-size:13px}.grid{stroke:var(--line)}.guide{stroke:var(--grey);stroke-dasharray:5 5}.curve{stroke:var(--good);stroke-width:3;fill:none}
-.dot{fill:var(--good);fill-opacity:.75}.cell{stroke:var(--line)}.right{fill:var(--good)}.wrong{fill:var(--bad)}.count{text-anchor:middle;font-weight:600}svg .over{fill:var(--paper)}td,.span{white-space:nowrap}td:first-child{white-space:normal}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid var(--line)}
-.car{display:grid;grid-template-columns:minmax(0,230px) minmax(0,1fr) minmax(0,250px);gap:4px 14px;align-items:center;padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(155px,1fr));gap:12px}
+.card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
+.card{padding:12px}.card .note{margin:.2em 0 0;line-height:1.35}
+.value{font-size:1.5rem;font-weight:650;font-variant-numeric:tabular-nums}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:0 28px}
+svg{width:100%;height:auto;display:block}.pair svg{max-width:520px}
+svg text{fill:var(--ink);font-size:13px}.grid{stroke:var(--line)}.guide{stroke:var(--grey);stroke-dasharray:5 5}
+.curve{stroke:var(--good);stroke-width:3;fill:none}
+.dot{fill:var(--good);fill-opacity:.75}.cell{stroke:var(--line)}.right{fill:var(--good)}.wrong{fill:var(--bad)}
+.count{text-anchor:middle;font-weight:600}svg .over{fill:var(--paper)}td,.span{white-space:nowrap}
+td:first-child{white-space:normal}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid var(--line)}
+.car{display:grid;grid-template-columns:minmax(0,230px) minmax(0,1fr) minmax(0,250px);gap:4px 14px;align-items:center;
+padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
 .bar{height:8px;min-width:1px}.recall{background:var(--good)}.precision{background:var(--grey)}
-.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px}figure{margin:0;overflow:hidden}figure img{width:100%;aspect-ratio:3/2;object-fit:contain;background:#0001;display:block}
-.nothing{aspect-ratio:3/2;display:grid;place-items:center;padding:10px;color:var(--dim);text-align:center}figcaption{padding:8px 10px 10px;font-size:.92rem;overflow-wrap:anywhere}
-@media(max-width:640px){.cards{grid-template-columns:1fr 1fr}.car{grid-template-columns:1fr}.photos{grid-template-columns:1fr 1fr}}
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px}
+figure{margin:0;overflow:hidden}
+figure img{width:100%;aspect-ratio:3/2;object-fit:contain;background:#0001;display:block}
+.nothing{aspect-ratio:3/2;display:grid;place-items:center;padding:10px;color:var(--dim);text-align:center}
+figcaption{padding:8px 10px 10px;font-size:.92rem;overflow-wrap:anywhere}
+@media(max-width:640px){.cards{grid-template-columns:1fr 1fr}.car{grid-template-columns:1fr}
+.photos{grid-template-columns:1fr 1fr}}
 """

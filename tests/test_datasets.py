@@ -15,7 +15,13 @@ from cartag.cli import app
 from cartag.errors import UsageError
 
 NAMES = ["Red Racer Coupe 2012", "Blue Bolt Sedan 2010", "Yellow Yeti SUV 2009"]
-PHOTOS = [("red", 1), ("blue", 2), ("yellow", 3), ("red", 2), ("blue", 2)]  # the fourth is labelled otherwise than it looks
+PHOTOS = [
+    ("red", 1),
+    ("blue", 2),
+    ("yellow", 3),
+    ("red", 2),
+    ("blue", 2),
+]  # the fourth is labelled otherwise than it looks
 
 
 @pytest.fixture

@@ -25,7 +25,11 @@ def world(
 
     centres = unit(rng.normal(size=(CARS + OTHERS + NONE, WIDTH)))
     texts = unit(centres + blur * unit(rng.normal(size=centres.shape)))
-    of = np.r_[np.repeat(np.arange(CARS), per_car), rng.integers(CARS, CARS + OTHERS, 3 * per_car), rng.integers(CARS + OTHERS, len(centres), per_car)]
+    of = np.r_[
+        np.repeat(np.arange(CARS), per_car),
+        rng.integers(CARS, CARS + OTHERS, 3 * per_car),
+        rng.integers(CARS + OTHERS, len(centres), per_car),
+    ]
     photos = unit(centres[of] + noise * rng.normal(size=(len(of), WIDTH))).astype(np.float32)
     shows = np.eye(len(centres), dtype=bool)[of][:, :CARS]
     kind = np.array(["car" if i < CARS else "unknown" if i < CARS + OTHERS else "none" for i in of], object)

@@ -24,7 +24,17 @@ GROUPS = (
     ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing"),
     ("cli", "__init__", "__main__"),
 )
-SIDEWAYS = {("fitting", "calibration"), ("fitting", "metrics"), ("fitting", "scoring"), ("labels", "catalog"), ("scoring", "calibration"), ("learned", "calibration"), ("learned", "index"), ("learned", "scoring"), ("__main__", "cli")}
+SIDEWAYS = {
+    ("fitting", "calibration"),
+    ("fitting", "metrics"),
+    ("fitting", "scoring"),
+    ("labels", "catalog"),
+    ("scoring", "calibration"),
+    ("learned", "calibration"),
+    ("learned", "index"),
+    ("learned", "scoring"),
+    ("__main__", "cli"),
+}
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
     "torch": {"encoder/dual.py"},

@@ -50,7 +50,9 @@ def label(gallery: Gallery, *rows: str) -> Path:
 
 def test_one_labelled_photo_of_a_new_car_finds_the_others(phantoms: Gallery) -> None:
     assert phantoms.outcomes()["phantom-1.jpg"] != "tagged"
-    report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer", "green.jpg,none"))
+    report = cartag.learn(
+        phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer", "green.jpg,none")
+    )
     assert report.kept
     assert counts(phantoms.tag()) == (0, 7, 0, 0), "scored from the cache, nothing embedded"
     assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
@@ -129,7 +131,7 @@ def test_an_index_elsewhere_keeps_what_was_learned_beside_it(phantoms: Gallery, 
 def test_half_a_pair_is_refused_with_what_to_do(phantoms: Gallery) -> None:
     report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom"))
     Path(report.files[1]).write_bytes(b"something else")
-    with pytest.raises(IndexFileError, match="does not belong to .*'cartag learn' again"):
+    with pytest.raises(IndexFileError, match=r"does not belong to .*'cartag learn' again"):
         phantoms.tag()
     Path(report.files[1]).unlink()
     with pytest.raises(IndexFileError, match="missing or damaged"):

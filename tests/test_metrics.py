@@ -135,7 +135,11 @@ def test_mcnemar_worked_by_hand() -> None:
 
 def test_coverage_worked_by_hand() -> None:
     found = metrics.coverage_curve(np.array([0.9, 0.5, 0.5, 0.2]), np.array([1, 0, 1, 0], bool))
-    assert [(c.score, c.coverage, c.accuracy) for c in found] == [(0.9, 0.25, 1.0), (0.5, 0.75, 0.6667), (0.2, 1.0, 0.5)]
+    assert [(c.score, c.coverage, c.accuracy) for c in found] == [
+        (0.9, 0.25, 1.0),
+        (0.5, 0.75, 0.6667),
+        (0.2, 1.0, 0.5),
+    ]
     assert metrics.coverage_curve(np.zeros(0), np.zeros(0, bool)) == ()
 
 

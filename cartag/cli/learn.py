@@ -63,10 +63,14 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
         some = ", ".join(report.not_in_index[:3])
         output.say(f"cartag: {labels}: {len(report.not_in_index)} labelled file(s) are not in the index: {some}")
     if report.not_embedded:
-        output.say(f"cartag: {report.not_embedded} labelled photo(s) are not embedded; 'cartag tag --retag' embeds them")
+        output.say(
+            f"cartag: {report.not_embedded} labelled photo(s) are not embedded; 'cartag tag --retag' embeds them"
+        )
     if report.names_outside_catalog:
         names = report.names_outside_catalog
-        output.say(f"cartag: {len(names)} label(s) are not in the catalog and count as another car: {', '.join(list(names)[:3])}")
+        output.say(
+            f"cartag: {len(names)} label(s) are not in the catalog and count as another car: {', '.join(list(names)[:3])}"
+        )
     if report.silent_folders:
         some = ", ".join(report.silent_folders[:3])
         output.say(f"cartag: {len(report.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
@@ -74,7 +78,9 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
 
 def _put_tables(r: LearnReport) -> None:
     output.put(f"{r.photos} photos with a label")
-    rows = ((c.name, c.labels, c.wants or None, f"{c.threshold:.2f}", "yes" if c.adapted else "no", c.why) for c in r.cars)
+    rows = (
+        (c.name, c.labels, c.wants or None, f"{c.threshold:.2f}", "yes" if c.adapted else "no", c.why) for c in r.cars
+    )
     output.put_table(("car", "labels", "wants more", "threshold", "adapted", "why"), rows, right=[1, 2, 3])
     output.put()
     if not r.folds:
