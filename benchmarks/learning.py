@@ -123,7 +123,8 @@ def report(
         i = gain[name]
         span = f"{100 * i.low:+.1f} to {100 * i.high:+.1f}" if i else "-"
         print(
-            f"{name:28} {100 * before[name]:7.1f}% {100 * after[name]:7.1f}% {100 * (after[name] - before[name]):+7.1f}%  {span}"
+            f"{name:28} {100 * before[name]:7.1f}% {100 * after[name]:7.1f}% "
+            f"{100 * (after[name] - before[name]):+7.1f}%  {span}"
         )
     ece = metrics.intervals({"ece": new["ece"]}, n)["ece"]
     print(f"mean log-likelihood loss: {checked.loss_before:.4f} before, {checked.loss_after:.4f} after")
@@ -135,7 +136,8 @@ def report(
             hits = [int((a.tagged[:, c] & shown).sum()) for a in (checked.before, checked.after)]
             wrong = [int((a.tagged[:, c] & ~shown).sum()) for a in (checked.before, checked.after)]
             print(
-                f"  {car:36} {int(shown.sum()):3} photos, tagged {hits[0]:3} -> {hits[1]:3}, wrongly {wrong[0]:3} -> {wrong[1]:3}"
+                f"  {car:36} {int(shown.sum()):3} photos, tagged {hits[0]:3} -> {hits[1]:3}, "
+                f"wrongly {wrong[0]:3} -> {wrong[1]:3}"
             )
 
 

@@ -53,7 +53,7 @@ def evaluate_dataset(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> DatasetResult:
-    """Zero-shot top-1 on the test split: every class name in eight templates, embeddings averaged, cosine, no rejection.
+    """Zero-shot top-1 on the test split: class names in eight templates, embeddings averaged, cosine, no rejection.
 
     Args:
         folder: holds `stanford_cars/` as torchvision lays it out: `devkit/`, `cars_test/`,
@@ -109,7 +109,8 @@ def _stanford_cars(folder: Path) -> tuple[list[str], list[tuple[str, int]]]:
         found = StanfordCars(root, split="test", loader=str)  # the path itself: photos are read as everywhere else
     except (RuntimeError, OSError, ValueError, KeyError, TypeError) as e:
         raise UsageError(
-            f"{folder}: not Stanford Cars as torchvision lays it out: expected stanford_cars/ with devkit/cars_meta.mat, "
+            f"{folder}: not Stanford Cars as torchvision lays it out: expected stanford_cars/ with "
+            "devkit/cars_meta.mat, "
             f"cars_test/ and cars_test_annos_withlabels.mat ({e})"
         ) from e
     samples = [(str(path), int(target)) for path, target in (found[i] for i in range(len(found)))]

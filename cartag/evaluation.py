@@ -314,7 +314,7 @@ def _mistakes(pairs: Sequence[_Pair]) -> tuple[Mistake, ...]:
 
 
 def _suspicious(pairs: Sequence[_Pair], answers: Answers, ids: Sequence[str]) -> tuple[SuspiciousLabel, ...]:
-    """Of photos with at most one car; all that is none of the catalog's cars is one class, with what they leave over."""
+    """Of photos with at most one car; all that is none of the catalog's cars is one class, with the rest of the sum."""
     import numpy as np
 
     single = np.flatnonzero(answers.read & (answers.truth.sum(axis=1) <= 1))

@@ -2,7 +2,7 @@
 
 The adapter is multinomial logistic regression with the text prototypes as prior: the logit of class c is the zero-shot
 logit plus ``x . w_c + b_c``, and the ridge penalty pulls w and b to zero, that is to the zero-shot answer (the idea of
-LP++, Huang et al., CVPR 2024, as a convex problem). Photos are of one of the catalog's cars, of another car, or of none;
+LP++, Huang et al., CVPR 2024, as a convex problem). Photos are of a car of the catalog, of another car, or of none;
 the many prompts of the last two are one group each, whose members share one w and b.
 """
 
@@ -131,7 +131,7 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     penalty is a cautious constant and calibration and thresholds stay.
     """
     cars = len(zero.classes.cars)
-    has: np.ndarray = examples.shows.any(axis=0)
+    has = np.asarray(examples.shows.any(axis=0))
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
     base = _group_logits(_logits(examples.photos, zero), zero.classes)
     splits = _splits(examples, folds) if checked.any() else []
@@ -197,13 +197,13 @@ def _lowest(scores: np.ndarray, shows: np.ndarray, precision: float, unseen: int
 def _members(classes: ClassSet) -> np.ndarray:
     """Int (classes,): the group of every class."""
     cars, rest = len(classes.cars), len(classes.embeddings) - len(classes.cars) - classes.others
-    return np.r_[np.arange(cars), np.full(classes.others, cars), np.full(rest, cars + 1)].astype(int)
+    return np.repeat(np.arange(cars + 2), [*[1] * cars, classes.others, rest])
 
 
 def _logits(photos: np.ndarray, zero: ZeroShot) -> np.ndarray:
     """Zero-shot logits (n, classes), at the model's own temperature and biases."""
     cars, c = len(zero.classes.cars), zero.calibration
-    logits = (photos @ zero.classes.embeddings.T).astype(float) * (zero.logit_scale / c.temperature)
+    logits: np.ndarray = (photos @ zero.classes.embeddings.T).astype(float) * (zero.logit_scale / c.temperature)
     logits[:, cars : cars + zero.classes.others] += c.other_bias
     logits[:, cars + zero.classes.others :] += c.no_car_bias
     return logits
@@ -225,7 +225,8 @@ def _log_sum(logits: np.ndarray) -> np.ndarray:
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    return logits - _log_sum(logits)[:, None]
+    result: np.ndarray = logits - _log_sum(logits)[:, None]
+    return result
 
 
 def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -298,7 +299,7 @@ def _calibrate(examples: Examples, zero: ZeroShot, delta: np.ndarray) -> tuple[C
         return groups
 
     def objective(p: np.ndarray) -> float:
-        return _loss(grouped(p), targets) + (p * p).sum() / 2  # a weak prior at "as it was", for a handful of labels
+        return _loss(grouped(p), targets) + float(p @ p) / 2  # a weak prior at "as it was", for a handful of labels
 
     found = minimize(objective, np.zeros(3), method="L-BFGS-B", bounds=[(-2, 2), (-6, 6), (-6, 6)])
     p = found.x * may_move

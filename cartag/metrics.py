@@ -48,7 +48,8 @@ class Answers:
     @property
     def right(self) -> np.ndarray:
         """Bool (n,): the likeliest car is one that the photo shows."""
-        return np.equal(self.top, 1)
+        first: np.ndarray = np.equal(self.top, 1)
+        return first
 
     @property
     def read(self) -> np.ndarray:
@@ -179,7 +180,7 @@ def headline(a: Answers) -> dict[str, Statistic]:
     everything = np.ones(len(a.kind), bool)
     car, other, none = (np.array(a.kind == kind, bool) for kind in ("car", "unknown", "none"))
     right, tagged, shown = ((t).sum(axis=1).astype(float) for t in (a.truth & a.tagged, a.tagged, a.truth))
-    some: np.ndarray = a.tagged.any(axis=1)
+    some = np.asarray(a.tagged.any(axis=1))
     confidence, among = a.confidence, a.read
     return {
         "accuracy": rate(a.exact, everything),
@@ -223,7 +224,7 @@ def values(statistics: Mapping[str, Statistic], n: int) -> dict[str, float]:
 
 
 def intervals(statistics: Mapping[str, Statistic], n: int, resamples: int = RESAMPLES) -> dict[str, Interval | None]:
-    """Every figure with its bootstrap interval (Efron 1979, over photos, seeded); None where there is nothing to count."""
+    """Every figure with its bootstrap interval (Efron 1979, over photos, seeded); None where nothing is to be counted."""
     point = values(statistics, n)
     drawn = _resampled(statistics, n, resamples)
     return {name: _interval(point[name], drawn[name]) for name in statistics}

@@ -67,7 +67,8 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
     header = index.header
     pictures = _Pictures(index, gallery)
     parts = [
-        f"<header><h1>How right are the tags?</h1><p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
+        f"<header><h1>How right are the tags?</h1>"
+        f"<p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
         f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>{_remarks(e)}</header>",
         _headlines(e),
         _against(e),
@@ -75,13 +76,13 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
         _section(
             "Confusion",
             _confusion(e, names),
-            "Rows: what the photo shows. Columns: the answer. Photos with one label; hover or tap a cell for its names.",
+            "Rows: what the photo shows. Columns: the answer. Photos with one label; point at a cell for its names.",
         ),
         '<div class="pair">',
         _section(
             "Reliability",
             _reliability(e),
-            "A dot on the line means: of photos scored 0.8, eight in ten are right. Below the line: too sure of itself.",
+            "A dot on the line: of photos scored 0.8, eight in ten are right. Below the line: too sure of itself.",
         ),
         _section(
             "Coverage and accuracy",
@@ -103,8 +104,10 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>cartag: how right are the tags?</title><style>{_STYLE}</style></head>\n<body><main>{body}</main></body></html>\n"
+        '<meta http-equiv="Content-Security-Policy" content="'
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f"<title>cartag: how right are the tags?</title><style>{_STYLE}</style></head>\n"
+        f"<body><main>{body}</main></body></html>\n"
     )
 
 
@@ -200,18 +203,21 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
     cell, left, top = 34, 210, 178
     width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
     out = [
-        f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" role=img aria-label="confusion matrix">'
+        f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" '
+        'role=img aria-label="confusion matrix">'
     ]
     for x, column in enumerate(columns):
         at = left + cell * x + cell / 2
         out.append(
-            f'<text transform="translate({at + 4:.0f} {top - 8}) rotate(-50)">{escape(_short(names.get(column, column)))}</text>'
+            f'<text transform="translate({at + 4:.0f} {top - 8}) rotate(-50)">'
+            f"{escape(_short(names.get(column, column)))}</text>"
         )
     for y, row in enumerate(rows):
         total = sum(e.confusion[row].values())
         base = top + cell * y
         out.append(
-            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>{escape(_short(names.get(row, row)))}</text>'
+            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>'
+            f"{escape(_short(names.get(row, row)))}</text>"
         )
         for x, column in enumerate(columns):
             n = e.confusion[row].get(column, 0)
@@ -226,7 +232,7 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
             if n:
                 tone = "count over" if opacity > 0.6 else "count"
                 out.append(
-                    f'<text class="{tone}" x="{left + cell * x + cell / 2:.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>'
+                    f'<text class="{tone}" x="{left + cell * (x + 0.5):.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>'
                 )
     return f"<div class=wide>{''.join(out)}</svg></div>"
 
@@ -267,7 +273,8 @@ def _chart(marks: str, x_title: str, y_title: str) -> str:
         f'<text x="220" y="352" text-anchor=middle>{escape(x_title)}, %</text>'
         f'<text transform="translate(16 160) rotate(-90)" text-anchor=middle>{escape(y_title)}, %</text>'
     )
-    return f'<svg viewBox="0 0 400 360" role=img aria-label="{escape(y_title)} by {escape(x_title)}">{"".join(grid)}{titles}{marks}</svg>'
+    name = f"{escape(y_title)} by {escape(x_title)}"
+    return f'<svg viewBox="0 0 400 360" role=img aria-label="{name}">{"".join(grid)}{titles}{marks}</svg>'
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
@@ -299,7 +306,8 @@ def _mistakes(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) -> s
             f"<b>{'tagged' if m.kind == 'wrong tag' else 'missed'}: "
             f"{escape(names.get(shown := m.answer if m.kind == 'wrong tag' else m.truth[0], shown))}</b>"
             f"<br>{'shows' if m.kind == 'wrong tag' else 'answered'} "
-            f"{escape(_said(m.truth, names) if m.kind == 'wrong tag' else names.get(m.answer, m.answer))}, score {m.score:.2f}",
+            f"{escape(_said(m.truth, names) if m.kind == 'wrong tag' else names.get(m.answer, m.answer))}, "
+            f"score {m.score:.2f}",
         )
         for m in e.mistakes[:_PICTURES]
     ]
@@ -311,7 +319,7 @@ def _suspicious(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) ->
         pictures.card(
             s.path,
             f"<b>labelled {escape(_said(s.label, names))}</b><br>likelier: "
-            f"{escape('none of the catalog’s cars' if s.likely == 'other' else names.get(s.likely, s.likely))}, {s.score:.2f}",
+            f"{escape('none of these cars' if s.likely == 'other' else names.get(s.likely, s.likely))}, {s.score:.2f}",
         )
         for s in e.suspicious[:_PICTURES]
     ]

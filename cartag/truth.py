@@ -37,7 +37,7 @@ def read_truth(labels: Path, index: Index) -> Truth:
     """Hand labels for the photos of an index.
 
     ``labels`` is a CSV ``file,label``; another index (a file of JSON), whose human tags and confirmed photos count;
-    or a folder whose subfolders are named after cars, ``none`` or ``unknown`` (the gallery itself, or one that holds copies
+    or a folder whose subfolders are named after cars, ``none`` or ``unknown`` (the gallery itself, or one of copies
     of its photos by the same names).
 
     Raises:

@@ -69,7 +69,8 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
     if report.names_outside_catalog:
         names = report.names_outside_catalog
         output.say(
-            f"cartag: {len(names)} label(s) are not in the catalog and count as another car: {', '.join(list(names)[:3])}"
+            f"cartag: {len(names)} label(s) are not in the catalog and count as another car: "
+            f"{', '.join(list(names)[:3])}"
         )
     if report.silent_folders:
         some = ", ".join(report.silent_folders[:3])
