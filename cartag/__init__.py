@@ -1,8 +1,7 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
 Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `cars`, `models`;
-`load` reads
-an index. They are imported on first use, so that ``import cartag`` costs nothing.
+`load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def values(statistics: Mapping[str, Statistic], n: int) -> dict[str, float]:
 
 
 def intervals(statistics: Mapping[str, Statistic], n: int, resamples: int = RESAMPLES) -> dict[str, Interval | None]:
-    """Every figure with its bootstrap interval (Efron 1979, over photos, seeded); None where nothing is to be counted."""
+    """Every figure with its bootstrap interval (Efron 1979, over photos, seeded); None without anything to count."""
     point = values(statistics, n)
     drawn = _resampled(statistics, n, resamples)
     return {name: _interval(point[name], drawn[name]) for name in statistics}
