@@ -144,7 +144,7 @@ def _headlines(e: Evaluation) -> str:
                 f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
             )
     note = (
-        "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would lie in there.</p>"
+        "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would most likely lie in it.</p>"
     )
     return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
 
