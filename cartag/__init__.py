@@ -1,6 +1,6 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
-Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `export`, `cars`, `models`;
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`, `cars`, `models`;
 `load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
 """
 
@@ -12,30 +12,37 @@ from cartag.version import __version__
 
 if TYPE_CHECKING:
     from cartag.article import Mention
+    from cartag.datasets import DatasetResult, evaluate_dataset
     from cartag.evaluation import Evaluation, evaluate
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.index import Index
     from cartag.index import read as load
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
+    from cartag.learning import LearnReport, learn
+    from cartag.listing import ModelInfo, cars, fetch, models
     from cartag.showing import Summary, show
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
+    "DatasetResult": ("cartag.datasets", "DatasetResult"),
     "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.evaluation", "Evaluation"),
     "ExportReport": ("cartag.exporting", "ExportReport"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.index", "Index"),
+    "LearnReport": ("cartag.learning", "LearnReport"),
     "Mention": ("cartag.article", "Mention"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
     "evaluate": ("cartag.evaluation", "evaluate"),
+    "evaluate_dataset": ("cartag.datasets", "evaluate_dataset"),
     "export": ("cartag.exporting", "export"),
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),
+    "learn": ("cartag.learning", "learn"),
     "load": ("cartag.index", "read"),
     "models": ("cartag.listing", "models"),
     "show": ("cartag.showing", "show"),
@@ -43,11 +50,13 @@ _WHERE = {
 }
 
 __all__ = [
+    "DatasetResult",
     "Draft",
     "Evaluation",
     "ExportReport",
     "Hit",
     "Index",
+    "LearnReport",
     "Mention",
     "ModelInfo",
     "Summary",
@@ -55,9 +64,11 @@ __all__ = [
     "__version__",
     "cars",
     "evaluate",
+    "evaluate_dataset",
     "export",
     "fetch",
     "find",
+    "learn",
     "load",
     "models",
     "show",

@@ -53,11 +53,26 @@ def calibration_of(folder: Path | None) -> Calibration:
         raise ModelError(f"{path}: damaged calibration: {e}") from e
 
 
+MODES = {"strict": 4.0, "balanced": 1.0, "eager": 0.25}
+"""How the setting ``mode`` multiplies the odds of every threshold: 0.5 becomes 0.8, 0.5, 0.2."""
+
+
 def adjusted(
-    calibration: Calibration, *, threshold: float | None, margin: float | None, temperature: float | None
+    calibration: Calibration,
+    *,
+    threshold: float | None,
+    margin: float | None,
+    temperature: float | None,
+    mode: str = "balanced",
 ) -> Calibration:
-    """A calibration with the user's own settings put over it; a threshold of the user's goes for every car."""
+    """A calibration with the user's own settings put over it; a threshold of the user's goes for every car.
+
+    ``mode`` trades precision for recall by moving the calibration's own thresholds, all alike (`MODES`).
+    """
     changes: dict[str, object] = {}
+    if MODES[mode] != 1.0:
+        changes["threshold"] = _at_odds(calibration.threshold, MODES[mode])
+        changes["car_thresholds"] = {c: _at_odds(t, MODES[mode]) for c, t in calibration.car_thresholds.items()}
     if threshold is not None:
         changes |= {"threshold": threshold, "car_thresholds": {}}
     if margin is not None:
@@ -65,3 +80,8 @@ def adjusted(
     if temperature is not None:
         changes["temperature"] = temperature
     return msgspec.structs.replace(calibration, **changes)
+
+
+def _at_odds(probability: float, factor: float) -> float:
+    """The probability whose odds are ``factor`` times those of ``probability``."""
+    return round(factor * probability / (1 + (factor - 1) * probability), 6)

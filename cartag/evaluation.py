@@ -1,4 +1,4 @@
-"""Measuring how right the tags are, against hand labels. The metrics are scikit-learn's."""
+"""Measuring how right the tags are, against hand labels, and whether one run is better than another."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any
 from msgspec import UNSET
 
 from cartag import index as indexes
+from cartag import metrics
 from cartag.errors import LabelsError
 from cartag.index import Index
-from cartag.labels import Label, read_labels
+from cartag.labels import Label
+from cartag.metrics import Answers, Bin, Coverage, Interval
 from cartag.settings import load_settings
+from cartag.truth import read_truth
 from cartag.values import OUTCOMES, PhotoRecord, is_settled_by_human, ranking
 
 TRUTHS = ("car", "unknown", "none")
 _RIGHT_OUTCOME = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
+_MOST_MISTAKES = 60
+_NOT_RANKED = 10**6
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,49 @@ class CarFigures:
     f1: float | None
     top1: int
     """Labelled photos of which it, or another car they truly show, is the likeliest of the catalog."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A photo whose answer is wrong."""
+
+    path: str
+    kind: str
+    """``wrong tag`` or ``missed``."""
+    truth: tuple[str, ...]
+    """Car ids, or unknown, or none."""
+    answer: str
+    """The wrong car, or the outcome of a photo whose car was missed."""
+    score: float
+    """Of the wrong tag, or of the car that was missed (0 where the index did not keep it)."""
+
+
+@dataclass(frozen=True)
+class SuspiciousLabel:
+    """A hand label that is probably wrong: worth another look."""
+
+    path: str
+    label: tuple[str, ...]
+    likely: str
+    """Car id, or ``other`` for a photo with none of the catalog's cars."""
+    score: float
+    """Probability of ``likely``."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """This index against another one, on the photos that both answered."""
+
+    against: str
+    photos: int
+    differences: dict[str, Interval | None]
+    """This less the other, with paired bootstrap intervals; an interval that holds 0 shows no difference."""
+    gained: int
+    """Photos that only this index answers exactly right."""
+    lost: int
+    """Photos that only the other does."""
+    p_value: float
+    """McNemar's exact test of gained against lost."""
 
 
 @dataclass(frozen=True)
@@ -79,36 +127,73 @@ class Evaluation:
     """Labelled photos left out because a person tagged them: they say nothing about the model."""
     names_outside_catalog: dict[str, int]
     """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    silent_folders: tuple[str, ...]
+    """Of labels that are folders: those whose name is no car's; their photos count as without a label."""
+    recall_at_95_precision: float | None
+    """Greatest share of shown cars that one cut-off of the score finds while 95 % of what it finds is right."""
+    auroc_other_cars: float | None
+    """Chance that a photo of a catalog car has a higher best score than one of another car."""
+    fpr95_other_cars: float | None
+    """Photos of other cars let through by the cut-off that lets 95 % of the catalog cars' photos through."""
+    auroc_no_car: float | None
+    """The same against photos without a car."""
+    fpr95_no_car: float | None
+    brier: float | None
+    """Mean squared error of the likeliest car's score as the probability of being right."""
+    ece: float | None
+    """Expected calibration error of that score, in bins of equal mass."""
+    intervals: dict[str, Interval | None]
+    """95 % bootstrap intervals by the name of the figure."""
+    reliability: tuple[Bin, ...]
+    coverage: tuple[Coverage, ...]
+    mistakes: tuple[Mistake, ...]
+    """Wrong tags, the surest first, then missed cars, the least sure first."""
+    suspicious: tuple[SuspiciousLabel, ...]
+    """Hand labels that are probably wrong, worst first."""
+    uses_learned: bool
+    """The tags were made with what `learn` fitted: on the labels it learned from, these figures flatter."""
+    against: Comparison | None
 
 
-def evaluate(gallery: Path | str, labels: Path | str, *, index: Path | str | None = None) -> Evaluation:
-    """Compares the index of a gallery with hand labels (CSV ``file,label``).
+def evaluate(
+    gallery: Path | str,
+    labels: Path | str,
+    *,
+    index: Path | str | None = None,
+    against: Path | str | None = None,
+    report: Path | str | None = None,
+) -> Evaluation:
+    """Compares the index of a gallery with hand labels.
+
+    Args:
+        gallery: the folder of photos, tagged before.
+        labels: a CSV ``file,label``, a folder of folders named after cars, or another index with a person's tags.
+        index: where the index lies, if not in the gallery.
+        against: another index of the same photos, to say which of the two is better.
+        report: a folder to write the report to, `index.html` and `metrics.json`.
 
     Raises:
         LabelsError: the labels cannot be read, or none of them is of a photo in the index.
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     found = indexes.read(Path(gallery), load_settings({"index": index}).index)
-    here = {record.path: record for record in found if record.missing is UNSET}
-    hand = read_labels(Path(labels), found.header.catalog.cars, here.keys())
-    pairs = [(label, here[label.file]) for label in hand if label.file in here]
-    if not pairs:
-        raise LabelsError(
-            f"{labels}: none of its {len(hand)} files is in {found.path}; files are named relative to the gallery, "
-            f"e.g. {next(iter(here), 'day-1/IMG_0042.JPG')!r}"
-        )
-    by_model = [(label, record) for label, record in pairs if not is_settled_by_human(record)]
-    labelled = {label.file for label in hand}
-    return _figures(
+    truth = read_truth(Path(labels), found)
+    by_model = [(label, record) for label, record in truth.pairs if not is_settled_by_human(record)]
+    evaluation = _figures(
         by_model,
         found,
-        not_in_index=tuple(sorted(labelled - here.keys())),
-        without_label=len(here.keys() - labelled),
-        settled_by_hand=len(pairs) - len(by_model),
-        names_outside_catalog=dict(
-            sorted(Counter(name for label in hand for name in label.other if name != "unknown").items())
-        ),
+        not_in_index=truth.not_in_index,
+        without_label=truth.without_label,
+        settled_by_hand=len(truth.pairs) - len(by_model),
+        names_outside_catalog=truth.names_outside_catalog,
+        silent_folders=truth.silent_folders,
+        against=_comparison(by_model, found, Path(against)) if against is not None else None,
     )
+    if report is not None:
+        from cartag.report import write_report
+
+        write_report(evaluation, found, Path(gallery), Path(report))
+    return evaluation
 
 
 _Pair = tuple[Label, PhotoRecord]
@@ -119,6 +204,22 @@ def _figures(pairs: Sequence[_Pair], index: Index, **coverage: Any) -> Evaluatio
     other = [pair for pair in pairs if pair[0].truth == "unknown"]
     none = [pair for pair in pairs if pair[0].truth == "none"]
     cars, micro, macro_f1 = _per_car(pairs, index)
+    answers = _answers(pairs, [car.id for car in index.header.catalog.cars])
+    intervals = metrics.intervals(metrics.headline(answers), len(pairs))
+    further: dict[str, Any] = {
+        name: interval.value if (interval := intervals[name]) else None
+        for name in (
+            "recall_at_95_precision",
+            "auroc_other_cars",
+            "fpr95_other_cars",
+            "auroc_no_car",
+            "fpr95_no_car",
+            "brier",
+            "ece",
+        )
+    }
+    read = answers.read
+    confidence, right = answers.confidence[read], answers.right[read]
     return Evaluation(
         photos=len(pairs),
         accuracy=_rate(_is_exact(*pair) for pair in pairs),
@@ -136,8 +237,103 @@ def _figures(pairs: Sequence[_Pair], index: Index, **coverage: Any) -> Evaluatio
         outcomes=_outcomes(pairs),
         cars=cars,
         confusion=_confusion(pairs, index),
+        intervals=intervals,
+        reliability=metrics.reliability(confidence, right),
+        coverage=metrics.coverage_curve(confidence, right),
+        mistakes=_mistakes(pairs),
+        suspicious=_suspicious(pairs, answers, [car.id for car in index.header.catalog.cars]),
+        uses_learned="+" in (index.header.scoring or ""),
+        **further,
         **coverage,
     )
+
+
+def _answers(pairs: Sequence[_Pair], ids: Sequence[str]) -> Answers:
+    import numpy as np
+
+    column = {car: i for i, car in enumerate(ids)}
+    shape = (len(pairs), len(ids))
+    truth, tagged, scores = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape)
+    for row, (label, record) in enumerate(pairs):
+        truth[row, [column[car] for car in label.cars if car in column]] = True
+        tagged[row, [column[tag.car] for tag in record.tags if tag.car in column]] = True
+        for car, score in _scores(record).items():
+            if car in column:
+                scores[row, column[car]] = score
+    ranks = [
+        next((i for i, car in enumerate(ranking(record), 1) if car in label.cars), _NOT_RANKED)
+        for label, record in pairs
+    ]
+    return Answers(
+        truth=truth,
+        tagged=tagged,
+        scores=scores,
+        kind=np.array([label.truth for label, _ in pairs], object),
+        outcome=np.array([record.outcome for _, record in pairs], object),
+        top=np.array(ranks, int),
+        exact=np.array([_is_exact(label, record) for label, record in pairs], bool),
+    )
+
+
+def _comparison(pairs: Sequence[_Pair], index: Index, path: Path) -> Comparison:
+    other = indexes.read(path.parent if path.suffix else path, path)
+    both = [
+        (label, record, other.photos[record.path])
+        for label, record in pairs
+        if record.path in other.photos
+        and other.photos[record.path].missing is UNSET
+        and not is_settled_by_human(other.photos[record.path])
+    ]
+    if not both:
+        raise LabelsError(f"{path}: holds none of the labelled photos of {index.path}; compare indexes of one gallery")
+    ids = [car.id for car in index.header.catalog.cars]
+    new = _answers([(label, here) for label, here, _ in both], ids)
+    old = _answers([(label, there) for label, _, there in both], ids)
+    gained, lost, p = metrics.mcnemar(new.exact, old.exact)
+    differences = metrics.differences(metrics.headline(new), metrics.headline(old), len(both))
+    return Comparison(str(path), len(both), differences, gained, lost, round(p, 4))
+
+
+def _mistakes(pairs: Sequence[_Pair]) -> tuple[Mistake, ...]:
+    wrong, missed = [], []
+    for label, record in pairs:
+        truth = _words(label)
+        wrong += [
+            Mistake(record.path, "wrong tag", truth, tag.car, tag.score)
+            for tag in record.tags
+            if tag.car not in label.cars
+        ]
+        scores = _scores(record)
+        missed += [
+            Mistake(record.path, "missed", (car,), _likeliest(record), scores.get(car, 0.0))
+            for car in sorted(label.cars - _tagged(record))
+        ]
+    wrong.sort(key=lambda m: (-m.score, m.path, m.answer))
+    missed.sort(key=lambda m: (m.score, m.path, m.truth))
+    return (*wrong[:_MOST_MISTAKES], *missed[: max(0, _MOST_MISTAKES - len(wrong))])
+
+
+def _suspicious(pairs: Sequence[_Pair], answers: Answers, ids: Sequence[str]) -> tuple[SuspiciousLabel, ...]:
+    """Of photos with at most one car; all that is none of the catalog's cars is one class, with the rest of the sum."""
+    import numpy as np
+
+    single = np.flatnonzero(answers.read & (answers.truth.sum(axis=1) <= 1))
+    scores = answers.scores[single]
+    rest = np.clip(1 - scores.sum(axis=1, keepdims=True), 0, 1)
+    truth = answers.truth[single]
+    given = np.where(truth.any(axis=1), truth.argmax(axis=1), len(ids)) if len(ids) else np.zeros(len(single), int)
+    probabilities = np.hstack([scores, rest])
+    names = [*ids, "other"]
+    return tuple(
+        SuspiciousLabel(
+            pairs[single[i]][1].path, _words(pairs[single[i]][0]), names[to], round(float(probabilities[i, to]), 4)
+        )
+        for i, to in zip(*metrics.suspicious(probabilities, given), strict=True)
+    )
+
+
+def _words(label: Label) -> tuple[str, ...]:
+    return tuple(sorted(label.cars)) + label.other or ("none",)
 
 
 def _per_car(
@@ -187,6 +383,11 @@ def _confusion(pairs: Sequence[_Pair], index: Index) -> dict[str, dict[str, int]
     order += sorted({name for pair in counts for name in pair} - set(order))
     table = {row: {column: counts[row, column] for column in order if counts[row, column]} for row in order}
     return {row: columns for row, columns in table.items() if columns}
+
+
+def _scores(record: PhotoRecord) -> dict[str, float]:
+    """Of every car that the index kept."""
+    return {c.car: c.score for c in record.candidates} | {tag.car: tag.score for tag in record.tags}
 
 
 def _likeliest(record: PhotoRecord) -> str:

@@ -1,4 +1,4 @@
-"""Hand labels: a CSV file `file,label`, read into what each photo truly shows."""
+"""Hand labels: a CSV file `file,label`, or folders named after cars, read into what each photo truly shows."""
 
 from __future__ import annotations
 
@@ -48,6 +48,59 @@ def read_labels(path: Path, cars: Sequence[Named], known: Collection[str] = ()) 
     if not labels:
         raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")
     return list(labels.values())
+
+
+def read_folders(
+    folder: Path, photos: Sequence[str], cars: Sequence[Named], known: Collection[str] = ()
+) -> tuple[list[Label], list[str]]:
+    """Labels from folders named after cars, and the names of folders with photos that no car is called by.
+
+    The innermost folder of a photo's path that names a car, `none` or `unknown` is its label.
+
+    ``photos`` are the paths in ``folder``. A photo is the one of the ``known`` paths that it is called, whole, or
+    without its car's folder, or by its bare name where only one photo of the index has it.
+
+    Raises:
+        LabelsError: no folder is named after a car, or two folders say different things of one photo.
+    """
+    by_name: dict[str, list[str]] = {}
+    for path in known:
+        by_name.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+    labels: dict[str, Label] = {}
+    silent: dict[str, None] = {}
+    for photo in photos:
+        parts = photo.split("/")
+        label = _folder_label(parts[:-1], cars)
+        if label is None:
+            silent["/".join(parts[:-1])] = None
+            continue
+        place, shown, other = label
+        without = "/".join((*parts[:place], *parts[place + 1 :]))
+        bare = by_name.get(parts[-1], [])
+        file = photo if photo in known else without if without in known else bare[0] if len(bare) == 1 else photo
+        found = Label(file, shown, other)
+        if labels.setdefault(file, found) != found:
+            raise LabelsError(f"{folder}: {file} lies in folders that say different things; keep one of them")
+    if not labels:
+        raise LabelsError(
+            f"{folder}: none of its folders is named after a car of the catalog, 'none' or 'unknown'; "
+            "name the folders so, or give a CSV file,label"
+        )
+    return list(labels.values()), [name for name in silent if name]
+
+
+def _folder_label(folders: Sequence[str], cars: Sequence[Named]) -> tuple[int, frozenset[str], tuple[str, ...]] | None:
+    """Place and meaning of the innermost folder that says something; other names are just folders (day-1)."""
+    for place in reversed(range(len(folders))):
+        name = folders[place]
+        if name.casefold() == "none":
+            return place, frozenset(), ()
+        if name.casefold() == "unknown":
+            return place, frozenset(), ("unknown",)
+        car = match_exactly(name, cars)
+        if car is not None:
+            return place, frozenset((car.id,)), ()
+    return None
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:

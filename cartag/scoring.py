@@ -19,9 +19,11 @@ class ClassSet:
 
     cars: tuple[str, ...]
     embeddings: np.ndarray
-    """Unit-length float32 of shape (classes, d)."""
+    """Float32 of shape (classes, d): unit length as a model makes them, of any length once adapted to hand labels."""
     others: int
     """How many other-car classes follow the cars; the rest are no-car classes."""
+    biases: np.ndarray | None = None
+    """Float32 of shape (classes,), added to the logits: what was learned from hand labels; None is zero."""
 
     @property
     def rejects(self) -> bool:
@@ -90,6 +92,8 @@ def score(
     if logit_bias is not None and not classes.rejects:
         cars = _sigmoid(logits + logit_bias / calibration.temperature)
         return Scores(cars, np.zeros(len(photos), np.float32), np.zeros(len(photos), np.float32))
+    if classes.biases is not None:
+        logits = logits + classes.biases
     logits[:, n_cars:first_no_car] += calibration.other_bias
     logits[:, first_no_car:] += calibration.no_car_bias
     probabilities = _softmax(logits)
@@ -106,9 +110,7 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
     A photo is `no-car` when the things that are no car hold more than half of the probability; otherwise every car that
     passes its threshold and the margin is a tag; otherwise it is `unknown`.
     """
-    thresholds = np.array([calibration.threshold_of(car) for car in cars], np.float32)
-    passes = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
-    passes &= (scores.no_car <= 0.5)[:, None]
+    passes = passing(scores, cars, calibration)
     verdicts = []
     for probabilities, passed, no_car in zip(scores.cars, passes, scores.no_car, strict=True):
         order = np.argsort(-probabilities, kind="stable")[: max(keep, int(passed.sum()))]
@@ -117,6 +119,14 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
         outcome: Outcome = "tagged" if tags else "no-car" if no_car > 0.5 else "unknown"
         verdicts.append(Verdict(outcome, tuple(tags), tuple(rest)))
     return verdicts
+
+
+def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np.ndarray:
+    """Bool (n, cars): the car passes its threshold and the margin, and the photo is not `no-car`."""
+    thresholds = np.array([calibration.threshold_of(car) for car in cars], np.float32)
+    passes: np.ndarray = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
+    passes &= (scores.no_car <= 0.5)[:, None]
+    return passes
 
 
 def _rounded(probability: float) -> float:

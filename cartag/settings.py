@@ -32,9 +32,11 @@ class Settings:
     look_ahead: int = 4
     max_pixels: int = 300_000_000
     candidates: int = 5
+    mode: str = "balanced"
     threshold: float | None = None
     margin: float | None = None
     temperature: float | None = None
+    precision: float = 0.95
     raw_pairs: str = "jpeg"
     exiftool_keys: str = "flat"
     html_photos: str = "link"
@@ -51,13 +53,14 @@ class Settings:
 _CHOICES = {
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
+    "mode": ("strict", "balanced", "eager"),
     "raw_pairs": ("jpeg", "raw", "both"),
     "exiftool_keys": ("flat", "grouped"),
     "html_photos": ("link", "copy", "none"),
 }
 _DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
-_PROBABILITIES = ("threshold", "margin")
+_PROBABILITIES = ("threshold", "margin", "precision")
 
 
 def load_settings(

@@ -28,18 +28,19 @@ from cartag import catalog as catalogs
 from cartag import encoder as encoders
 from cartag import index as indexes
 from cartag import raw, scoring
+from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
-from cartag.errors import CatalogError, IndexFileError
+from cartag.errors import IndexFileError
 from cartag.index import Index, Place
 from cartag.journal import Facts, Journal, latest
+from cartag.learned import Learned
+from cartag.learned import load as load_learned
 from cartag.photos import RawPairs, Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
-from cartag.prompts import prompt_classes
 from cartag.reading import Reader, ReadPhoto
-from cartag.resources import shipped_catalogs
 from cartag.scoring import ClassSet, Verdict
-from cartag.settings import DEFAULT_CATALOG, Settings, load_settings
+from cartag.settings import Settings, load_settings
 from cartag.store import Store
 from cartag.values import (
     RETRIED_REASONS,
@@ -148,11 +149,17 @@ class _Run:
     files: ModelFiles
     identity: str
     calibration: Calibration
+    learned: Learned | None
+    """What `learn` fitted for this model and catalog."""
 
     @property
     def scoring(self) -> str:
-        """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192)."""
-        return f"{self.calibration.digest()}-{self.settings.candidates}-{self.identity.split('/')[1]}"
+        """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192).
+
+        A plus stands for what was learned from hand labels.
+        """
+        learned = f"+{self.learned.digest()}" if self.learned else ""
+        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{self.identity.split('/')[1]}"
 
     @property
     def old_is_current(self) -> bool:
@@ -170,33 +177,32 @@ class _Run:
 
 def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> _Run:
     old = indexes.read_if_there(place)
-    catalog = catalogs.load(settings.catalog or _default_catalog(old))
+    catalog = catalogs.load(settings.catalog or default_catalog(old))
     if settings.model == "auto":
         files = encoders.resolve_auto(old.header.model if old else None, progress)
     else:
         files = encoders.resolve(settings.model, progress)
+    identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
+    learned = _learned(place, identity, catalog, progress)
+    own = calibrations.calibration_of(Path(files.folder) if files.folder else None)
     calibration = calibrations.adjusted(
-        calibrations.calibration_of(Path(files.folder) if files.folder else None),
+        learned.facts.calibration if learned else own,
         threshold=settings.threshold,
         margin=settings.margin,
         temperature=settings.temperature,
+        mode=settings.mode,
     )
-    identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
-    return _Run(gallery, place, settings, old, catalog, files, identity, calibration)
+    return _Run(gallery, place, settings, old, catalog, files, identity, calibration, learned)
 
 
-def _default_catalog(old: Index | None) -> str:
-    """The catalog of the last run, so that a plain `tag` goes on with what the gallery was tagged for."""
-    if old is None:
-        return DEFAULT_CATALOG
-    indexed = old.header.catalog
-    if indexed.source is UNSET or indexed.source in shipped_catalogs():
-        return indexed.name if indexed.source is UNSET else indexed.source
-    if not Path(indexed.source).is_file():
-        raise CatalogError(
-            f"{old.path}: was made with the catalog {indexed.source}, which is no longer there; name one with --catalog"
-        )
-    return indexed.source
+def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) -> Learned | None:
+    """What `learn` fitted, if it is for this model and catalog; otherwise it is left alone, and said."""
+    found = load_learned(place)
+    if found is None or found.fits(model=identity, catalog=catalog.sha256):
+        return found
+    what = "model" if found.facts.model != identity else "catalog"
+    progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
+    return None
 
 
 @contextmanager
@@ -337,21 +343,12 @@ class _Tagger:
 
     @cached_property
     def _model_facts(self) -> dict[str, float | None]:
-        facts = self._store.facts()
-        if not {"logit_scale", "logit_bias"} <= set(facts):
-            facts = {"logit_scale": self._encoder.logit_scale, "logit_bias": self._encoder.logit_bias}
-        return facts
+        return model_facts(self._store, lambda: self._encoder)
 
     @cached_property
     def _classes(self) -> ClassSet:
-        """The text side, computed once per catalog and model."""
-        classes = prompt_classes(self._run.catalog)
-        texts = [text for c in classes for text in c.texts]
-        embeddings = self._store.texts(texts)
-        if embeddings is None:
-            embeddings = self._encoder.embed_texts(texts)
-            self._store.put_texts(texts, embeddings)
-        return scoring.class_set(classes, embeddings)
+        classes = class_set_of(self._run.catalog, self._store, lambda: self._encoder)
+        return self._run.learned.applied(classes) if self._run.learned else classes
 
     # --- reading and embedding
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md",)
-COMMANDS = ("tag", "find", "show", "eval", "export", "cars", "models", "models fetch")
+COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "cars", "models", "models fetch")
 _BLOCK = re.compile(r"```(console|python|yaml)\n(.*?)```", re.DOTALL)
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
 # Processors differ in the last digits of a model's output; more than this is a change.

@@ -201,3 +201,129 @@ def test_an_index_that_tag_wrote_is_evaluated(gallery: Gallery, tmp_path: Path) 
     labels.write_text("file,label\nred.jpg,Red Racer\ngreen.jpg,none\norange.jpg,unknown\n", encoding="utf-8")
     found = cartag.evaluate(gallery.path, labels)
     assert (found.photos, found.accuracy, found.without_label) == (3, 1.0, 1)
+
+
+# --- trust ------------------------------------------------------------------------------------------------------
+
+
+def test_rejection_brier_and_intervals_are_of_the_likeliest_car(tmp_path: Path) -> None:
+    photos = [
+        photo("a.jpg", "tagged", {"red": 0.9}),
+        photo("b.jpg", "unknown", {}, {"blue": 0.4}),
+        photo("c.jpg", "unknown", {}, {"red": 0.6}),
+        photo("d.jpg", "no-car", {}, {"red": 0.1}),
+    ]
+    found = evaluated(tmp_path, photos, "file,label\na.jpg,red\nb.jpg,blue\nc.jpg,unknown\nd.jpg,none\n")
+    assert (found.auroc_other_cars, found.fpr95_other_cars) == (0.5, 1.0), "0.9 and 0.4 against 0.6"
+    assert (found.auroc_no_car, found.fpr95_no_car) == (1.0, 0.0)
+    assert found.brier == round((0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4, 4)
+    assert found.recall_at_95_precision == 0.5, "0.9; below it comes a wrong one"
+    accuracy = found.intervals["accuracy"]
+    assert accuracy is not None
+    assert accuracy.low <= accuracy.value == found.accuracy <= accuracy.high
+
+
+def test_every_headline_figure_is_the_field_of_its_name(result: Evaluation) -> None:
+    for name, interval in result.intervals.items():
+        assert getattr(result, name) == (interval.value if interval else None), name
+
+
+def test_the_worst_mistakes_come_first(result: Evaluation) -> None:
+    found = [(m.path, m.kind, m.answer, m.score) for m in result.mistakes]
+    assert found[:3] == [
+        ("h.jpg", "wrong tag", "red", 0.8),
+        ("f.jpg", "wrong tag", "blue", 0.7),
+        ("b.jpg", "wrong tag", "yellow", 0.6),
+    ]
+    assert found[3:] == [
+        ("i.jpg", "missed", "error", 0.0),
+        ("b.jpg", "missed", "yellow", 0.3),
+        ("c.jpg", "missed", "unknown", 0.4),
+    ]
+
+
+def test_a_label_that_is_probably_wrong_is_named(tmp_path: Path) -> None:
+    photos = [photo(f"r{i}.jpg", "tagged", {"red": 0.8}, {"blue": 0.1}) for i in range(5)]
+    photos += [photo(f"b{i}.jpg", "tagged", {"blue": 0.8}, {"red": 0.1}) for i in range(5)]
+    labels = "file,label\n" + "".join(f"r{i}.jpg,red\nb{i}.jpg,{'blue' if i else 'red'}\n" for i in range(5))
+    (found,) = evaluated(tmp_path, photos, labels).suspicious
+    assert (found.path, found.label, found.likely, found.score) == ("b0.jpg", ("red",), "blue", 0.8)
+
+
+def test_two_indexes_are_compared_on_the_photos_both_answered(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    labels = "file,label\n" + "".join(f"{i}.jpg,red\n" for i in range(8))
+    new = [photo(f"{i}.jpg", "tagged", {"red": 0.9}) for i in range(7)] + [photo("7.jpg", "unknown")]
+    old = [photo("0.jpg", "tagged", {"red": 0.9}), *(photo(f"{i}.jpg", "unknown") for i in range(1, 7))]
+    evaluated(tmp_path / "old", old, labels)
+    evaluated(tmp_path, new, labels)
+    found = cartag.evaluate(tmp_path, tmp_path / "labels.csv", against=tmp_path / "old" / "cartag.json").against
+    assert found is not None
+    assert (found.photos, found.gained, found.lost) == (7, 6, 0)
+    assert found.p_value == round(2 / 2**6, 4)
+    accuracy = found.differences["accuracy"]
+    assert accuracy is not None
+    assert accuracy.value == round(6 / 7, 4)
+    assert accuracy.low > 0
+    evaluated(tmp_path / "old", [photo("z.jpg", "unknown")], "file,label\nz.jpg,none\n")
+    with pytest.raises(LabelsError, match="holds none of the labelled photos"):
+        cartag.evaluate(tmp_path, tmp_path / "labels.csv", against=tmp_path / "old" / "cartag.json")
+
+
+# --- where labels come from -------------------------------------------------------------------------------------
+
+
+def test_folders_named_after_cars_are_labels(gallery: Gallery) -> None:
+    for name, colour in {
+        "day-1/red racer/a.jpg": "red",
+        "Blue Bolt/b.jpg": "blue",
+        "none/c.jpg": "green",
+        "unknown/d.jpg": "orange",
+        "Trabant/e.jpg": "orange",
+        "f.jpg": "red",
+    }.items():
+        gallery.paint(name, colour)
+    gallery.tag()
+    found = cartag.evaluate(gallery.path, gallery.path)
+    assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 2)
+    assert found.silent_folders == ("Trabant",)
+
+
+def test_folders_of_copies_label_a_gallery_by_the_names_of_its_photos(gallery: Gallery, tmp_path: Path) -> None:
+    for name in ("day-1/a.jpg", "day-2/b.jpg", "day-1/c.jpg", "day-2/c.jpg"):
+        gallery.paint(name, "red")
+    gallery.tag()
+    sorted_ = tmp_path / "sorted"
+    for name in ("scuderia/a.jpg", "Red Racer/day-2/b.jpg", "none/c.jpg", "none/zz.jpg"):
+        (sorted_ / name).parent.mkdir(parents=True, exist_ok=True)
+        (sorted_ / name).write_bytes(b"any")
+    found = cartag.evaluate(gallery.path, sorted_)
+    assert (found.photos, found.accuracy) == (2, 1.0)
+    assert found.not_in_index == ("none/c.jpg", "none/zz.jpg"), "c.jpg could be either of two"
+    (sorted_ / "Blue Bolt").mkdir()
+    (sorted_ / "Blue Bolt" / "a.jpg").write_bytes(b"any")
+    with pytest.raises(LabelsError, match=r"day-1/a\.jpg lies in folders that say different things"):
+        cartag.evaluate(gallery.path, sorted_)
+
+
+def test_folders_without_a_car_s_name_are_no_labels(gallery: Gallery) -> None:
+    gallery.paint("day-1/a.jpg", "red")
+    gallery.tag()
+    with pytest.raises(LabelsError, match="none of its folders is named after a car"):
+        cartag.evaluate(gallery.path, gallery.path)
+
+
+def test_what_people_said_in_another_index_are_labels(gallery: Gallery, tmp_path: Path) -> None:
+    for name, colour in {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "green", "d.jpg": "orange", "e.jpg": "red"}.items():
+        gallery.paint(name, colour)
+    gallery.tag()
+    gallery.tag_by_hand("a.jpg", "red-racer")
+    gallery.edit_photo("b.jpg", confirmed=True)
+    gallery.edit_photo("c.jpg", confirmed=True)
+    gallery.edit_photo("d.jpg", confirmed=True)
+    other = tmp_path / "said.json"
+    gallery.index_file.rename(other)
+    gallery.tag()
+    found = cartag.evaluate(gallery.path, other)
+    assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 1)
+    assert found.outcomes["none"]["no-car"] == found.outcomes["unknown"]["unknown"] == 1

@@ -19,16 +19,22 @@ PACKAGE = Path(cartag.__file__).parent
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
     ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer"),
-    ("calibration", "encoder", "store", "journal", "index", "scoring"),
-    ("reading", "article"),
-    ("tagging", "finding", "showing", "evaluation", "listing", "exporting"),
+    ("calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
+    ("reading", "truth", "basis", "report", "article"),
+    ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing", "exporting"),
     ("cli", "__init__", "__main__"),
 )
 SIDEWAYS = {
-    ("labels", "catalog"),
+    ("fitting", "calibration"),
+    ("fitting", "metrics"),
+    ("fitting", "scoring"),
     ("gazetteer", "catalog"),
-    ("scoring", "calibration"),
     ("images", "raw"),
+    ("labels", "catalog"),
+    ("scoring", "calibration"),
+    ("learned", "calibration"),
+    ("learned", "index"),
+    ("learned", "scoring"),
     ("__main__", "cli"),
 }
 ONLY_IMPORTERS = {
@@ -36,14 +42,19 @@ ONLY_IMPORTERS = {
     "torch": {"encoder/dual.py"},
     "transformers": {"encoder/dual.py"},
     "huggingface_hub": {"encoder/table.py"},
-    "sqlite3": {"store.py", "tagging.py", "finding.py"},
-    "sklearn": {"evaluation.py"},
+    "sqlite3": {"store.py", "tagging.py", "finding.py", "learning.py"},
+    "sklearn": {"evaluation.py", "fitting.py"},
+    "scipy": {"metrics.py", "fitting.py"},
+    "torchvision": {"datasets.py"},
     "lxml": {"exporting/rdf.py"},
     "pillow_heif": {"images.py"},
     "rawpy": {"raw.py"},
     "typer": None,  # all of cli/
 }
-HEAVY = ("torch", "PIL", "numpy", "transformers", "sklearn", "huggingface_hub", "timm", "lxml", "rawpy", "pillow_heif")
+HEAVY = (
+    *("torch", "PIL", "numpy", "transformers", "sklearn", "scipy", "torchvision", "huggingface_hub", "timm"),
+    *("lxml", "rawpy", "pillow_heif"),
+)
 
 
 def _modules() -> dict[str, Path]:

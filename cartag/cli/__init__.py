@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, eval, export, find, models, output, show, tag
+from cartag.cli import cars, eval, export, find, learn, models, output, show, tag
 from cartag.errors import CartagError, UsageError
 from cartag.version import __version__
 
@@ -29,6 +29,7 @@ app.command("tag")(tag.command)
 app.command("find")(find.command)
 app.command("show")(show.command)
 app.command("eval")(eval.command)
+app.command("learn")(learn.command)
 app.command("export")(export.command)
 app.command("cars")(cars.command)
 app.add_typer(models.app, name="models")

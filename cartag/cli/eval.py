@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cartag.cli import output
-from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+from cartag.cli.options import Format, IndexFile, TableFormat
 from cartag.cli.output import percent
+from cartag.errors import UsageError
 
 if TYPE_CHECKING:
-    from cartag.evaluation import Evaluation
+    from cartag.evaluation import Comparison, Evaluation
+    from cartag.metrics import Interval
+
+
+class Dataset(StrEnum):
+    """Published test sets that `eval` can read."""
+
+    stanford_cars = "stanford-cars"
 
 
 def command(
-    gallery: Gallery,
-    labels: Annotated[
-        Path, typer.Argument(metavar="LABELS", help="CSV with the columns file,label.", show_default=False)
+    gallery: Annotated[
+        Path,
+        typer.Argument(metavar="GALLERY", help="The folder of photos; with --dataset its folder.", show_default=False),
     ],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="LABELS",
+            help="CSV with the columns file,label; a folder of folders named after cars; or an index with human tags.",
+            show_default=False,
+        ),
+    ] = None,
     index: IndexFile = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="OTHER", help="Another index of the same photos: which is better?", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a page with pictures, and metrics.json.", show_default=False),
+    ] = None,
+    dataset: Annotated[
+        Dataset | None,
+        typer.Option(help="Zero-shot top-1 of a published test set instead, as open_clip does.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|HUB_ID|DIR", help="For --dataset.", show_default=False)
+    ] = None,
     format: Format = TableFormat.table,
 ) -> None:
     """Compare the tags with hand labels.
@@ -30,12 +63,36 @@ def command(
     """
     import cartag
 
-    result = cartag.evaluate(gallery, labels, index=index)
+    if dataset is not None:
+        _dataset(gallery, dataset, model, format)
+        return
+    if labels is None:
+        raise UsageError("eval: name the hand labels: a CSV file,label, a folder of cars, or another index")
+    result = cartag.evaluate(gallery, labels, index=index, against=against, report=report)
     _say_coverage(result, labels)
     if format is TableFormat.json:
         output.put_json(asdict(result))
     else:
         _put_tables(result)
+    if report is not None:
+        output.say(f"cartag: report: {report / 'index.html'}")
+
+
+def _dataset(folder: Path, dataset: Dataset, model: str | None, format: TableFormat) -> None:
+    import cartag
+
+    found = cartag.evaluate_dataset(folder, dataset.value, model=model, progress=output.TerminalProgress())
+    if format is TableFormat.json:
+        output.put_json(asdict(found))
+        return
+    output.put(f"{found.dataset} with {found.model}: {found.photos} photos, {found.classes} classes")
+    low, high = found.top1.low, found.top1.high
+    rows = [("zero-shot top-1", percent(found.top1.value), f"{percent(low)} to {percent(high)}")]
+    if found.published is not None:
+        rows.append(("as published", f"{found.published:.1f} %", ""))
+    output.put_table(("figure", "value", "95 % interval"), rows, right=[1, 2])
+    if found.unreadable:
+        output.say(f"cartag: {found.unreadable} photo(s) could not be read and count as wrong")
 
 
 def _say_coverage(result: Evaluation, labels: Path) -> None:
@@ -51,6 +108,11 @@ def _say_coverage(result: Evaluation, labels: Path) -> None:
         names = result.names_outside_catalog
         some = ", ".join(list(names)[:3])
         output.say(f"cartag: {len(names)} label(s) are not in the catalog and count as another car: {some}")
+    if result.silent_folders:
+        some = ", ".join(result.silent_folders[:3])
+        output.say(f"cartag: {len(result.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
+    if result.uses_learned:
+        output.say("cartag: these tags use what `learn` fitted; on the labels it learned from, the figures flatter")
 
 
 def _put_tables(r: Evaluation) -> None:
@@ -92,3 +154,51 @@ def _put_tables(r: Evaluation) -> None:
         output.put()
         mistakes.sort(key=lambda mistake: (-mistake[0], *mistake[1:]))
         output.put_table(("photos", "truth", "answer"), mistakes, right=[0])
+    output.put()
+    output.put_table(("trust", "value", "95 % interval"), _trust(r.intervals, TRUST), right=[1, 2])
+    if r.suspicious:
+        output.put()
+        output.put_table(
+            ("label worth a look", "says", "likely", "score"),
+            ((s.path, "|".join(s.label), s.likely, f"{s.score:.2f}") for s in r.suspicious[:MOST_ROWS]),
+            right=[3],
+        )
+    if r.against is not None:
+        _put_comparison(r.against)
+
+
+MOST_ROWS = 20
+TRUST = {
+    "accuracy": "exactly right",
+    "top1": "top-1",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "macro_f1": "F1 (macro)",
+    "recall_at_95_precision": "recall at 95 % precision",
+    "auroc_other_cars": "AUROC against other cars",
+    "fpr95_other_cars": "FPR@95 of other cars",
+    "auroc_no_car": "AUROC against no car",
+    "fpr95_no_car": "FPR@95 of no car",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+}
+
+
+def _trust(intervals: Mapping[str, Interval | None], names: Mapping[str, str]) -> list[Sequence[str | None]]:
+    return [
+        (title, _shown(name, i.value) if i else None, f"{_shown(name, i.low)} to {_shown(name, i.high)}" if i else None)
+        for name, title in names.items()
+        for i in (intervals.get(name),)
+    ]
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "brier" else percent(value)
+
+
+def _put_comparison(c: Comparison) -> None:
+    output.put()
+    output.put(f"against {c.against}, on {c.photos} photos that both answered (this less the other)")
+    output.put_table(("difference", "value", "95 % interval"), _trust(c.differences, TRUST), right=[1, 2])
+    output.put(f"exactly right only here: {c.gained}, only there: {c.lost}, McNemar p = {c.p_value:.4f}")

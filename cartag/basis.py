@@ -1,0 +1,58 @@
+"""What a gallery is scored by: its catalog, the text side in the model's own space, and the model's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import UNSET
+
+from cartag import scoring
+from cartag.encoder import Encoder
+from cartag.errors import CatalogError
+from cartag.index import Index
+from cartag.prompts import prompt_classes
+from cartag.resources import shipped_catalogs
+from cartag.scoring import ClassSet
+from cartag.settings import DEFAULT_CATALOG
+from cartag.store import Store
+from cartag.values import Catalog
+
+
+def default_catalog(old: Index | None) -> str:
+    """The catalog of the last run, so that a plain `tag` goes on with what the gallery was tagged for.
+
+    Raises:
+        CatalogError: its file is no longer there.
+    """
+    if old is None:
+        return DEFAULT_CATALOG
+    indexed = old.header.catalog
+    if indexed.source is UNSET or indexed.source in shipped_catalogs():
+        return indexed.name if indexed.source is UNSET else indexed.source
+    if not Path(indexed.source).is_file():
+        raise CatalogError(
+            f"{old.path}: was made with the catalog {indexed.source}, which is no longer there; name one with --catalog"
+        )
+    return indexed.source
+
+
+def class_set_of(catalog: Catalog, store: Store, encoder: Callable[[], Encoder]) -> ClassSet:
+    """The text side, computed once per catalog and model; ``encoder`` is called only where the cache lacks it."""
+    classes = prompt_classes(catalog)
+    texts = [text for c in classes for text in c.texts]
+    embeddings = store.texts(texts)
+    if embeddings is None:
+        embeddings = encoder().embed_texts(texts)
+        store.put_texts(texts, embeddings)
+    return scoring.class_set(classes, embeddings)
+
+
+def model_facts(store: Store, encoder: Callable[[], Encoder]) -> dict[str, float | None]:
+    """``logit_scale`` and ``logit_bias`` of the model."""
+    facts = store.facts()
+    if not {"logit_scale", "logit_bias"} <= set(facts):
+        loaded = encoder()
+        facts = {"logit_scale": loaded.logit_scale, "logit_bias": loaded.logit_bias}
+        store.put_facts(facts)
+    return facts

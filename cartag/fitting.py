@@ -1,0 +1,449 @@
+"""Fitting to hand labels: a few-shot adapter over the text prototypes, its calibration and thresholds. Pure numpy.
+
+The adapter is multinomial logistic regression with the text prototypes as prior: the logit of class c is the zero-shot
+logit plus ``x . w_c + b_c``, and the ridge penalty pulls w and b to zero, that is to the zero-shot answer (the idea of
+LP++, Huang et al., CVPR 2024, as a convex problem). Photos are of a car of the catalog, of another car, or of none;
+the many prompts of the last two are one group each, whose members share one w and b.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from cartag.calibration import Calibration
+from cartag.metrics import Answers
+from cartag.scoring import ClassSet, Scores, passing, score
+
+PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+UNCHECKED_PENALTY = 0.1
+"""For labels that cannot be split: strong enough for one photo to move a logit by the margins models have."""
+_BIAS = 0.3  # the input that stands for the bias: a bias moves every photo alike, so it costs more than a direction
+OWN_THRESHOLD = 8
+"""Labels from which a car may get a threshold of its own; fewer would make its precision a matter of luck."""
+NEAR_DUPLICATE = 0.98
+"""Cosine from which two photos are taken for one scene."""
+_LEAST = 0.05  # a threshold below this would rest on a handful of photos
+_SEED = 20130516
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled photos: embeddings (n, d), what they show, and the groups that share a side of every split."""
+
+    photos: np.ndarray
+    shows: np.ndarray
+    """Bool (n, cars)."""
+    kind: np.ndarray
+    """Str (n,): car, unknown or none."""
+    groups: np.ndarray
+    """Int (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def take(self, rows: np.ndarray) -> Examples:
+        """Some of them."""
+        return Examples(self.photos[rows], self.shows[rows], self.kind[rows], self.groups[rows])
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Float (n, cars + 2): the distribution over cars, other cars, no car."""
+        last = np.stack([self.kind == "unknown", self.kind == "none"], axis=1)
+        table = np.hstack([self.shows, last]).astype(float)
+        result: np.ndarray = table / table.sum(axis=1, keepdims=True)
+        return result
+
+    @property
+    def strata(self) -> np.ndarray:
+        """Int (n,): one number a photo, to spread the cars over the folds."""
+        result: np.ndarray = self.targets.argmax(axis=1)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class ZeroShot:
+    """What a model says before anything was learned."""
+
+    classes: ClassSet
+    calibration: Calibration
+    logit_scale: float
+    centre: np.ndarray | None = None
+    """(d,): the mean photo of the gallery, which says nothing of a car; None: that of the examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """What is added to the zero-shot logits: ``photos @ weights.T + biases``, of cars, other cars, no car."""
+
+    weights: np.ndarray
+    """(cars + 2, d), in units of logits at the zero-shot temperature."""
+    biases: np.ndarray
+    """(cars + 2,)"""
+
+    def only(self, keep: np.ndarray) -> Adapter:
+        """The same, with the zero-shot answer (nothing added) for the groups that are not kept."""
+        return Adapter(self.weights * keep[:, None], self.biases * keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Everything learned from a set of examples."""
+
+    adapter: Adapter
+    calibration: Calibration
+    sharpness: float
+    """The factor on the zero-shot temperature: the adapter's biases are divided by it."""
+    checked: np.ndarray
+    """Bool (cars,): the car has labels in two groups at least, so that cross-validation could judge it."""
+    adapted: np.ndarray
+    """Bool (cars,): the car's zero-shot answer is changed."""
+
+    def applied(self, zero: ZeroShot) -> ClassSet:
+        """The zero-shot classes with the adapter folded into embeddings and biases."""
+        member = _members(zero.classes)
+        t = zero.calibration.temperature / zero.logit_scale
+        embeddings = zero.classes.embeddings + self.adapter.weights[member] * t
+        biases = self.adapter.biases[member] / self.sharpness
+        return replace(zero.classes, embeddings=embeddings.astype(np.float32), biases=biases.astype(np.float32))
+
+    def scores(self, photos: np.ndarray, zero: ZeroShot) -> Scores:
+        return score(photos, self.applied(zero), logit_scale=zero.logit_scale, calibration=self.calibration)
+
+
+def zero_scores(photos: np.ndarray, zero: ZeroShot) -> Scores:
+    """What the model says without anything learned."""
+    return score(photos, zero.classes, logit_scale=zero.logit_scale, calibration=zero.calibration)
+
+
+# --- fitting ----------------------------------------------------------------------------------------------------
+
+
+def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> Fit:
+    """Fits adapter, temperature, biases and thresholds; judged by cross-validation inside ``examples`` alone.
+
+    The penalty is the one with the best out-of-fold likelihood; a car that out of fold is no better off keeps its
+    zero-shot answer, and so do all where the whole is not better. Calibration and thresholds are fitted to the
+    out-of-fold scores, which the adapter has not seen. Without two groups of any car nothing can be judged: then the
+    penalty is a cautious constant and calibration and thresholds stay.
+    """
+    cars = len(zero.classes.cars)
+    has = np.asarray(examples.shows.any(axis=0))
+    checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
+    base = _group_logits(_logits(examples.photos, zero), zero.classes)
+    splits = _splits(examples, folds) if checked.any() else []
+    if not splits:
+        adapter = _adapter(examples, base, UNCHECKED_PENALTY, None, zero.centre)
+        keep = np.r_[has, False, False]
+        return Fit(adapter.only(keep), zero.calibration, 1.0, checked, has)
+    out = _out_of_fold(examples, base, splits, zero.centre)
+    targets = examples.targets
+    losses = {penalty: _loss(base + delta, targets) for penalty, delta in out.items()}
+    penalty = min(losses, key=lambda p: losses[p])
+    delta = out[penalty]
+    keep = np.r_[has & (~checked | _helps(base, delta, examples)), True, True]
+    if _loss(base + delta * keep, targets) >= _loss(base, targets):
+        keep = np.zeros(cars + 2, bool)
+    delta = delta * keep
+    calibration, sharpness = _calibrate(examples, zero, delta)
+    held = _scores_of(_logits(examples.photos, zero), delta, zero, calibration, sharpness)
+    calibration = with_thresholds(calibration, held.cars, examples.shows, zero.classes.cars, precision)
+    adapter = _adapter(examples, base, penalty, None, zero.centre)
+    return Fit(adapter.only(keep), calibration, sharpness, checked, keep[:cars])
+
+
+def with_thresholds(
+    calibration: Calibration, scores: np.ndarray, shows: np.ndarray, cars: tuple[str, ...], precision: float
+) -> Calibration:
+    """Thresholds that keep ``precision`` on these (n, cars) scores.
+
+    The common one is the lowest that would keep it with one more wrong tag than was seen; where not even the surest
+    photos are enough for that, the threshold stays. A car with enough labels gets its own where the common one is too
+    low for it.
+    """
+    lowest = _lowest(scores.ravel(), shows.ravel(), precision, unseen=1)
+    common = calibration.threshold if lowest is None else lowest
+    own = {
+        car: found
+        for c, car in enumerate(cars)
+        if shows[:, c].sum() >= OWN_THRESHOLD
+        and (found := _lowest(scores[:, c], shows[:, c], precision, unseen=0)) is not None
+        and found > common
+        and shows[scores[:, c] >= common, c].mean() < precision
+    }
+    return msgspec.structs.replace(
+        calibration,
+        threshold=round(common, 4),
+        car_thresholds={car: round(threshold, 4) for car, threshold in own.items()},
+    )
+
+
+def _lowest(scores: np.ndarray, shows: np.ndarray, precision: float, unseen: int) -> float | None:
+    order = np.argsort(-scores, kind="stable")
+    s, right = scores[order], np.cumsum(shows[order])
+    ends = np.flatnonzero(np.r_[np.diff(s) < 0, True]) if len(s) else np.zeros(0, int)
+    good = ends[right[ends] >= precision * (ends + 1 + unseen) - 1e-9]
+    good = good[right[good] > 0] if len(good) else good
+    if not len(good):
+        return None
+    last = int(good[-1])
+    below = float(s[last + 1]) if last + 1 < len(s) else 0.0
+    return max(_LEAST, (float(s[last]) + below) / 2)  # midway: the next photo's score will not be exactly this one's
+
+
+def _members(classes: ClassSet) -> np.ndarray:
+    """Int (classes,): the group of every class."""
+    cars, rest = len(classes.cars), len(classes.embeddings) - len(classes.cars) - classes.others
+    return np.repeat(np.arange(cars + 2), [*[1] * cars, classes.others, rest])
+
+
+def _logits(photos: np.ndarray, zero: ZeroShot) -> np.ndarray:
+    """Zero-shot logits (n, classes), at the model's own temperature and biases."""
+    cars, c = len(zero.classes.cars), zero.calibration
+    logits: np.ndarray = (photos @ zero.classes.embeddings.T).astype(float) * (zero.logit_scale / c.temperature)
+    logits[:, cars : cars + zero.classes.others] += c.other_bias
+    logits[:, cars + zero.classes.others :] += c.no_car_bias
+    return logits
+
+
+def _group_logits(logits: np.ndarray, classes: ClassSet) -> np.ndarray:
+    """From classes to cars + 2 groups: the log of the summed exponentials of a group."""
+    cars = len(classes.cars)
+    parts = (logits[:, cars : cars + classes.others], logits[:, cars + classes.others :])
+    return np.hstack([logits[:, :cars], *(_log_sum(part)[:, None] for part in parts)])
+
+
+def _log_sum(logits: np.ndarray) -> np.ndarray:
+    if not logits.shape[1]:
+        return np.full(len(logits), -50.0)
+    top = logits.max(axis=1)
+    result: np.ndarray = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return result
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    result: np.ndarray = logits - _log_sum(logits)[:, None]
+    return result
+
+
+def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
+    return float(-(targets * _log_softmax(logits)).sum())
+
+
+def _adapter(
+    examples: Examples, base: np.ndarray, penalty: float, start: Adapter | None, centre: np.ndarray | None
+) -> Adapter:
+    """Ridge-penalised maximum likelihood, convex, by L-BFGS. Photos are centred: the mean says nothing of a car."""
+    from scipy.optimize import minimize
+
+    mean = examples.photos.mean(axis=0) if centre is None else centre
+    x = np.hstack([examples.photos - mean, np.full((len(examples), 1), _BIAS)]).astype(float)
+    targets, groups = examples.targets, base.shape[1]
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        w = flat.reshape(groups, -1)
+        log_p = _log_softmax(base + x @ w.T)
+        gradient = (np.exp(log_p) - targets).T @ x + penalty * w
+        return float(-(targets * log_p).sum() + penalty / 2 * (w * w).sum()), gradient.ravel()
+
+    begin = np.zeros(groups * x.shape[1])
+    if start is not None:
+        begin = np.hstack([start.weights, (start.biases + start.weights @ mean)[:, None] / _BIAS]).ravel()
+    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    w = found.x.reshape(groups, -1)
+    return Adapter(w[:, :-1], _BIAS * w[:, -1] - w[:, :-1] @ mean)
+
+
+def _out_of_fold(
+    examples: Examples, base: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
+) -> dict[float, np.ndarray]:
+    """What adapters that have not seen a photo add to its logits, by penalty."""
+    out = {penalty: np.zeros_like(base) for penalty in PENALTIES}
+    for train, held in splits:
+        some, adapter = examples.take(train), None
+        unseen = np.r_[~some.shows.any(axis=0), False, False]  # no label, no opinion: its zero-shot answer stands
+        for penalty in PENALTIES:
+            adapter = _adapter(some, base[train], penalty, adapter, centre)
+            kept = adapter.only(~unseen)
+            out[penalty][held] = examples.photos[held] @ kept.weights.T + kept.biases
+    return out
+
+
+def _helps(base: np.ndarray, delta: np.ndarray, examples: Examples) -> np.ndarray:
+    """Bool (cars,): out of fold, the yes-or-no likelihood of the car is better with the adapter."""
+    cars = examples.shows.shape[1]
+
+    def loss(logits: np.ndarray) -> np.ndarray:
+        p = np.clip(np.exp(_log_softmax(logits))[:, :cars], 1e-9, 1 - 1e-9)
+        result: np.ndarray = -np.where(examples.shows, np.log(p), np.log1p(-p)).sum(axis=0)
+        return result
+
+    better: np.ndarray = loss(base + delta) < loss(base)
+    return better
+
+
+def _calibrate(examples: Examples, zero: ZeroShot, delta: np.ndarray) -> tuple[Calibration, float]:
+    """Temperature and the two biases by likelihood, on out-of-fold logits (temperature scaling, Guo et al. 2017)."""
+    from scipy.optimize import minimize
+
+    logits = _logits(examples.photos, zero) + delta[:, _members(zero.classes)]
+    targets, cars = examples.targets, len(zero.classes.cars)
+    may_move = np.array([True, (examples.kind == "unknown").any(), (examples.kind == "none").any()])
+
+    def grouped(p: np.ndarray) -> np.ndarray:
+        groups = _group_logits(logits / np.exp(p[0]), zero.classes)
+        groups[:, cars:] += p[1:] * may_move[1:]
+        return groups
+
+    def objective(p: np.ndarray) -> float:
+        return _loss(grouped(p), targets) + float(p @ p) / 2  # a weak prior at "as it was", for a handful of labels
+
+    found = minimize(objective, np.zeros(3), method="L-BFGS-B", bounds=[(-2, 2), (-6, 6), (-6, 6)])
+    p = found.x * may_move
+    sharpness, c = float(np.exp(p[0])), zero.calibration
+    return (
+        msgspec.structs.replace(
+            c,
+            temperature=c.temperature * sharpness,
+            other_bias=c.other_bias / sharpness + float(p[1]),
+            no_car_bias=c.no_car_bias / sharpness + float(p[2]),
+            fitted_on=f"{len(examples)} hand labels, out of fold",
+        ),
+        sharpness,
+    )
+
+
+def _scores_of(
+    logits: np.ndarray, delta: np.ndarray, zero: ZeroShot, calibration: Calibration, sharpness: float
+) -> Scores:
+    cars, c = len(zero.classes.cars), zero.calibration
+    groups = _group_logits((logits + delta[:, _members(zero.classes)]) / sharpness, zero.classes)
+    groups[:, cars] += calibration.other_bias - c.other_bias / sharpness
+    groups[:, cars + 1] += calibration.no_car_bias - c.no_car_bias / sharpness
+    p = np.exp(_log_softmax(groups))
+    return Scores(p[:, :cars], p[:, cars], p[:, cars + 1])
+
+
+# --- splits -----------------------------------------------------------------------------------------------------
+
+
+def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, str]:
+    """Groups of photos that must share a side, and what made them.
+
+    Near-duplicates (equal bytes, or a cosine of `NEAR_DUPLICATE`) always share one; photos of one folder do where the
+    folders are shoots. Where they are cars (most cars would have one group only) or there is just one, they cannot.
+    """
+    near = photos @ photos.T >= NEAR_DUPLICATE
+    _, by_hash = np.unique(hashes, return_inverse=True)
+    near |= by_hash[:, None] == by_hash[None, :]
+    _, by_folder = np.unique(folders, return_inverse=True)
+    together = _components(near | (by_folder[:, None] == by_folder[None, :]))
+    apart = _components(near)
+
+    def splittable(groups: np.ndarray) -> int:
+        return sum(len(np.unique(groups[shows[:, c]])) >= 2 for c in range(shows.shape[1]))
+
+    if splittable(together) and 2 * splittable(together) >= splittable(apart):
+        return together, "folders and near-duplicates"
+    return apart, "near-duplicates"
+
+
+def _components(near: np.ndarray) -> np.ndarray:
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    return np.asarray(connected_components(csr_array(near), directed=False)[1])
+
+
+def _splits(examples: Examples, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    k = min(folds, len(np.unique(examples.groups)), int(np.bincount(examples.strata).max(initial=0)))
+    if k < 2:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a car with fewer labels than folds is no surprise here
+        splitter = StratifiedGroupKFold(k, shuffle=True, random_state=_SEED)
+        return list(splitter.split(examples.photos, examples.strata, examples.groups))
+
+
+# --- cross-validation -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """Answers of models that had not seen the photo, before learning and after, as `metrics` takes them."""
+
+    before: Answers
+    after: Answers
+    loss_before: float
+    """Mean negative log-likelihood of the truth."""
+    loss_after: float
+
+
+def cross_validate(
+    examples: Examples,
+    zero: ZeroShot,
+    *,
+    precision: float,
+    folds: int,
+    most: int | None = None,
+    most_rejected: int | None = None,
+) -> CrossValidation | None:
+    """Nested cross-validation: every photo is scored by a `fit` (with its own inner folds) to the other folds.
+
+    With ``most``, a fit sees at most so many labels a car, and ``most_rejected`` of other cars and of none. None where
+    the examples cannot be split.
+    """
+    splits = _splits(examples, folds)
+    if not splits:
+        return None
+    before = zero_scores(examples.photos, zero)
+    tagged = passing(before, zero.classes.cars, zero.calibration)
+    after = Scores(np.zeros_like(before.cars), np.zeros_like(before.other), np.zeros_like(before.no_car))
+    tagged_after = np.zeros_like(tagged)
+    rng = np.random.default_rng(_SEED)
+    for train, held in splits:
+        rows = train if most is None else _at_most(examples, train, most, most_rejected, rng)
+        learned = fit(examples.take(rows), zero, precision=precision, folds=max(2, min(folds, 4)))
+        scores = learned.scores(examples.photos[held], zero)
+        after.cars[held], after.other[held], after.no_car[held] = scores.cars, scores.other, scores.no_car
+        tagged_after[held] = passing(scores, zero.classes.cars, learned.calibration)
+    return CrossValidation(
+        answers_of(before, tagged, examples),
+        answers_of(after, tagged_after, examples),
+        _mean_loss(before, examples),
+        _mean_loss(after, examples),
+    )
+
+
+def _at_most(
+    examples: Examples, rows: np.ndarray, most: int, most_rejected: int | None, rng: np.random.Generator
+) -> np.ndarray:
+    cars, strata = examples.shows.shape[1], examples.strata[rows]
+    chosen = []
+    for value in np.unique(strata):
+        here = rng.permutation(rows[strata == value])
+        limit = most if value < cars else most_rejected
+        chosen.append(here[:limit])
+    return np.sort(np.concatenate(chosen))
+
+
+def _mean_loss(scores: Scores, examples: Examples) -> float:
+    p = np.hstack([scores.cars, scores.other[:, None], scores.no_car[:, None]])
+    return float(-(examples.targets * np.log(np.clip(p, 1e-9, 1))).sum(axis=1).mean())
+
+
+def answers_of(scores: Scores, tagged: np.ndarray, examples: Examples) -> Answers:
+    """Scores and tags as arrays for `metrics`."""
+    outcome = np.where(tagged.any(axis=1), "tagged", np.where(scores.no_car > 0.5, "no-car", "unknown"))
+    right = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
+    wanted = np.array([right[kind] for kind in examples.kind], object)
+    order = np.argsort(-scores.cars, axis=1, kind="stable")
+    hits = np.take_along_axis(examples.shows, order, axis=1)
+    top = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 10**6)
+    exact = (tagged == examples.shows).all(axis=1) & (outcome == wanted)
+    return Answers(examples.shows, tagged, scores.cars.astype(float), examples.kind, outcome.astype(object), top, exact)

@@ -1,0 +1,126 @@
+"""What `learn` fitted to hand labels, as two files beside the index: `cartag.learned.json` and `.safetensors`.
+
+They are not state that can be thrown away: fitting again needs the labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from cartag.calibration import Calibration
+from cartag.errors import IndexFileError
+from cartag.index import Place, replace_file
+from cartag.scoring import ClassSet
+
+_VERSION = 1
+
+
+class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The readable half: for which model and catalog, and with what calibration."""
+
+    version: int = _VERSION
+    model: str
+    """Identity of the model whose embeddings were learned from (`cartag.encoder.identity`)."""
+    catalog: str
+    """Digest of the catalog."""
+    cars: tuple[str, ...]
+    adapted: tuple[str, ...]
+    """Cars whose zero-shot answer is changed."""
+    labels: dict[str, int]
+    """Labelled photos by car, and of ``unknown`` and ``none``."""
+    precision: float
+    """That the thresholds were chosen for."""
+    calibration: Calibration
+    tensors: str
+    """SHA-256 of the safetensors file that belongs to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Classes and calibration as they are after learning."""
+
+    facts: LearnedFacts
+    embeddings: np.ndarray
+    """Float32 (classes, d), in place of the text prototypes."""
+    biases: np.ndarray
+    """Float32 (classes,)."""
+
+    def fits(self, *, model: str, catalog: str) -> bool:
+        """Whether it was learned with this model for this catalog."""
+        return (self.facts.model, self.facts.catalog) == (model, catalog)
+
+    def applied(self, classes: ClassSet) -> ClassSet:
+        """The classes of this model and catalog, as learned."""
+        return replace(classes, embeddings=self.embeddings, biases=self.biases)
+
+    def digest(self) -> str:
+        """Equal digests give equal scores for equal embeddings."""
+        return hashlib.sha256(msgspec.json.encode(self.facts, order="deterministic")).hexdigest()[:12]
+
+
+def files_of(place: Place) -> tuple[Path, Path]:
+    """Where the two files of an index lie: JSON, safetensors."""
+    stem = place.index.stem
+    return place.index.with_name(f"{stem}.learned.json"), place.index.with_name(f"{stem}.learned.safetensors")
+
+
+def save(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.ndarray) -> Learned:
+    """Writes both files, the JSON last: it names the other by digest, so that half a pair is never taken for a whole.
+
+    Raises:
+        IndexFileError: they cannot be written.
+    """
+    from safetensors.numpy import save as encode
+
+    readable, tensors = files_of(place)
+    embeddings, biases = embeddings.astype(np.float32), biases.astype(np.float32)
+    data = encode({"embeddings": np.ascontiguousarray(embeddings), "biases": np.ascontiguousarray(biases)})
+    facts = msgspec.structs.replace(facts, tensors=hashlib.sha256(data).hexdigest())
+    try:
+        replace_file(tensors, data)
+        replace_file(readable, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+    except OSError as e:
+        raise IndexFileError(f"{readable}: cannot be written ({e.strerror}); use --index FILE") from e
+    return Learned(facts, embeddings, biases)
+
+
+def load(place: Place) -> Learned | None:
+    """What was learned for this index; None if nothing was.
+
+    Raises:
+        IndexFileError: the files are damaged, of a newer version, or do not belong together.
+    """
+    readable, tensors = files_of(place)
+    remedy = f"run 'cartag learn' again, or delete {readable.name} to do without"
+    try:
+        facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise IndexFileError(f"{readable}: cannot be read ({e.strerror}); {remedy}") from e
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise IndexFileError(f"{readable}: damaged ({e}); {remedy}") from e
+    if facts.version != _VERSION:
+        raise IndexFileError(f"{readable}: version {facts.version}, this cartag knows {_VERSION}; {remedy}")
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as decode
+
+    try:
+        data = tensors.read_bytes()
+        if hashlib.sha256(data).hexdigest() != facts.tensors:
+            raise IndexFileError(f"{tensors}: does not belong to {readable.name}; {remedy}")
+        arrays = decode(data)
+        return Learned(facts, arrays["embeddings"], arrays["biases"])
+    except (OSError, KeyError, SafetensorError) as e:
+        raise IndexFileError(f"{tensors}: missing or damaged ({e}); {remedy}") from e
+
+
+def remove(place: Place) -> None:
+    """Forgets what was learned."""
+    for path in files_of(place):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,250 @@
+"""Learning from hand labels: what `tag` uses from then on, and an honest account of whether it helps."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from msgspec import UNSET
+
+from cartag import calibration as calibrations
+from cartag import catalog as catalogs
+from cartag import encoder as encoders
+from cartag import fitting, learned, metrics
+from cartag import index as indexes
+from cartag.basis import class_set_of, default_catalog, model_facts
+from cartag.encoder import Encoder
+from cartag.errors import IndexFileError, LabelsError, UsageError
+from cartag.fitting import CrossValidation, Examples, ZeroShot
+from cartag.index import Index
+from cartag.labels import Label
+from cartag.learned import LearnedFacts
+from cartag.metrics import Interval
+from cartag.progress import Progress, Silent
+from cartag.settings import Settings, load_settings
+from cartag.store import Store
+from cartag.truth import Truth, read_truth
+from cartag.values import ModelFiles, PhotoRecord
+
+_ENOUGH = 5000
+WANTED_LABELS = fitting.OWN_THRESHOLD
+
+
+@dataclass(frozen=True)
+class LearnedCar:
+    """What became of one car."""
+
+    car: str
+    name: str
+    labels: int
+    adapted: bool
+    """Its answers changed; otherwise the zero-shot answer is kept."""
+    why: str
+    wants: int
+    """Labels it still wants to have a threshold of its own."""
+    threshold: float
+
+
+@dataclass(frozen=True)
+class LearnReport:
+    """What was learned, and what it is worth on photos that were not learned from."""
+
+    photos: int
+    """Labelled photos learned from."""
+    kept: bool
+    """False: it did not help, so nothing was written and the next `tag` scores as before."""
+    files: tuple[str, ...]
+    folds: int
+    """Of the cross-validation; 0 where the labels cannot be split."""
+    groups: int
+    grouped_by: str
+    before: dict[str, float | None]
+    after: dict[str, float | None]
+    gain: dict[str, Interval | None]
+    """After less before, with paired 95 % bootstrap intervals."""
+    cars: tuple[LearnedCar, ...]
+    temperature: float
+    precision: float
+    not_in_index: tuple[str, ...]
+    not_embedded: int
+    """Labelled photos whose embedding is not in the cache: the next `tag --retag` puts it there."""
+    without_label: int
+    names_outside_catalog: dict[str, int]
+    silent_folders: tuple[str, ...]
+
+
+def learn(
+    gallery: Path | str,
+    labels: Path | str,
+    *,
+    cv: int = 5,
+    index: Path | str | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> LearnReport:
+    """Fits calibration, thresholds and a few-shot adapter to hand labels; the next `tag` uses them.
+
+    Works on the embeddings that `tag` left in the cache; no photo is read. What was learned before is replaced, or
+    removed where the labels give nothing better than the model alone.
+
+    Args:
+        gallery: the folder of photos, tagged before.
+        labels: as for `evaluate`: a CSV, a folder of folders named after cars, or an index with a person's tags.
+        cv: folds of the cross-validation that judges it.
+        index: where the index lies, if not in the gallery.
+        settings: the rarer settings; ``precision`` is what thresholds are chosen for.
+        progress: hears of a model being loaded.
+
+    Raises:
+        LabelsError: the labels cannot be read, or fit no photo.
+        UsageError: ``cv`` below 2, or a catalog without anything to reject by.
+        GalleryError, IndexFileError, CatalogError, ModelError: see `cartag.errors`.
+    """
+    if cv < 2:
+        raise UsageError(f"--cv {cv}: at least two folds are needed")
+    settings = (settings or load_settings()).overridden({"index": index})
+    progress = progress or Silent()
+    place = indexes.place_of(Path(gallery), settings.index)
+    found = indexes.read(Path(gallery), settings.index)
+    truth = read_truth(Path(labels), found)
+    files = encoders.resolve_auto(found.header.model, progress)
+    identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
+    catalog = catalogs.load(default_catalog(found))
+    if catalog.sha256 != found.header.catalog.sha256:
+        raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run 'cartag tag' first")
+    try:
+        with Store(place.state, identity) as store:
+            encoder = _Loaded(files, settings)
+            classes = class_set_of(catalog, store, encoder)
+            numbers = model_facts(store, encoder)
+            pairs, photos = _embedded(truth, store)
+            centre = _centre(found, store)
+    except (OSError, sqlite3.Error) as e:
+        raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
+    if not pairs:
+        raise LabelsError(f"{place.state}: none of the labelled photos is embedded; run 'cartag tag {gallery}' first")
+    if not classes.rejects and numbers["logit_bias"] is not None:
+        raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
+    folder = Path(files.folder) if files.folder else None
+    zero = ZeroShot(classes, calibrations.calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
+    examples, grouped_by = _examples(pairs, photos, classes.cars)
+    checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
+    fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)
+    # Held-out likelihood must be better. Without a cross-validation there is no saying: one photo of a new car counts.
+    kept = checked is None or checked.loss_after < checked.loss_before
+    if kept:
+        facts = LearnedFacts(
+            model=identity,
+            catalog=catalog.sha256,
+            cars=classes.cars,
+            adapted=tuple(car for car, adapted in zip(classes.cars, fit.adapted, strict=True) if adapted),
+            labels=_counts(examples, classes.cars),
+            precision=settings.precision,
+            calibration=fit.calibration,
+            tensors="",
+        )
+        applied = fit.applied(zero)
+        assert applied.biases is not None
+        learned.save(place, facts, applied.embeddings, applied.biases)
+    else:
+        learned.remove(place)
+    before, after, gain = _gain(checked, len(examples))
+    return LearnReport(
+        photos=len(examples),
+        kept=kept,
+        files=tuple(str(path) for path in learned.files_of(place)) if kept else (),
+        folds=0 if checked is None else min(cv, len(np.unique(examples.groups))),
+        groups=len(np.unique(examples.groups)),
+        grouped_by=grouped_by,
+        before=before,
+        after=after,
+        gain=gain,
+        cars=_cars(found, examples, fit, kept, zero),
+        temperature=round(fit.calibration.temperature if kept else zero.calibration.temperature, 4),
+        precision=settings.precision,
+        not_in_index=truth.not_in_index,
+        not_embedded=sum(record.outcome != "error" for _, record in truth.pairs) - len(pairs),
+        without_label=truth.without_label,
+        names_outside_catalog=truth.names_outside_catalog,
+        silent_folders=truth.silent_folders,
+    )
+
+
+class _Loaded:
+    """Loads the encoder when it is first asked for."""
+
+    def __init__(self, files: ModelFiles, settings: Settings) -> None:
+        self._files, self._settings = files, settings
+        self._encoder: Encoder | None = None
+
+    def __call__(self) -> Encoder:
+        if self._encoder is None:
+            s = self._settings
+            self._encoder = encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)
+        return self._encoder
+
+
+_Pairs = list[tuple[Label, PhotoRecord]]
+
+
+def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:
+    """The labelled photos whose embedding is cached, with their embeddings (n, d)."""
+    readable = [
+        (label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"
+    ]
+    cached = store.get(sorted({str(record.sha256) for _, record in readable}))
+    pairs = [(label, record) for label, record in readable if record.sha256 in cached]
+    vectors = [cached[str(record.sha256)] for _, record in pairs]
+    return pairs, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+
+def _centre(index: Index, store: Store) -> np.ndarray | None:
+    """The mean photo of the gallery, (d,); of a large one, of evenly chosen photos."""
+    hashes = sorted({str(record.sha256) for record in index if record.sha256 is not UNSET})
+    cached = store.get(hashes[:: 1 + len(hashes) // _ENOUGH])
+    return np.mean(list(cached.values()), axis=0) if cached else None
+
+
+def _examples(pairs: _Pairs, photos: np.ndarray, cars: tuple[str, ...]) -> tuple[Examples, str]:
+    shows = np.array([[car in label.cars for car in cars] for label, _ in pairs], bool).reshape(-1, len(cars))
+    kind = np.array([label.truth for label, _ in pairs], object)
+    folders = [record.path.rpartition("/")[0] for _, record in pairs]
+    groups, by = fitting.groups_of(folders, [str(record.sha256) for _, record in pairs], photos, shows)
+    return Examples(photos, shows, kind, groups), by
+
+
+def _counts(examples: Examples, cars: tuple[str, ...]) -> dict[str, int]:
+    counts = {car: int(n) for car, n in zip(cars, examples.shows.sum(axis=0), strict=True)}
+    return counts | {kind: int((examples.kind == kind).sum()) for kind in ("unknown", "none")}
+
+
+def _gain(
+    checked: CrossValidation | None, n: int
+) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, Interval | None]]:
+    if checked is None:
+        return {}, {}, {}
+    old, new = metrics.headline(checked.before), metrics.headline(checked.after)
+    before, after = (
+        {name: None if np.isnan(value) else round(value, 4) for name, value in metrics.values(side, n).items()}
+        for side in (old, new)
+    )
+    return before, after, metrics.differences(new, old, n)
+
+
+def _cars(index: Index, examples: Examples, fit: fitting.Fit, kept: bool, zero: ZeroShot) -> tuple[LearnedCar, ...]:
+    names = {car.id: car.name for car in index.header.catalog.cars}
+    calibration = fit.calibration if kept else zero.calibration
+    rows = []
+    for i, car in enumerate(zero.classes.cars):
+        labels, adapted = int(examples.shows[:, i].sum()), bool(fit.adapted[i]) and kept
+        if not labels:
+            why = "no label"
+        elif adapted:
+            why = "better on held-out photos" if fit.checked[i] else "too few labels to check, taken on trust"
+        else:
+            why = "no better on held-out photos"
+        threshold = round(calibration.threshold_of(car), 4)
+        rows.append(LearnedCar(car, names[car], labels, adapted, why, max(0, WANTED_LABELS - labels), threshold))
+    return tuple(rows)

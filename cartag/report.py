@@ -1,0 +1,413 @@
+"""The evaluation as one self-contained page: figures, charts as inline SVG, thumbnails of the worst mistakes.
+
+Nothing is fetched when it is opened; every name in it is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cartag import images
+from cartag.errors import PhotoError, UsageError
+from cartag.index import Index, replace_file
+from cartag.photos import disk_path, is_raw
+
+if TYPE_CHECKING:
+    from cartag.evaluation import Evaluation
+    from cartag.metrics import Interval
+
+PAGE, FIGURES = "index.html", "metrics.json"
+_THUMBNAIL = 320
+_PICTURES = 24
+HEADLINES = {
+    "accuracy": ("Exactly right", "tags and outcome as labelled"),
+    "precision": ("Precision", "share of tags that are right"),
+    "recall": ("Recall", "share of shown cars that are tagged"),
+    "f1": ("F1", "precision and recall in one"),
+    "macro_f1": ("F1, every car alike", "mean over the cars"),
+    "top1": ("Top-1", "likeliest car is right"),
+    "top5": ("Top-5", "right car among the five likeliest"),
+    "recall_at_95_precision": ("Recall at 95 % precision", "at one cut-off for all cars"),
+    "auroc_other_cars": ("AUROC, other cars", "catalog cars score above other cars"),
+    "fpr95_other_cars": ("FPR@95, other cars", "lower is better"),
+    "auroc_no_car": ("AUROC, no car", "catalog cars score above no car"),
+    "fpr95_no_car": ("FPR@95, no car", "lower is better"),
+    "brier": ("Brier score", "lower is better"),
+    "ece": ("Calibration error", "ECE, lower is better"),
+}
+
+
+def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Path) -> None:
+    """Writes ``index.html`` and ``metrics.json`` into ``folder``; photos are only read.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    page = page_of(evaluation, index, gallery)
+    figures = msgspec.json.format(msgspec.json.encode(_plain(asdict(evaluation))), indent=2) + b"\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / FIGURES, figures)
+        replace_file(folder / PAGE, page.encode("utf-8", "backslashreplace"))
+    except OSError as e:
+        raise UsageError(f"{folder}: cannot be written ({e.strerror}); name another folder with --report") from e
+
+
+def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
+    """The page's HTML."""
+    names = {car.id: car.name for car in index.header.catalog.cars}
+    header = index.header
+    pictures = _Pictures(index, gallery)
+    parts = [
+        f"<header><h1>How right are the tags?</h1>"
+        f"<p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
+        f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>{_remarks(e)}</header>",
+        _headlines(e),
+        _against(e),
+        _section("Cars", _car_bars(e), "Bars: recall (blue) and precision (grey), with photos and tags."),
+        _section(
+            "Confusion",
+            _confusion(e, names),
+            "Rows: what the photo shows. Columns: the answer. Photos with one label; point at a cell for its names.",
+        ),
+        '<div class="pair">',
+        _section(
+            "Reliability",
+            _reliability(e),
+            "A dot on the line: of photos scored 0.8, eight in ten are right. Below the line: too sure of itself.",
+        ),
+        _section(
+            "Coverage and accuracy",
+            _coverage(e),
+            "Answering only the surest photos: how many are answered, and how many of these are right.",
+        ),
+        "</div>",
+        _section("Outcomes", _outcomes(e), "Rows: truth. Columns: outcome."),
+        _section("Worst mistakes", _mistakes(e, names, pictures), "Wrong tags, the surest first; then missed cars."),
+        _section(
+            "Labels worth another look",
+            _suspicious(e, names, pictures),
+            "The model is surer of another answer than it usually is of the right one (confident learning).",
+        )
+        if e.suspicious
+        else "",
+    ]
+    body = "\n".join(part for part in parts if part)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" content="'
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f"<title>cartag: how right are the tags?</title><style>{_STYLE}</style></head>\n"
+        f"<body><main>{body}</main></body></html>\n"
+    )
+
+
+# --- parts ------------------------------------------------------------------------------------------------------
+
+
+def _section(title: str, content: str, note: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p class=note>{escape(note)}</p>{content}</section>"
+
+
+def _remarks(e: Evaluation) -> str:
+    remarks = []
+    if e.uses_learned:
+        remarks.append("The tags use what was learned from hand labels: on the labels learned from, figures flatter.")
+    for count, text in (
+        (len(e.not_in_index), "labelled files are not in the index"),
+        (e.without_label, "photos have no label"),
+        (e.settled_by_hand, "photos left out: a person tagged them"),
+        (sum(e.names_outside_catalog.values()), "labels name cars outside the catalog and count as another car"),
+        (len(e.silent_folders), "folders are not named after a car"),
+    ):
+        if count:
+            remarks.append(f"{count} {text}.")
+    return f"<p class=note>{escape(' '.join(remarks))}</p>" if remarks else ""
+
+
+def _headlines(e: Evaluation) -> str:
+    cards = []
+    for name, (title, meaning) in HEADLINES.items():
+        interval = e.intervals.get(name)
+        if interval is not None:
+            cards.append(
+                f"<div class=card><div class=value>{_figure(name, interval.value)}</div><div>{escape(title)}</div>"
+                f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
+            )
+    note = (
+        "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would most likely lie in it.</p>"
+    )
+    return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
+
+
+def _against(e: Evaluation) -> str:
+    c = e.against
+    if c is None:
+        return ""
+    rows = [
+        (
+            escape(HEADLINES[name][0]),
+            _signed(name, i.value),
+            f"{_signed(name, i.low)} to {_signed(name, i.high)}",
+            _meaning(name, i),
+        )
+        for name, i in c.differences.items()
+        if i is not None and name in HEADLINES
+    ]
+    table = _table(("figure", "difference", "95 % interval", ""), rows)
+    verdict = f"Only this one right: {c.gained}. Only the other: {c.lost}. McNemar p = {c.p_value:.4f}."
+    return _section(
+        f"Against {c.against}", table, f"This less the other, in percentage points, on {c.photos} photos. {verdict}"
+    )
+
+
+def _meaning(name: str, i: Interval) -> str:
+    if i.low <= 0 <= i.high:
+        return "no clear difference"
+    worse_when_high = name.startswith(("fpr", "brier", "ece"))
+    return "better" if (i.low > 0) != worse_when_high else "worse"
+
+
+def _car_bars(e: Evaluation) -> str:
+    rows = []
+    for car in e.cars:
+        if not car.photos and not car.tagged:
+            continue
+        bars = "".join(
+            f'<div class="bar {kind}" style="width:{100 * (value or 0):.1f}%"></div>'
+            for kind, value in (("recall", car.recall), ("precision", car.precision))
+        )
+        text = f"{_percent(car.recall)} of {car.photos} photos, {_percent(car.precision)} of {car.tagged} tags"
+        rows.append(
+            f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>"
+        )
+    return "".join(rows) or "<p>No photo of a car of the catalog.</p>"
+
+
+def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
+    rows = list(e.confusion)
+    columns = list(dict.fromkeys(column for row in e.confusion.values() for column in row))
+    order = [*names, "unknown", "none", "no-car", "error"]
+    columns.sort(key=lambda c: order.index(c) if c in order else len(order))
+    if not rows:
+        return "<p>No photo with a single label.</p>"
+    cell, left, top = 34, 210, 178
+    width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
+    out = [
+        f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" '
+        'role=img aria-label="confusion matrix">'
+    ]
+    for x, column in enumerate(columns):
+        at = left + cell * x + cell / 2
+        out.append(
+            f'<text transform="translate({at + 4:.0f} {top - 8}) rotate(-50)">'
+            f"{escape(_short(names.get(column, column)))}</text>"
+        )
+    for y, row in enumerate(rows):
+        total = sum(e.confusion[row].values())
+        base = top + cell * y
+        out.append(
+            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>'
+            f"{escape(_short(names.get(row, row)))}</text>"
+        )
+        for x, column in enumerate(columns):
+            n = e.confusion[row].get(column, 0)
+            right = column == {"none": "no-car"}.get(row, row)
+            tone = "right" if right else "wrong"
+            opacity = 0.15 + 0.85 * n / total if n else 0
+            title = f"{names.get(row, row)}, answered {names.get(column, column)}: {n} of {total}"
+            out.append(
+                f'<rect class="cell {tone}" x="{left + cell * x + 1}" y="{base + 1}" width="{cell - 2}" '
+                f'height="{cell - 2}" style="fill-opacity:{opacity:.2f}"><title>{escape(title)}</title></rect>'
+            )
+            if n:
+                tone = "count over" if opacity > 0.6 else "count"
+                out.append(
+                    f'<text class="{tone}" x="{left + cell * (x + 0.5):.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>'
+                )
+    return f"<div class=wide>{''.join(out)}</svg></div>"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 26 else name[:25] + "…"
+
+
+def _reliability(e: Evaluation) -> str:
+    most = max((b.photos for b in e.reliability), default=1)
+    marks = [_line([(0, 0), (1, 1)], "guide")]
+    for b in e.reliability:
+        x, y = _place(b.confidence, b.accuracy)
+        radius = 4 + 5 * (b.photos / most) ** 0.5
+        title = f"{b.photos} photos, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
+        marks.append(
+            f'<circle class=dot cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
+        )
+    return _chart("".join(marks), "mean score", "share right")
+
+
+def _coverage(e: Evaluation) -> str:
+    if not e.coverage:
+        return "<p>Nothing to show.</p>"
+    return _chart(
+        _line([(c.coverage, c.accuracy) for c in e.coverage], "curve"), "share of photos answered", "share right"
+    )
+
+
+def _chart(marks: str, x_title: str, y_title: str) -> str:
+    grid = []
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        (x, bottom), (left, y) = _place(tick, 0), _place(0, tick)
+        grid.append(f'<path class=grid d="M{x:.1f} 20V{bottom:.1f}M{left:.1f} {y:.1f}H380"/>')
+        grid.append(f'<text x="{x:.1f}" y="{bottom + 20:.0f}" text-anchor=middle>{100 * tick:.0f}</text>')
+        grid.append(f'<text x="{left - 8:.0f}" y="{y + 4:.1f}" text-anchor=end>{100 * tick:.0f}</text>')
+    titles = (
+        f'<text x="220" y="352" text-anchor=middle>{escape(x_title)}, %</text>'
+        f'<text transform="translate(16 160) rotate(-90)" text-anchor=middle>{escape(y_title)}, %</text>'
+    )
+    name = f"{escape(y_title)} by {escape(x_title)}"
+    return f'<svg viewBox="0 0 400 360" role=img aria-label="{name}">{"".join(grid)}{titles}{marks}</svg>'
+
+
+def _place(x: float, y: float) -> tuple[float, float]:
+    return 60 + 320 * x, 310 - 290 * y
+
+
+def _line(points: Iterable[tuple[float, float]], kind: str) -> str:
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (_place(*point) for point in points))
+    return f'<path class={kind} d="M{path}"/>'
+
+
+def _outcomes(e: Evaluation) -> str:
+    columns = list(next(iter(e.outcomes.values())))
+    words = {"car": "a car of the catalog", "unknown": "another car", "none": "no car"}
+    return _table(("truth", *columns), [(words[t], *map(str, row.values())) for t, row in e.outcomes.items()])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells are HTML already."""
+    head = "".join(f"<th>{cell}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _mistakes(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) -> str:
+    cards = [
+        pictures.card(
+            m.path,
+            f"<b>{'tagged' if m.kind == 'wrong tag' else 'missed'}: "
+            f"{escape(names.get(shown := m.answer if m.kind == 'wrong tag' else m.truth[0], shown))}</b>"
+            f"<br>{'shows' if m.kind == 'wrong tag' else 'answered'} "
+            f"{escape(_said(m.truth, names) if m.kind == 'wrong tag' else names.get(m.answer, m.answer))}, "
+            f"score {m.score:.2f}",
+        )
+        for m in e.mistakes[:_PICTURES]
+    ]
+    return f"<div class=photos>{''.join(cards)}</div>" if cards else "<p>None.</p>"
+
+
+def _suspicious(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) -> str:
+    cards = [
+        pictures.card(
+            s.path,
+            f"<b>labelled {escape(_said(s.label, names))}</b><br>likelier: "
+            f"{escape('none of these cars' if s.likely == 'other' else names.get(s.likely, s.likely))}, {s.score:.2f}",
+        )
+        for s in e.suspicious[:_PICTURES]
+    ]
+    return f"<div class=photos>{''.join(cards)}</div>"
+
+
+def _said(words: Sequence[str], names: Mapping[str, str]) -> str:
+    special = {"none": "no car", "unknown": "another car"}
+    return ", ".join(names.get(word, special.get(word, word)) for word in words)
+
+
+class _Pictures:
+    """Cards with a thumbnail, or with the reason why there is none."""
+
+    def __init__(self, index: Index, gallery: Path) -> None:
+        self._index, self._gallery = index, gallery
+
+    def card(self, path: str, text: str) -> str:
+        record = self._index.photos[path]
+        on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
+        try:
+            photo = Path(os.path.join(self._gallery, disk_path(path, on_disk)))
+            data = images.jpeg(images.read_bytes(photo), _THUMBNAIL, raw=is_raw(path))
+            source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+            picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
+        except PhotoError as e:
+            picture = f"<div class=nothing>{escape(f'{e.reason}: {e.detail}')}</div>"
+        return f"<figure>{picture}<figcaption>{text}<br><small>{escape(path)}</small></figcaption></figure>"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _signed(name: str, value: float) -> str:
+    return f"{value:+.3f}" if name == "brier" else f"{100 * value:+.1f}"
+
+
+def _figure(name: str, value: float) -> str:
+    """A Brier score is no percentage."""
+    return f"{value:.3f}" if name == "brier" else _percent(value)
+
+
+def _span(name: str, i: Interval) -> str:
+    return f"{i.low:.3f} – {i.high:.3f}" if name == "brier" else f"{100 * i.low:.1f} – {100 * i.high:.1f} %"
+
+
+def _plain(value: object) -> object:
+    """Names that are not UTF-8 cannot stand in JSON: their bytes become ``\\xNN``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2430;--dim:#5d6876;--paper:#fbfbf9;--card:#fff;--line:#dcdfe3;--good:#1f6fb2;
+--bad:#c0392b;--grey:#9aa4b0}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaef;--dim:#9aa6b4;--paper:#14181d;--card:#1d232a;--line:#333c47;
+--good:#5aa9e6;--bad:#ef7c6d;--grey:#6f7b89}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:1080px;margin:0 auto;padding:20px 16px 60px}h1{font-size:1.7rem;line-height:1.2;margin:.3em 0}
+h2{font-size:1.2rem;margin:0 0 .1em}
+section{margin:28px 0 0}.note,small{color:var(--dim);font-size:.85rem}.note{margin:.1em 0 .8em}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(155px,1fr));gap:12px}
+.card,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
+.card{padding:12px}.card .note{margin:.2em 0 0;line-height:1.35}
+.value{font-size:1.5rem;font-weight:650;font-variant-numeric:tabular-nums}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(280px,1fr));gap:0 28px}
+svg{width:100%;height:auto;display:block}.pair svg{max-width:520px}
+svg text{fill:var(--ink);font-size:13px}.grid{stroke:var(--line)}.guide{stroke:var(--grey);stroke-dasharray:5 5}
+.curve{stroke:var(--good);stroke-width:3;fill:none}
+.dot{fill:var(--good);fill-opacity:.75}.cell{stroke:var(--line)}.right{fill:var(--good)}.wrong{fill:var(--bad)}
+.count{text-anchor:middle;font-weight:600}svg .over{fill:var(--paper)}td,.span{white-space:nowrap}
+td:first-child{white-space:normal}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid var(--line)}
+.car{display:grid;grid-template-columns:minmax(0,230px) minmax(0,1fr) minmax(0,250px);gap:4px 14px;align-items:center;
+padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
+.bar{height:8px;min-width:1px}.recall{background:var(--good)}.precision{background:var(--grey)}
+.photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px}
+figure{margin:0;overflow:hidden}
+figure img{width:100%;aspect-ratio:3/2;object-fit:contain;background:#0001;display:block}
+.nothing{aspect-ratio:3/2;display:grid;place-items:center;padding:10px;color:var(--dim);text-align:center}
+figcaption{padding:8px 10px 10px;font-size:.92rem;overflow-wrap:anywhere}
+@media(max-width:640px){.cards{grid-template-columns:1fr 1fr}.car{grid-template-columns:1fr}
+.photos{grid-template-columns:1fr 1fr}}
+"""

@@ -1,0 +1,90 @@
+"""What people say the photos of an index show: from a CSV, from folders named after cars, or from another index."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import UNSET
+
+from cartag import index as indexes
+from cartag.errors import LabelsError
+from cartag.index import Index
+from cartag.labels import Label, read_folders, read_labels
+from cartag.photos import walk
+from cartag.values import PhotoRecord, human_tags, is_settled_by_human
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Hand labels beside the index they are about."""
+
+    pairs: tuple[tuple[Label, PhotoRecord], ...]
+    """Labels with the photo they are of."""
+    not_in_index: tuple[str, ...]
+    """Labelled files that the index does not hold."""
+    without_label: int
+    """Photos of the index that have no label."""
+    names_outside_catalog: dict[str, int]
+    """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    silent_folders: tuple[str, ...] = ()
+    """Of labels that are folders: those with photos whose name is no car's; their photos have no label."""
+
+
+def read_truth(labels: Path, index: Index) -> Truth:
+    """Hand labels for the photos of an index.
+
+    ``labels`` is a CSV ``file,label``; another index (a file of JSON), whose human tags and confirmed photos count;
+    or a folder whose subfolders are named after cars, ``none`` or ``unknown`` (the gallery itself, or one of copies
+    of its photos by the same names).
+
+    Raises:
+        LabelsError: the labels cannot be read, or none of them is of a photo in the index.
+    """
+    here = {record.path: record for record in index if record.missing is UNSET}
+    hand, silent = _labels(labels, index, here)
+    pairs = tuple((label, here[label.file]) for label in hand if label.file in here)
+    if not pairs:
+        raise LabelsError(
+            f"{labels}: none of its {len(hand)} files is in {index.path}; files are named relative to the gallery, "
+            f"e.g. {next(iter(here), 'day-1/IMG_0042.JPG')!r}"
+        )
+    labelled = {label.file for label in hand}
+    outside = Counter(name for label in hand for name in label.other if name != "unknown")
+    return Truth(
+        pairs,
+        tuple(sorted(labelled - here.keys())),
+        len(here.keys() - labelled),
+        dict(sorted(outside.items())),
+        tuple(silent),
+    )
+
+
+def _labels(labels: Path, index: Index, here: Mapping[str, PhotoRecord]) -> tuple[list[Label], list[str]]:
+    cars = index.header.catalog.cars
+    if labels.is_dir() and (labels / indexes.FILE_NAME).is_file() and labels.resolve() != index.path.parent.resolve():
+        labels = labels / indexes.FILE_NAME
+    if labels.is_dir():
+        return read_folders(labels, [photo.path for photo in walk(labels).photos], cars, here.keys())
+    if labels.suffix.lower() == ".json":
+        return _of_index(labels, {car.id for car in cars}), []
+    return read_labels(labels, cars, here.keys()), []
+
+
+def _of_index(path: Path, cars: set[str]) -> list[Label]:
+    found = indexes.read(path.parent, path)
+    names = {car.id: car.name for car in found.header.catalog.cars}
+    said = [_said(record, cars, names) for record in found if is_settled_by_human(record)]
+    if not said:
+        raise LabelsError(f"{path}: no tag of a person in it; tag photos in 'cartag review', or give a CSV of labels")
+    return said
+
+
+def _said(record: PhotoRecord, cars: set[str], names: Mapping[str, str]) -> Label:
+    tags: Sequence[str] = [tag.car for tag in (record.tags if record.confirmed is True else human_tags(record))]
+    other = tuple(names.get(car, car) for car in tags if car not in cars)
+    if not tags and record.outcome != "no-car":
+        other = ("unknown",)
+    return Label(record.path, frozenset(tags) & cars, other)

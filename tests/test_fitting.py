@@ -1,0 +1,186 @@
+"""Learning on made-up embeddings: it helps where labels hold something, and leaves things alone where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cartag import fitting, metrics
+from cartag.calibration import Calibration
+from cartag.fitting import Examples, ZeroShot, cross_validate, fit
+from cartag.scoring import ClassSet, score
+
+CARS, OTHERS, NONE, WIDTH = 4, 6, 3, 48
+
+
+def world(
+    per_car: int, seed: int = 0, blur: float = 1.0, noise: float = 0.11
+) -> tuple[Examples, ZeroShot, np.random.Generator]:
+    """Photos around true directions; the text prototypes are these directions, blurred."""
+    rng = np.random.default_rng(seed)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        out: np.ndarray = x / np.linalg.norm(x, axis=-1, keepdims=True)
+        return out
+
+    centres = unit(rng.normal(size=(CARS + OTHERS + NONE, WIDTH)))
+    texts = unit(centres + blur * unit(rng.normal(size=centres.shape)))
+    of = np.r_[
+        np.repeat(np.arange(CARS), per_car),
+        rng.integers(CARS, CARS + OTHERS, 3 * per_car),
+        rng.integers(CARS + OTHERS, len(centres), per_car),
+    ]
+    photos = unit(centres[of] + noise * rng.normal(size=(len(of), WIDTH))).astype(np.float32)
+    shows = np.eye(len(centres), dtype=bool)[of][:, :CARS]
+    kind = np.array(["car" if i < CARS else "unknown" if i < CARS + OTHERS else "none" for i in of], object)
+    classes = ClassSet(tuple(f"car-{i}" for i in range(CARS)), texts.astype(np.float32), OTHERS)
+    return Examples(photos, shows, kind, np.arange(len(of))), ZeroShot(classes, Calibration(), 12.0), rng
+
+
+def test_few_labels_raise_recall_at_the_chosen_precision() -> None:
+    examples, zero, _ = world(25, blur=1.4)
+    found = cross_validate(examples, zero, precision=0.95, folds=5, most=5, most_rejected=15)
+    assert found is not None
+    assert found.loss_after < found.loss_before
+    gain = metrics.differences(metrics.headline(found.after), metrics.headline(found.before), len(examples))
+    recall = gain["recall_at_95_precision"]
+    assert recall is not None
+    assert recall.low > 0
+
+
+def test_where_the_model_is_right_already_nothing_gets_worse() -> None:
+    """Labels drawn from the model's own probabilities: no adapter can be better, and none may be much worse."""
+    examples, zero, rng = world(40, blur=0.3)
+    scores = fitting.zero_scores(examples.photos, zero)
+    p = np.hstack([scores.cars, scores.other[:, None], scores.no_car[:, None]]).astype(float)
+    drawn = (rng.random((len(p), 1)) < np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)).argmax(axis=1)
+    shows = np.eye(CARS + 2, dtype=bool)[drawn][:, :CARS]
+    kind = np.array(["car" if i < CARS else "unknown" if i == CARS else "none" for i in drawn], object)
+    true = Examples(examples.photos, shows, kind, examples.groups)
+    found = cross_validate(true, zero, precision=0.95, folds=5)
+    assert found is not None
+    assert found.loss_after <= found.loss_before + 0.02
+    fitted = fit(true, zero, precision=0.95, folds=5)
+    assert 0.75 < fitted.sharpness < 1.33, "it was calibrated"
+    assert np.abs(fitted.adapter.weights).max() < 1.0
+
+
+def test_a_car_with_no_label_keeps_its_prototype() -> None:
+    examples, zero, _ = world(10, blur=1.4)
+    some = examples.take(np.flatnonzero(~examples.shows[:, 2]))
+    found = fit(some, zero, precision=0.95, folds=4)
+    assert not found.adapted[2]
+    assert np.array_equal(found.applied(zero).embeddings[2], zero.classes.embeddings[2])
+
+
+def test_one_photo_of_a_new_car_helps_to_find_it() -> None:
+    examples, zero, _ = world(12, blur=6.0)  # its name means nothing to the model
+    mine = np.flatnonzero(examples.shows[:, 0])
+    train = np.r_[mine[:1], np.flatnonzero(~examples.shows[:, 0])[::2]]
+    found = fit(examples.take(train), zero, precision=0.95, folds=4)
+    assert not found.checked[0]
+    before = fitting.zero_scores(examples.photos[mine[1:]], zero).cars[:, 0]
+    after = found.scores(examples.photos[mine[1:]], zero).cars[:, 0]
+    assert np.median(after) > 2 * np.median(before)
+
+
+def test_one_label_alone_is_taken_on_trust() -> None:
+    examples, zero, _ = world(5, blur=6.0)
+    found = fit(examples.take(np.array([0])), zero, precision=0.95, folds=5)
+    assert found.calibration == zero.calibration
+    assert found.adapted.tolist() == [True, False, False, False]
+    assert cross_validate(examples.take(np.array([0])), zero, precision=0.95, folds=5) is None
+
+
+def test_the_adapter_in_the_embeddings_gives_the_logits_it_was_fitted_with() -> None:
+    examples, zero, _ = world(10, blur=1.4)
+    found = fit(examples, zero, precision=0.95, folds=4)
+    member = np.r_[np.arange(CARS), np.full(OTHERS, CARS), np.full(NONE, CARS + 1)]
+    logits = examples.photos @ zero.classes.embeddings.T * zero.logit_scale
+    logits = logits + (examples.photos @ found.adapter.weights.T + found.adapter.biases)[:, member]
+    logits /= found.sharpness
+    logits[:, CARS : CARS + OTHERS] += found.calibration.other_bias
+    logits[:, CARS + OTHERS :] += found.calibration.no_car_bias
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    assert np.allclose(found.scores(examples.photos, zero).cars, p[:, :CARS], atol=1e-4)
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    """The optimum: no small step is better."""
+    examples, zero, rng = world(6)
+    base = fitting._group_logits(fitting._logits(examples.photos, zero), zero.classes)
+    adapter = fitting._adapter(examples, base, 1.0, None, None)
+    mean = examples.photos.mean(axis=0)
+
+    def loss(w: np.ndarray, b: np.ndarray) -> float:
+        centred = (b + w @ mean) / 0.3
+        added = examples.photos @ w.T + b
+        return fitting._loss(base + added, examples.targets) + 0.5 * float((w * w).sum() + (centred * centred).sum())
+
+    best = loss(adapter.weights, adapter.biases)
+    for _ in range(20):
+        step = 0.02 * rng.normal(size=adapter.weights.shape)
+        assert loss(adapter.weights + step, adapter.biases) > best
+
+
+@pytest.mark.parametrize("precision", [0.8, 0.95])
+def test_thresholds_keep_the_precision_they_were_chosen_for(precision: float) -> None:
+    rng = np.random.default_rng(5)
+    shows = rng.random((300, 3)) < 0.3
+    scores = np.clip(rng.normal(0.3 + 0.4 * shows, 0.18), 0, 1)
+    found = fitting.with_thresholds(Calibration(), scores, shows, ("a", "b", "c"), precision)
+    for c, car in enumerate("abc"):
+        tagged = scores[:, c] >= found.threshold_of(car)
+        assert shows[tagged, c].mean() >= precision - 1e-9
+        assert tagged.any()
+
+
+def test_a_car_that_is_often_taken_for_another_gets_a_higher_threshold() -> None:
+    shows = np.zeros((100, 3), bool)
+    shows[:40, 0] = shows[40:60, 1] = shows[60:63, 2] = True
+    scores = np.where(shows, 0.8, 0.1)
+    scores[63:65, 1], scores[50:60, 1], scores[65, 2] = 0.7, 0.75, 0.6
+    found = fitting.with_thresholds(Calibration(), scores, shows, ("many", "mixed", "few"), 0.95)
+    assert set(found.car_thresholds) == {"mixed"}
+    assert found.threshold_of("mixed") == pytest.approx(0.725)
+    assert found.threshold_of("few") == found.threshold_of("many") == found.threshold < 0.7
+
+
+def test_a_handful_of_labels_moves_no_threshold() -> None:
+    shows = np.eye(5, 2, dtype=bool)
+    found = fitting.with_thresholds(Calibration(), np.where(shows, 0.9, 0.1), shows, ("a", "b"), 0.95)
+    assert (found.threshold, found.car_thresholds) == (0.5, {})
+
+
+def test_near_duplicates_and_folders_share_a_side() -> None:
+    x = np.eye(6, dtype=np.float32)[[0, 0, 1, 2, 3, 4]]
+    shows = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1]], bool)
+    hashes = list("abcdef")
+    groups, by = fitting.groups_of([""] * 6, hashes, x, shows)
+    assert by == "near-duplicates"
+    assert groups[0] == groups[1]
+    assert len(np.unique(groups)) == 5
+    groups, by = fitting.groups_of(["d1", "d1", "d2", "d1", "d2", "d3"], hashes, x, shows)
+    assert by == "folders and near-duplicates"
+    assert groups[0] == groups[1] == groups[3] != groups[2]
+    by_car, by = fitting.groups_of(["a", "a", "a", "b", "b", "b"], hashes, x, shows)
+    assert by == "near-duplicates", "folders named after cars would leave each car whole on one side"
+    assert len(np.unique(by_car)) == 5
+
+
+def test_a_split_never_tears_a_group_apart() -> None:
+    examples, _, _ = world(10)
+    grouped = Examples(examples.photos, examples.shows, examples.kind, np.arange(len(examples)) // 3)
+    seen = []
+    for train, held in fitting._splits(grouped, 4):
+        assert not set(grouped.groups[train]) & set(grouped.groups[held])
+        seen += held.tolist()
+    assert sorted(seen) == list(range(len(examples)))
+
+
+def test_learned_classes_score_like_any_others() -> None:
+    examples, zero, _ = world(8, blur=1.4)
+    found = fit(examples, zero, precision=0.95, folds=4)
+    scores = score(examples.photos, found.applied(zero), logit_scale=12.0, calibration=found.calibration)
+    assert np.allclose(scores.cars.sum(axis=1) + scores.other + scores.no_car, 1, atol=1e-5)

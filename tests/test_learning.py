@@ -1,0 +1,207 @@
+"""`learn` as a verb: from cached embeddings and hand labels to what the next `tag` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Gallery, Seen, counts, write_catalog
+from typer.testing import CliRunner
+
+import cartag
+from cartag import calibration as calibrations
+from cartag.calibration import Calibration
+from cartag.cli import app
+from cartag.errors import IndexFileError, LabelsError, UsageError
+from cartag.learned import load
+from cartag.values import Tag
+
+# The fake model does not know what a Silver Ghost looks like ("silver" is a colour to it; "Phantom" is not).
+NEW_CAR = """
+name: colours
+cars:
+  - {name: Red Racer, make: Rossi}
+  - {name: Phantom, make: Volt}
+templates: ["a photo of a {name}."]
+other_cars: [Orange Other]
+no_car: [a photo of green grass., a photo of a white wall.]
+"""
+
+
+@pytest.fixture
+def phantoms(gallery: Gallery, tmp_path: Path) -> Gallery:
+    """Three red cars, three silver ones that the model cannot name, and things that are no car."""
+    gallery.catalog = write_catalog(tmp_path, NEW_CAR, "phantom.yaml")
+    for i in range(3):
+        gallery.paint(f"red-{i}.jpg", "red", mark=i)
+        gallery.paint(f"phantom-{i}.jpg", "silver", mark=i)
+    gallery.paint("green.jpg", "green")
+    gallery.tag()
+    return gallery
+
+
+def label(gallery: Gallery, *rows: str) -> Path:
+    path = gallery.path.parent / "labels.csv"
+    path.write_text("file,label\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_one_labelled_photo_of_a_new_car_finds_the_others(phantoms: Gallery) -> None:
+    assert phantoms.outcomes()["phantom-1.jpg"] != "tagged"
+    report = cartag.learn(
+        phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer", "green.jpg,none")
+    )
+    assert report.kept
+    assert counts(phantoms.tag()) == (0, 7, 0, 0), "scored from the cache, nothing embedded"
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    assert phantoms.find("red racer") == ["red-0.jpg", "red-1.jpg", "red-2.jpg"]
+    assert counts(phantoms.tag()) == (7, 0, 0, 0), "and then it stands"
+    (phantom,) = [car for car in report.cars if car.car == "phantom"]
+    assert (phantom.labels, phantom.adapted, phantom.wants) == (1, True, 7)
+
+
+def test_nothing_is_embedded_or_loaded_to_learn(phantoms: Gallery, forbid_encoder: Callable[[], None]) -> None:
+    forbid_encoder()
+    cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
+
+
+def test_what_was_learned_outlives_the_state_folder(phantoms: Gallery) -> None:
+    import shutil
+
+    cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
+    shutil.rmtree(phantoms.path / ".cartag")
+    phantoms.tag(retag=True)
+    assert "phantom-1.jpg" in phantoms.find("phantom")
+
+
+def test_deleting_what_was_learned_brings_the_old_answers_back(phantoms: Gallery) -> None:
+    before = phantoms.outcomes()
+    report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
+    phantoms.tag()
+    assert phantoms.outcomes() != before
+    for file in report.files:
+        Path(file).unlink()
+    phantoms.tag()
+    assert phantoms.outcomes() == before
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def start(self, what: str, total: int | None) -> None: ...
+    def advance(self, steps: int = 1) -> None: ...
+    def finish(self) -> None: ...
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_what_was_learned_for_another_catalog_is_left_alone_and_said(phantoms: Gallery, tmp_path: Path) -> None:
+    cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
+    notes = Notes()
+    other = write_catalog(tmp_path, NEW_CAR.replace("Orange Other", "Yellow Other"), "other.yaml")
+    phantoms.tag(catalog=other, progress=notes)
+    assert [n for n in notes.notes if "another catalog" in n and "cartag learn" in n]
+    assert phantoms.find("phantom") == []
+    assert (phantoms.path / "cartag.learned.json").is_file()
+
+
+def test_human_tags_of_an_index_are_labels(phantoms: Gallery) -> None:
+    phantoms.tag_by_hand("phantom-0.jpg", "phantom")
+    phantoms.edit_photo("green.jpg", confirmed=True)
+    report = cartag.learn(phantoms.path, phantoms.index_file)
+    assert report.photos == 2
+    phantoms.tag()
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    (said,) = cartag.load(phantoms.path).photos["phantom-0.jpg"].tags
+    assert said == Tag(car="phantom", score=1.0, source="human")
+
+
+def test_an_index_elsewhere_keeps_what_was_learned_beside_it(phantoms: Gallery, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "away" / "mine.json"
+    phantoms.tag(index=elsewhere)
+    report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom"), index=elsewhere)
+    assert [Path(f).name for f in report.files] == ["mine.learned.json", "mine.learned.safetensors"]
+    assert all(Path(f).parent == elsewhere.parent for f in report.files)
+    assert not (phantoms.path / "cartag.learned.json").exists()
+
+
+def test_half_a_pair_is_refused_with_what_to_do(phantoms: Gallery) -> None:
+    report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom"))
+    Path(report.files[1]).write_bytes(b"something else")
+    with pytest.raises(IndexFileError, match=r"does not belong to .*'cartag learn' again"):
+        phantoms.tag()
+    Path(report.files[1]).unlink()
+    with pytest.raises(IndexFileError, match="missing or damaged"):
+        phantoms.tag()
+    Path(report.files[0]).write_text("{")
+    with pytest.raises(IndexFileError, match="damaged"):
+        phantoms.tag()
+
+
+def test_what_does_not_fit_is_told(phantoms: Gallery) -> None:
+    report = cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "gone.jpg,none", "red-0.jpg,Trabant"))
+    assert (report.not_in_index, report.without_label) == (("gone.jpg",), 5)
+    assert report.names_outside_catalog == {"Trabant": 1}
+    with pytest.raises(UsageError, match="--cv 1"):
+        cartag.learn(phantoms.path, label(phantoms, "red-0.jpg,none"), cv=1)
+    with pytest.raises(LabelsError, match="no tag of a person"):
+        cartag.learn(phantoms.path, phantoms.index_file)
+
+
+def test_learning_twice_gives_the_same_files(phantoms: Gallery) -> None:
+    labels = label(phantoms, "phantom-0.jpg,Phantom", "phantom-1.jpg,Phantom", "red-0.jpg,Red Racer", "green.jpg,none")
+    files = [Path(f) for f in cartag.learn(phantoms.path, labels).files]
+    first = [f.read_bytes() for f in files]
+    phantoms.tag()
+    cartag.learn(phantoms.path, labels)
+    assert [f.read_bytes() for f in files] == first
+
+
+def test_the_command_says_what_it_did(phantoms: Gallery) -> None:
+    labels = label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer", "green.jpg,none", "gone.jpg,none")
+    done = CliRunner().invoke(app, ["learn", str(phantoms.path), str(labels)])
+    assert done.exit_code == 0, done.output
+    assert "taken on trust" in done.output
+    assert "what this is worth is not known" in done.output
+    assert "1 labelled file(s) are not in the index: gone.jpg" in done.output
+    raw = json.loads(CliRunner().invoke(app, ["learn", str(phantoms.path), str(labels), "--format", "json"]).stdout)
+    assert (raw["photos"], raw["kept"]) == (3, True)
+
+
+def test_eval_warns_of_tags_that_were_learned(phantoms: Gallery, seen: Seen) -> None:
+    labels = label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer")
+    assert not cartag.evaluate(phantoms.path, labels).uses_learned
+    cartag.learn(phantoms.path, labels)
+    phantoms.tag()
+    assert cartag.evaluate(phantoms.path, labels).uses_learned
+    place = cartag.index.place_of(phantoms.path)
+    learned = load(place)
+    assert learned is not None
+    assert learned.facts.labels == {"red-racer": 1, "phantom": 1, "unknown": 0, "none": 0}
+
+
+# --- mode -------------------------------------------------------------------------------------------------------
+
+
+def test_a_mode_moves_every_threshold_by_its_odds() -> None:
+    base = Calibration(threshold=0.5, car_thresholds={"a": 0.8})
+    free = {"threshold": None, "margin": None, "temperature": None}
+    assert calibrations.adjusted(base, **free, mode="balanced") == base
+    strict, eager = (calibrations.adjusted(base, **free, mode=mode) for mode in ("strict", "eager"))
+    assert (strict.threshold, eager.threshold) == (0.8, 0.2)
+    assert (strict.threshold_of("a"), eager.threshold_of("a")) == (pytest.approx(16 / 17, abs=1e-6), 0.5)
+    mine = calibrations.adjusted(base, threshold=0.3, margin=None, temperature=None, mode="strict")
+    assert mine.threshold_of("a") == mine.threshold_of("b") == 0.3, "a threshold of the user's own goes before"
+
+
+def test_an_eager_run_tags_no_less_and_a_strict_one_no_more(gallery: Gallery) -> None:
+    for i, colour in enumerate(("red", "yellow", "blue", "orange", "black", "silver", "green")):
+        gallery.paint(f"{i}.jpg", colour)
+    tags = {}
+    for mode in ("strict", "balanced", "eager"):
+        gallery.tag(mode=mode)
+        tags[mode] = {(p, t.car) for p, r in cartag.load(gallery.path).photos.items() for t in r.tags}
+    assert tags["strict"] <= tags["balanced"] <= tags["eager"]
