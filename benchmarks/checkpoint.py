@@ -33,7 +33,7 @@ def clip_b32(folder: Path) -> Path:
 
 
 def _tokenizer() -> Any:
-    """CLIP's byte-pair encoding, learnt on the shipped catalogs' prompts, so that texts are as long as with the real."""
+    """CLIP's byte-pair encoding, learnt on the shipped catalogs' prompts: texts are as long as with the real one."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
