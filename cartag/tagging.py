@@ -36,7 +36,7 @@ from cartag.journal import Facts, Journal, latest
 from cartag.photos import Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
 from cartag.prompts import prompt_classes
-from cartag.reading import Reader, ReadPhoto
+from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.resources import shipped_catalogs
 from cartag.scoring import ClassSet, Verdict
 from cartag.settings import DEFAULT_CATALOG, Settings, load_settings
@@ -339,14 +339,15 @@ class _Tagger:
 
     @cached_property
     def _classes(self) -> ClassSet:
-        """The text side, computed once per catalog and model."""
+        """The text side: every text is computed once per model, whatever catalogs it stands in."""
         classes = prompt_classes(self._run.catalog)
         texts = [text for c in classes for text in c.texts]
         embeddings = self._store.texts(texts)
-        if embeddings is None:
-            embeddings = self._encoder.embed_texts(texts)
-            self._store.put_texts(texts, embeddings)
-        return scoring.class_set(classes, embeddings)
+        if new := [text for text in dict.fromkeys(texts) if text not in embeddings]:
+            fresh = dict(zip(new, self._encoder.embed_texts(new), strict=True))
+            self._store.put_texts(fresh)
+            embeddings |= fresh
+        return scoring.class_set(classes, np.stack([embeddings[text] for text in texts]))
 
     # --- reading and embedding
 
@@ -360,12 +361,10 @@ class _Tagger:
             photos,
             encoders.image_spec(self._run.files, fit=settings.fit),
             embedded=frozenset() if self._retag else self._store.hashes(),
-            max_pixels=settings.max_pixels,
-            threads=settings.decode_threads,
-            window=settings.batch_size * settings.look_ahead,
+            settings=settings,
         ) as reader:
             reading = iter(reader)
-            while batch := list(islice(reading, settings.batch_size)):
+            while batch := list(islice(reading, batch_size(settings))):
                 self._take(batch)
                 self._progress.advance(len(batch))
         self._progress.finish()

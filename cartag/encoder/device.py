@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
 
 import torch
 
 from cartag.errors import ModelError, SettingsError
+from cartag.settings import usable_cores
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 T = TypeVar("T")
 
-_CPU_PASS = 16
+_CPU_PASS = 8
 """Items a pass on a CPU core; the activations of more fall out of its cache, and are mapped anew at every layer."""
 _GPU_PASS = 256
 _MOST_WORKERS = 16
@@ -129,9 +130,15 @@ class Passes:
         return parts
 
 
-def usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine has under `taskset` or in a container."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For work that is small: threads that share it would wait longer for each other than it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def even_parts(items: Sequence[T], workers: int) -> list[Sequence[T]]:

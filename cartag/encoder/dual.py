@@ -37,8 +37,7 @@ class DualEncoder:
         settled = choose_dtype(dtype, self._device)
         self._model, self._tokenizer = _load(folder, DTYPES[settled or "float32"])
         if self.image_spec.fit != "native":
-            tower = self._model.vision_model
-            self._model.vision_model = prepared(tower, self.image_spec.height, self.image_spec.width)
+            self._model.vision_model = prepared(self._model.vision_model)
         self.dtype = settled or faster_dtype(self._model.vision_model)
         self._model.to(DTYPES[self.dtype]).to(self._device)
         self._passes = Passes(self._device)

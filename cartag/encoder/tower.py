@@ -12,13 +12,15 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cartag.encoder.device import one_thread
+
 _MUST_GAIN = 0.9
 _ROWS = 200  # four photos of ViT-B/32
 _SIDE = 14
 _SAME = 0.999  # cosine; folding in float32 gives 0.9999999
 
 
-def prepared(tower: nn.Module, height: int, width: int) -> nn.Module:
+def prepared(tower: nn.Module) -> nn.Module:
     """The tower with channels last and its batch norms folded into the convolutions before them.
 
     Together they make EfficientNet-Lite more than twice as fast on a CPU. Which batch norm follows which convolution
@@ -27,11 +29,11 @@ def prepared(tower: nn.Module, height: int, width: int) -> nn.Module:
     tower = tower.to(memory_format=torch.channels_last)
     if not any(isinstance(module, nn.BatchNorm2d) for module in tower.modules()):
         return tower
-    folded = copy.deepcopy(tower)
-    _fold(folded)
-    probe = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).sub(0.5).mul(4)
-    with torch.inference_mode():
-        one, other = (_answer(t, probe) for t in (tower, folded))
+    with one_thread(), torch.no_grad():
+        folded = copy.deepcopy(tower)
+        _fold(folded)
+        pixels = torch.rand(1, 3, _SIDE * 8, _SIDE * 8, generator=torch.Generator().manual_seed(0)).sub(0.5).mul(4)
+        one, other = (_answer(t, pixels) for t in (tower, folded))
     cosine = torch.nn.functional.cosine_similarity(one, other, dim=0)
     return folded if cosine >= _SAME else tower
 
@@ -63,13 +65,9 @@ def faster_dtype(tower: nn.Module) -> str:
     if not layers:
         return "float32"
     half = [(copy.deepcopy(layer).bfloat16(), x.bfloat16()) for layer, x in layers]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         _seconds(layers), _seconds(half)  # the first time also chooses and compiles kernels
         timed = [(_seconds(layers), _seconds(half)) for _ in range(3)]
-    finally:
-        torch.set_num_threads(threads)
     full, fast = (min(column) for column in zip(*timed, strict=True))
     return "bfloat16" if fast < _MUST_GAIN * full else "float32"
 
