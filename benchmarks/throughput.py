@@ -1,0 +1,156 @@
+"""Photos per second of `cartag tag` against other ways, and against what the machine allows.
+
+All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each as a whole process, in turns. *Whole*
+counts from start to end; *steady* leaves out what a gallery of a single photo takes, which is mostly importing torch.
+The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run with
+one thread, less what one core has to do anyway: nothing that reads and embeds these photos on this machine can be
+faster.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import contestants, measuring
+from benchmarks.checkpoint import clip_b32
+from benchmarks.measuring import Report, Run, medians
+from benchmarks.photos import KINDS, PhotoKind, make_gallery
+from cartag import encoder, images
+from cartag.progress import Silent
+from cartag.settings import usable_cores
+
+_PHOTOS = {"web": 256, "camera": 64}
+_QUICK = {"web": 48, "camera": 8}
+_BATCHES = (1, 8, 32)
+_TRIED = 16
+"""Photos with which the pipeline's best batch size is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Processor time of one photo, in seconds."""
+
+    decode: float
+    model: float
+
+    def photos_per_second(self, cores: int) -> float:
+        """What all cores together can do at most."""
+        return cores / (self.decode + self.model)
+
+
+def measure(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Report:
+    """Makes the sets and lets all contestants run."""
+    report = Report("throughput", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
+    model = clip_b32(work / "clip-b32")
+    labels = work / "eleven.yaml"
+    labels.write_text(_catalog(), encoding="utf-8")
+    for name, count in counts.items():
+        _measure_set(report, work, KINDS[name], count, model, labels, runs, device)
+    report.notes.append(
+        "steady: without what a gallery of one photo takes. The floor is processor time to decode and to embed, divided "
+        "by the cores."
+    )
+    return report
+
+
+def _measure_set(
+    report: Report, work: Path, kind: PhotoKind, count: int, model: Path, labels: Path, runs: int, device: str
+) -> None:
+    gallery, single = (make_gallery(work / "photos", kind, n) for n in (count, 1))
+    ways: dict[str, Callable[[Path], Run]] = {"cartag": lambda g: _tag(work, g, model, labels, device)}
+    if _dtype_of(work, single, model, labels, device) != "float32":
+        ways["cartag, float32"] = lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
+    sample = make_gallery(work / "photos", kind, min(_TRIED, count))
+    best = min(_BATCHES, key=lambda batch: _other("pipeline", sample, model, batch, device).seconds)
+    ways[f"transformers pipeline, batch {best}"] = lambda g: _other("pipeline", g, model, best, device)
+    ways["open_clip-style loop, batch 32"] = lambda g: _other("loop", g, model, 32, device)
+    starts = {way: medians([go(single) for _ in range(min(runs, 2))]) for way, go in ways.items()}
+    turns = [{way: go(gallery) for way, go in ways.items()} for _ in range(runs)]  # A B C A B C
+    done = {way: medians([turn[way] for turn in turns]) for way in ways}
+    steady = {way: (count - 1) / max(done[way].seconds - starts[way].seconds, 1e-9) for way in ways}
+    title = f"{count} {kind.name}"
+    for way in ways:
+        ratio = f"{steady['cartag'] / steady[way]:.1f} x as fast" if not way.startswith("cartag") else ""
+        report.add(title, way, count / done[way].seconds, steady[way], done[way].peak_mb, ratio)
+    if device == "cpu":
+        floor = floor_of(gallery, model, kind)
+        limit = floor.photos_per_second(usable_cores())
+        decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
+        way = f"floor ({decode} + {network} core-ms)"
+        report.add(title, way, limit, limit, "", f"at {100 * steady['cartag'] / limit:.0f} % of it")
+
+
+def floor_of(gallery: Path, model: Path, kind: PhotoKind, sample: int = 16) -> Floor:
+    """Processor time of decoding and of the model, each with one thread on an idle process."""
+    from cartag.encoder.device import one_thread
+
+    loaded = encoder.load(encoder.resolve(str(model), Silent()), device="cpu")
+    paths = sorted(gallery.glob("*.jpg"))[:sample]
+    began = time.thread_time()
+    pixels = []
+    for path in paths:
+        data = images.read_bytes(path)
+        images.content_hash(data)
+        pixels.append(images.decode(data, loaded.image_spec).pixels)
+    decode = (time.thread_time() - began) / len(paths)
+    batch = [p for p in pixels * 16 if p is not None][:8]
+    with one_thread():
+        loaded.embed_images(batch)
+        spent = []
+        for _ in range(5):
+            before = time.process_time()
+            loaded.embed_images(batch)
+            spent.append((time.process_time() - before) / len(batch))
+    return Floor(decode, min(spent))
+
+
+def _tag(work: Path, gallery: Path, model: Path, labels: Path, device: str, **variables: str) -> Run:
+    """A first run: no index, no cache, no text side."""
+    state = work / "state"
+    _empty(state)
+    options = ("--model", model, "--catalog", labels, "--device", device, "--index", state / "cartag.json")
+    return measuring.cartag("tag", gallery, *options, **variables)
+
+
+def _dtype_of(work: Path, single: Path, model: Path, labels: Path, device: str) -> str:
+    _tag(work, single, model, labels, device)
+    return str(json.loads((work / "state" / "cartag.json").read_bytes())["model"]["dtype"])
+
+
+def _other(way: str, gallery: Path, model: Path, batch: int, device: str) -> Run:
+    arguments = (way, gallery, model, batch, device)
+    return measuring.run([sys.executable, "-m", "benchmarks.contestants", *map(str, arguments)])
+
+
+def _empty(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _catalog() -> str:
+    template = contestants.TEMPLATE.replace("{}", "{name}")
+    cars = "".join(f"  - {label}\n" for label in contestants.LABELS)
+    return f'templates: ["{template}"]\nother_cars: []\nno_car: []\ncars:\n{cars}'
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = measuring.parser("throughput", __doc__ or "")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--photos", choices=[*KINDS, "both"], default="both", help="which set")
+    options = parser.parse_args(arguments)
+    counts = _QUICK if options.quick else _PHOTOS
+    counts = {name: n for name, n in counts.items() if options.photos in (name, "both")}
+    with measuring.workplace(options.work) as work:
+        report = measure(work, runs=options.runs or (1 if options.quick else 2), counts=counts, device=options.device)
+    measuring.publish(report, options)
+
+
+if __name__ == "__main__":
+    main()
