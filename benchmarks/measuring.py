@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,14 +49,37 @@ def run(command: Sequence[str], **variables: str) -> Run:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
+        peak = _Peak(process.pid)
+        peak.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
+        peak.join()
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0), err.seek(0)
         if process.returncode:
             raise RuntimeError(f"{' '.join(map(str, command))}: {err.read().decode(errors='replace')[-2000:]}")
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale, out.read().decode())
+        return Run(seconds, usage.ru_utime + usage.ru_stime, peak.mb, out.read().decode())
+
+
+class _Peak(threading.Thread):
+    """Watches a process's high-water mark; the one that `wait4` reports starts with the memory of the parent."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._status = Path(f"/proc/{pid}/status")
+        self.mb = 0.0
+
+    def run(self) -> None:
+        while True:
+            try:
+                lines = self._status.read_text(encoding="utf-8").splitlines()
+            except OSError:  # gone, or a system without /proc
+                return
+            found = next((line.split()[1] for line in lines if line.startswith("VmHWM")), None)
+            if found is None:  # ended, not yet waited for
+                return
+            self.mb = int(found) / 1024
+            time.sleep(0.01)
 
 
 def cartag(*arguments: object, **variables: str) -> Run:

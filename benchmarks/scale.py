@@ -1,8 +1,8 @@
 """Time and memory of commands as the gallery grows: the index and the cached embeddings are made, nothing is decoded.
 
 `tag` again without a change, `tag` with another catalog over cached embeddings, `find` and `show`, each as a whole
-process. Beyond 100,000 photos only `find` and `show`, which read nothing but the index. Last, the memory of tagging camera
-photos, which must not grow with their number.
+process. Beyond 100,000 photos only `find` and `show`, which read nothing but the index. With --memory also the memory
+of tagging camera photos, which must not grow with their number.
 """
 
 from __future__ import annotations

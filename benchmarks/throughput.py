@@ -3,8 +3,7 @@
 All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each as a whole process, in turns. *Whole*
 counts from start to end; *steady* leaves out what a gallery of a single photo takes, which is mostly importing torch.
 The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run with
-one thread, less what one core has to do anyway: nothing that reads and embeds these photos on this machine can be
-faster.
+one thread: nothing that reads and embeds these photos on this machine can be faster.
 """
 
 from __future__ import annotations
@@ -52,8 +51,8 @@ def measure(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Re
     for name, count in counts.items():
         _measure_set(report, work, KINDS[name], count, model, labels, runs, device)
     report.notes.append(
-        "steady: without what a gallery of one photo takes. The floor is processor time to decode and to embed, divided "
-        "by the cores."
+        "steady: without what a gallery of one photo takes. "
+        "The floor is processor time to decode and to embed, divided by the cores."
     )
     return report
 
