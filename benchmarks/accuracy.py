@@ -1,7 +1,7 @@
 """What decoding small and computing in another dtype change, on a folder of photos.
 
-The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32. Shown
-are the cosine of the embeddings to the reference's, and on how many photos the likeliest car is another one.
+The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32.
+Shown are the cosine of the embeddings to the reference's, and on how many photos the likeliest car is another one.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ def _in_full(files: ModelFiles, photos: Sequence[bytes]) -> np.ndarray:
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
+    from cartag.encoder.device import one_thread
+
     model = AutoModel.from_pretrained(files.folder, local_files_only=True).eval()
     processor = AutoImageProcessor.from_pretrained(files.folder, local_files_only=True, backend="pil")
     vectors = []
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread():
         for photo in photos:
             picture: Any = ImageOps.exif_transpose(Image.open(io.BytesIO(photo))).convert("RGB")
             features = model.get_image_features(**processor(images=picture, return_tensors="pt"))

@@ -24,10 +24,10 @@ from cartag.progress import Silent
 from cartag.settings import usable_cores
 
 _PHOTOS = {"web": 256, "camera": 64}
-_QUICK = {"web": 48, "camera": 8}
-_BATCHES = (1, 8, 32)
+_QUICK = {"web": 15, "camera": 8}
 _TRIED = 16
 """Photos with which the pipeline's best batch size is looked for."""
+_USUAL_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,13 @@ def _measure_set(
 ) -> None:
     gallery, single = (make_gallery(work / "photos", kind, n) for n in (count, 1))
     ways: dict[str, Callable[[Path], Run]] = {"cartag": lambda g: _tag(work, g, model, labels, device)}
-    if _dtype_of(work, single, model, labels, device) != "float32":
+    ways["cartag"](single)  # also warms the disk's cache
+    if _dtype(work) != "float32":
         ways["cartag, float32"] = lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
-    sample = make_gallery(work / "photos", kind, min(_TRIED, count))
-    best = min(_BATCHES, key=lambda batch: _other("pipeline", sample, model, batch, device).seconds)
+    best = _USUAL_BATCH
+    if count >= _TRIED:
+        sample = make_gallery(work / "photos", kind, _TRIED)
+        best = int(json.loads(_other("best-batch", sample, model, 32, device).output)[0])
     ways[f"transformers pipeline, batch {best}"] = lambda g: _other("pipeline", g, model, best, device)
     ways["open_clip-style loop, batch 32"] = lambda g: _other("loop", g, model, 32, device)
     starts = {way: medians([go(single) for _ in range(min(runs, 2))]) for way, go in ways.items()}
@@ -116,8 +119,8 @@ def _tag(work: Path, gallery: Path, model: Path, labels: Path, device: str, **va
     return measuring.cartag("tag", gallery, *options, **variables)
 
 
-def _dtype_of(work: Path, single: Path, model: Path, labels: Path, device: str) -> str:
-    _tag(work, single, model, labels, device)
+def _dtype(work: Path) -> str:
+    """What the last run computed in."""
     return str(json.loads((work / "state" / "cartag.json").read_bytes())["model"]["dtype"])
 
 
