@@ -24,10 +24,11 @@ from cartag.progress import Silent
 from cartag.settings import usable_cores
 
 _PHOTOS = {"web": 256, "camera": 64}
-_QUICK = {"web": 15, "camera": 8}
+_QUICK = {"web": 64, "camera": 12}
 _TRIED = 16
 """Photos with which the pipeline's best batch size is looked for."""
 _USUAL_BATCH = 8
+_NOISE = 0.3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +67,35 @@ def _measure_set(
     if _dtype(work) != "float32":
         ways["cartag, float32"] = lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
     best = _USUAL_BATCH
-    if count >= _TRIED:
-        sample = make_gallery(work / "photos", kind, _TRIED)
+    if runs > 1:
+        sample = make_gallery(work / "photos", kind, min(_TRIED, count))
         best = int(json.loads(_other("best-batch", sample, model, 32, device).output)[0])
     ways[f"transformers pipeline, batch {best}"] = lambda g: _other("pipeline", g, model, best, device)
     ways["open_clip-style loop, batch 32"] = lambda g: _other("loop", g, model, 32, device)
     starts = {way: medians([go(single) for _ in range(min(runs, 2))]) for way, go in ways.items()}
     turns = [{way: go(gallery) for way, go in ways.items()} for _ in range(runs)]  # A B C A B C
     done = {way: medians([turn[way] for turn in turns]) for way in ways}
-    steady = {way: (count - 1) / max(done[way].seconds - starts[way].seconds, 1e-9) for way in ways}
+    steady = {way: _steady(count - 1, done[way].seconds - starts[way].seconds) for way in ways}
     title = f"{count} {kind.name}"
     for way in ways:
-        ratio = f"{steady['cartag'] / steady[way]:.1f} x as fast" if not way.startswith("cartag") else ""
-        report.add(title, way, count / done[way].seconds, steady[way], done[way].peak_mb, ratio)
+        ratio = "" if way.startswith("cartag") else _times(steady["cartag"], steady[way])
+        report.add(title, way, count / done[way].seconds, steady[way] or "-", done[way].peak_mb, ratio)
     if device == "cpu":
         floor = floor_of(gallery, model, kind)
         limit = floor.photos_per_second(usable_cores())
         decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
         way = f"floor ({decode} + {network} core-ms)"
-        report.add(title, way, limit, limit, "", f"at {100 * steady['cartag'] / limit:.0f} % of it")
+        share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
+        report.add(title, way, limit, limit, "", share)
+
+
+def _steady(photos: int, seconds: float) -> float | None:
+    """Photos per second, or None where the difference of two runs is within their noise."""
+    return photos / seconds if seconds > _NOISE else None
+
+
+def _times(one: float | None, other: float | None) -> str:
+    return f"{one / other:.1f} x as fast" if one and other else "-"
 
 
 def floor_of(gallery: Path, model: Path, kind: PhotoKind, sample: int = 16) -> Floor:

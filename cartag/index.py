@@ -195,20 +195,27 @@ F = TypeVar("F", IndexFile, _TagsFile)
 
 
 def _decode(data: bytes, kind: type[F], path: Path) -> F:
-    """Checks and decodes an index; its version is looked at first, for another one may not fit the types."""
+    """Checks and decodes an index."""
     try:
-        version = msgspec.json.decode(data, type=_Version).schema_version
-        if version > SCHEMA_VERSION:
-            raise IndexFileError(
-                f"{path}: written by a newer cartag (schema {version}, this one knows {SCHEMA_VERSION}); "
-                "update cartag, or write elsewhere with --index FILE"
-            )
-        file = msgspec.json.decode(data, type=kind)
+        try:
+            file = msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError:
+            _refuse_newer(msgspec.json.decode(data, type=_Version).schema_version, path)  # whose types may be others
+            raise
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise IndexFileError(f"{path}: damaged index: {e}; mend it by hand, or move it away and run tag again") from e
+    _refuse_newer(file.schema_version, path)
     if len({photo.path for photo in file.photos}) != len(file.photos):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
     return file
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise IndexFileError(
+            f"{path}: written by a newer cartag (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "update cartag, or write elsewhere with --index FILE"
+        )
 
 
 def _header(file: IndexHeader) -> IndexHeader:
