@@ -125,6 +125,7 @@ def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
         if state != "ok":
             raise sqlite3.DatabaseError(state)
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
         db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
         db.commit()
         return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]

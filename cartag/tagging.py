@@ -307,7 +307,8 @@ class _Tagger:
     def _score_known(self, known: Sequence[Facts]) -> None:
         for fact in known:
             self._facts[fact.path] = fact
-        readable = [fact for fact in known if fact.error is None]
+        # In the order of the cache's keys, so that its file is read once and in sequence.
+        readable = sorted((fact for fact in known if fact.error is None), key=lambda fact: fact.sha256 or "")
         if readable:
             self._progress.start("scoring", len(readable))
         for chunk in _chunks(readable, _SCORED_AT_ONCE):
