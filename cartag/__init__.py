@@ -1,7 +1,7 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
-Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`, `cars`, `models`;
-`load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`, `cars`,
+`models`; `load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from cartag.finding import Hit, find
     from cartag.index import Index
     from cartag.index import read as load
-    from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.learning import LearnReport, learn
-    from cartag.listing import ModelInfo, cars, fetch, models
+    from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.showing import Summary, show
     from cartag.tagging import TagReport, tag
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from msgspec import UNSET
 
 from cartag import scoring
@@ -38,14 +39,18 @@ def default_catalog(old: Index | None) -> str:
 
 
 def class_set_of(catalog: Catalog, store: Store, encoder: Callable[[], Encoder]) -> ClassSet:
-    """The text side, computed once per catalog and model; ``encoder`` is called only where the cache lacks it."""
+    """The text side: every text is computed once per model, whatever catalogs it stands in.
+
+    ``encoder`` is called only where the cache lacks a text.
+    """
     classes = prompt_classes(catalog)
     texts = [text for c in classes for text in c.texts]
     embeddings = store.texts(texts)
-    if embeddings is None:
-        embeddings = encoder().embed_texts(texts)
-        store.put_texts(texts, embeddings)
-    return scoring.class_set(classes, embeddings)
+    if new := [text for text in dict.fromkeys(texts) if text not in embeddings]:
+        fresh = dict(zip(new, encoder().embed_texts(new), strict=True))
+        store.put_texts(fresh)
+        embeddings |= fresh
+    return scoring.class_set(classes, np.stack([embeddings[text] for text in texts]))
 
 
 def model_facts(store: Store, encoder: Callable[[], Encoder]) -> dict[str, float | None]:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -52,6 +53,7 @@ C = TypeVar("C", bound=Named)
 # --- words ------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)  # a catalog compares every name with every other
 def normalise(text: str) -> str:
     """Lower-case words without accents or punctuation: ``"Citroën DS-21" -> "citroen ds 21"``."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

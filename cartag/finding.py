@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from cartag.index import Index, Place
 from cartag.photos import disk_path, is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.values import PhotoRecord
+from cartag.values import PhotoRecord, PhotoTags
 
 if TYPE_CHECKING:  # a query by car answers from the index alone, without numpy
     import numpy as np
@@ -89,13 +89,14 @@ def find(
         raise UsageError(f"--min-score {min_score}: must lie between {least} and 1")
     gallery = Path(gallery)
     settings = (settings or load_settings()).overridden({"index": index})
-    found = indexes.read(gallery, settings.index)
+    by_similarity = text is not None or like is not None
+    whole = by_similarity or min_score is not None  # candidates and hashes are in the whole index only
+    found = indexes.read(gallery, settings.index) if whole else indexes.read_tags(gallery, settings.index)
     known = found.header.catalog.cars
     wanted = [frozenset(car.id for car in catalogs.match(words, known)) for words in cars]
     unwanted = {car.id for words in exclude for car in catalogs.match(words, known)}
-    by_similarity = text is not None or like is not None
     hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
-    if by_similarity:
+    if by_similarity and isinstance(found, Index):
         place = indexes.place_of(gallery, settings.index)
         hits = _Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
         if not cars and min_score is not None:
@@ -105,18 +106,17 @@ def find(
 
 
 def _by_cars(
-    index: Index,
+    photos: Iterable[PhotoRecord | PhotoTags],
     gallery: Path,
     wanted: Sequence[frozenset[str]],
     every: bool,
     unwanted: set[str],
     min_score: float | None,
 ) -> Iterator[Hit]:
-    for record in index:
-        if record.missing is not UNSET:
+    for record in photos:
+        if record.missing is not UNSET or (wanted and min_score is None and not record.tags):
             continue
-        tagged = {tag.car for tag in record.tags}
-        if tagged & unwanted:
+        if unwanted and not unwanted.isdisjoint(tag.car for tag in record.tags):
             continue
         scores = _scores(record, min_score)
         best = [max((scores[car] for car in group if car in scores), default=None) for group in wanted]
@@ -129,10 +129,10 @@ def _by_cars(
         yield Hit(record.path, file, score, tuple(tag.car for tag in record.tags))
 
 
-def _scores(record: PhotoRecord, min_score: float | None) -> dict[str, float]:
+def _scores(record: PhotoRecord | PhotoTags, min_score: float | None) -> dict[str, float]:
     """Score of every car that counts as shown. A person's tag is certain; what a person settled has no candidates."""
     scores = {tag.car: 1.0 if tag.source == "human" else tag.score for tag in record.tags}
-    if min_score is None:
+    if min_score is None or isinstance(record, PhotoTags):
         return scores
     if record.confirmed is not True:
         scores = {c.car: c.score for c in record.candidates} | scores

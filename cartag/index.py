@@ -6,16 +6,16 @@ import contextlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET
 
 from cartag.errors import GalleryError, IndexFileError
-from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, Tag
+from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, PhotoTags, Tag
 
 FILE_NAME = "cartag.json"
 STATE_FOLDER = ".cartag"
@@ -85,9 +85,22 @@ class Index:
         return rows
 
 
-def outcome_counts(index: Index) -> dict[str, int]:
+@dataclass(frozen=True)
+class TagIndex:
+    """Which photos show which cars, and nothing else of an index: what `read_tags` returns."""
+
+    header: IndexHeader
+    photos: tuple[PhotoTags, ...]
+    """In the order of the file."""
+    path: Path
+
+    def __iter__(self) -> Iterator[PhotoTags]:
+        return iter(self.photos)
+
+
+def outcome_counts(photos: Iterable[PhotoRecord | PhotoTags]) -> dict[str, int]:
     """Photos per outcome, all four of them; photos that are gone do not count."""
-    counts = Counter(record.outcome for record in index if record.missing is UNSET)
+    counts = Counter(record.outcome for record in photos if record.missing is UNSET)
     return {outcome: counts[outcome] for outcome in OUTCOMES}
 
 
@@ -127,47 +140,90 @@ def read(gallery: Path | str, index: Path | str | None = None) -> Index:
         GalleryError: the gallery is not there.
         IndexFileError: there is no index, or it is damaged or of a newer schema.
     """
-    gallery = Path(gallery)
-    place = place_of(gallery, index)
-    if index is None and not gallery.is_dir():
-        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
-    found = read_if_there(place)
-    if found is None:
-        raise IndexFileError(f"{place.index}: no index there; make one with 'cartag tag {gallery}'")
-    return found
+    place = _place_to_read(Path(gallery), index)
+    return _index(_decode(_bytes(place, Path(gallery)), IndexFile, place.index), place.index)
+
+
+def read_tags(gallery: Path | str, index: Path | str | None = None) -> TagIndex:
+    """Reads of the index of a gallery only which photos show which cars: four times as fast.
+
+    Raises:
+        GalleryError, IndexFileError: as `read`.
+    """
+    place = _place_to_read(Path(gallery), index)
+    file = _decode(_bytes(place, Path(gallery)), _TagsFile, place.index)
+    return TagIndex(_header(file), file.photos, place.index)
 
 
 def read_if_there(place: Place) -> Index | None:
     """Like `read`, but None when there is no index yet."""
+    data = _bytes_if_there(place)
+    return None if data is None else _index(_decode(data, IndexFile, place.index), place.index)
+
+
+def _place_to_read(gallery: Path, index: Path | str | None) -> Place:
+    if index is None and not gallery.is_dir():
+        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
+    return place_of(gallery, index)
+
+
+def _bytes(place: Place, gallery: Path) -> bytes:
+    data = _bytes_if_there(place)
+    if data is None:
+        raise IndexFileError(f"{place.index}: no index there; make one with 'cartag tag {gallery}'")
+    return data
+
+
+def _bytes_if_there(place: Place) -> bytes | None:
     try:
-        data = place.index.read_bytes()
+        return place.index.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as e:
         raise IndexFileError(f"{place.index}: cannot be read ({e.strerror})") from e
-    return _decode(data, place.index)
 
 
 class _Version(msgspec.Struct):
     schema_version: int
 
 
-def _decode(data: bytes, path: Path) -> Index:
+class _TagsFile(IndexHeader, frozen=True, kw_only=True):
+    photos: tuple[PhotoTags, ...]
+
+
+F = TypeVar("F", IndexFile, _TagsFile)
+
+
+def _decode(data: bytes, kind: type[F], path: Path) -> F:
+    """Checks and decodes an index."""
     try:
-        version = msgspec.json.decode(data, type=_Version).schema_version
-        if version > SCHEMA_VERSION:
-            raise IndexFileError(
-                f"{path}: written by a newer cartag (schema {version}, this one knows {SCHEMA_VERSION}); "
-                "update cartag, or write elsewhere with --index FILE"
-            )
-        file = msgspec.json.decode(data, type=IndexFile)
+        try:
+            file = msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError:
+            _refuse_newer(msgspec.json.decode(data, type=_Version).schema_version, path)  # whose types may be others
+            raise
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise IndexFileError(f"{path}: damaged index: {e}; mend it by hand, or move it away and run tag again") from e
-    header = IndexHeader(**{name: getattr(file, name) for name in IndexHeader.__struct_fields__})
-    photos = {record.path: record for record in file.photos}
-    if len(photos) != len(file.photos):
+    _refuse_newer(file.schema_version, path)
+    if len({photo.path for photo in file.photos}) != len(file.photos):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
-    return Index(header, photos, path)
+    return file
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > SCHEMA_VERSION:
+        raise IndexFileError(
+            f"{path}: written by a newer cartag (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "update cartag, or write elsewhere with --index FILE"
+        )
+
+
+def _header(file: IndexHeader) -> IndexHeader:
+    return IndexHeader(**{name: getattr(file, name) for name in IndexHeader.__struct_fields__})
+
+
+def _index(file: IndexFile, path: Path) -> Index:
+    return Index(_header(file), {record.path: record for record in file.photos}, path)
 
 
 def with_foreign_fields(index: Index) -> Index:

@@ -18,7 +18,7 @@ from cartag.values import ReadError
 log = logging.getLogger(__name__)
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What reading a photo told: a hash and dimensions, or an error."""
 
     path: str

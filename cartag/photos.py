@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -83,7 +84,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(relative)
                     continue
-                extension = os.path.splitext(entry.name)[1].lower()
+                extension = entry.name[max(entry.name.rfind("."), 0) :].lower()
                 if extension in RAW_EXTENSIONS and entry.is_file():
                     raws.append((relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_file():
@@ -93,7 +94,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
             except OSError:
                 _keep_broken_link(entry, relative, found)  # anything else is gone since the listing
     found, left_out, pairs = _paired(found, raws, raw_pairs)
-    photos = sorted(_identified(found), key=lambda photo: photo.path)
+    photos = sorted(_identified(found), key=attrgetter("path"))
     return Walk(photos, sorted(unreadable), left_out, pairs)
 
 
@@ -130,15 +131,22 @@ def _keep_broken_link(entry: os.DirEntry[str], relative: str, found: list[tuple[
 
 def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:
     """Gives every file its identity; two names that are equal in NFC stay two photos."""
-    taken: set[str] = set()
-    for disk_path, stat in sorted(found, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
+    # Of plain names, which most are, nothing has to be looked at: they are their own identity.
+    taken = {disk_path for disk_path, _ in found if disk_path.isascii()}
+    others = []
+    for disk_path, stat in found:
+        if disk_path.isascii():
+            yield PhotoFile(disk_path, disk_path, stat.st_size, stat.st_mtime_ns)
+        else:
+            others.append((disk_path, stat))
+    for disk_path, stat in sorted(others, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
         shown = printable(disk_path)
         forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(disk_path)))
         path = next((form for form in forms if form not in taken), None)
         while path is None or path in taken:  # somebody named files after the escaped names of others
             path = f"{path or forms[-1]}%"
         taken.add(path)
-        yield PhotoFile(path=path, disk_path=disk_path, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        yield PhotoFile(path, disk_path, stat.st_size, stat.st_mtime_ns)
 
 
 def _is_nfc(text: str) -> bool:
@@ -152,6 +160,8 @@ def printable(disk_path: str) -> str:
 
 def name_on_disk(photo: PhotoFile) -> str | None:
     """Percent-encoded bytes of the name on disk, or None when the identity's UTF-8 is that name."""
+    if photo.disk_path == photo.path and photo.path.isascii():
+        return None
     raw = os.fsencode(photo.disk_path)
     return None if raw == photo.path.encode() else quote_from_bytes(raw)
 

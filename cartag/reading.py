@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,13 @@ from cartag import images
 from cartag.errors import PhotoError
 from cartag.journal import Facts
 from cartag.photos import is_raw
+from cartag.settings import Settings, usable_cores
 from cartag.values import ImageSpec, PhotoFile, ReadError
+
+_PHOTOS_A_CORE = 16
+_SMALLEST_BATCH, _LARGEST_BATCH = 32, 256
+_LOOK_AHEAD_BYTES = 64 * 2**20
+_NATIVE_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -28,8 +33,28 @@ class ReadPhoto:
     pixels: np.ndarray | None
 
 
+def batch_size(settings: Settings) -> int:
+    """Photos between two writes to the cache; unless it is set, enough to give every core a pass of its own."""
+    if settings.batch_size is not None:
+        return settings.batch_size
+    return min(max(_SMALLEST_BATCH, _PHOTOS_A_CORE * usable_cores()), _LARGEST_BATCH)
+
+
+def window(settings: Settings, spec: ImageSpec) -> int:
+    """Photos decoded ahead of the model: unless it is set, as many as fit into 64 MiB, and a batch at least.
+
+    That is long enough for decoding to go on while the model loads, and short enough for memory not to grow with the
+    gallery.
+    """
+    batch = batch_size(settings)
+    if settings.look_ahead is not None:
+        return batch * settings.look_ahead
+    side = _NATIVE_SIDE if spec.fit == "native" else 0
+    return max(batch, _LOOK_AHEAD_BYTES // (3 * max(spec.height, side) * max(spec.width, side)))
+
+
 class Reader:
-    """Reads photos in threads (Pillow releases the interpreter lock), at most ``window`` ahead of the consumer.
+    """Reads photos in threads (Pillow releases the interpreter lock), a bounded `window` ahead of the consumer.
 
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
     in the order they were given, the unreadable ones with their error.
@@ -42,18 +67,16 @@ class Reader:
         spec: ImageSpec,
         *,
         embedded: Collection[str],
-        max_pixels: int,
-        threads: int,
-        window: int,
+        settings: Settings,
     ) -> None:
         self._gallery = gallery
         self._spec = spec
         self._embedded = embedded
-        self._max_pixels = max_pixels
+        self._max_pixels = settings.max_pixels
         self._waiting = iter(photos)
-        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="cartag-read")
+        self._pool = ThreadPoolExecutor(settings.decode_threads or usable_cores(), "cartag-read")
         self._window: deque[Future[ReadPhoto]] = deque()
-        for _ in range(window):
+        for _ in range(window(settings, spec)):
             self._submit_next()
 
     def __enter__(self) -> Reader:

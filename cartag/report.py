@@ -143,9 +143,8 @@ def _headlines(e: Evaluation) -> str:
                 f"<div class=card><div class=value>{_figure(name, interval.value)}</div><div>{escape(title)}</div>"
                 f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
             )
-    note = (
-        "<p class=note>Under each figure its 95 % interval: with other photos of this kind it would most likely lie in it.</p>"
-    )
+    meant = "Under each figure its 95 % interval: with other photos of this kind it would most likely lie in it."
+    note = f"<p class=note>{meant}</p>"
     return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
 
 

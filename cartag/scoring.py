@@ -111,9 +111,13 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
     passes its threshold and the margin is a tag; otherwise it is `unknown`.
     """
     passes = passing(scores, cars, calibration)
+    orders = np.argsort(-scores.cars, axis=1, kind="stable")[:, : max(keep, int(passes.sum(axis=1).max(initial=0)))]
+    counts = np.maximum(passes.sum(axis=1), keep)
     verdicts = []
-    for probabilities, passed, no_car in zip(scores.cars, passes, scores.no_car, strict=True):
-        order = np.argsort(-probabilities, kind="stable")[: max(keep, int(passed.sum()))]
+    # Lists, for reading single numbers out of an array takes longer than all of the arithmetic above.
+    rows = (scores.cars, passes, scores.no_car, orders, counts)
+    for probabilities, passed, no_car, ranked, count in zip(*(row.tolist() for row in rows), strict=True):
+        order = ranked[:count]
         tags = [Tag(car=cars[i], score=_rounded(probabilities[i])) for i in order if passed[i]]
         rest = [Candidate(car=cars[i], score=_rounded(probabilities[i])) for i in order if not passed[i]]
         outcome: Outcome = "tagged" if tags else "no-car" if no_car > 0.5 else "unknown"

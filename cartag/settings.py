@@ -27,9 +27,9 @@ class Settings:
     index: str | None = None
     dtype: str = "auto"
     fit: str = "auto"
-    batch_size: int = 32
+    batch_size: int | None = None
     decode_threads: int = 0
-    look_ahead: int = 4
+    look_ahead: int | None = None
     max_pixels: int = 300_000_000
     candidates: int = 5
     mode: str = "balanced"
@@ -48,6 +48,11 @@ class Settings:
             SettingsError: an unknown key or a value that does not fit.
         """
         return _override(self, {k: v for k, v in options.items() if v is not None}, "options")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: under `taskset` or in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _CHOICES = {

@@ -46,7 +46,7 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
     Raises:
         GalleryError, IndexFileError: see `cartag.errors`.
     """
-    found = indexes.read(Path(gallery), load_settings({"index": index}).index)
+    found = indexes.read_tags(Path(gallery), load_settings({"index": index}).index)
     here = [record for record in found if record.missing is UNSET]
     photos = Counter(tag.car for record in here for tag in record.tags)
     by_hand = Counter(tag.car for record in here for tag in record.tags if tag.source == "human")
@@ -59,7 +59,7 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
         outcomes=indexes.outcome_counts(found),
         cars=tuple(sorted(counts, key=lambda count: (-count.photos, count.name))),
         errors=dict(sorted(Counter(r.error.reason for r in here if r.error is not UNSET).items())),
-        missing=len(found) - len(here),
+        missing=len(found.photos) - len(here),
         model=found.header.model.name,
         catalog=found.header.catalog.name,
         updated=found.header.updated,

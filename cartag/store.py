@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -32,7 +32,7 @@ _AT_ONCE = 500
 
 
 class Store:
-    """Embeddings of one model. Vectors are float32; photos are keyed by SHA-256 (hex), texts by their own digest."""
+    """Embeddings of one model. Vectors are float32; photos are keyed by SHA-256 (hex), texts by themselves."""
 
     def __init__(self, folder: Path, identity: str) -> None:
         """Opens the cache of the model ``identity`` in ``folder``; a damaged file is set aside and a new one begun.
@@ -87,18 +87,18 @@ class Store:
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO photo VALUES (?, ?, ?)", rows)
 
-    def texts(self, texts: Sequence[str]) -> np.ndarray | None:
-        """The cached embeddings of exactly this list of texts, of shape (texts, d), or None."""
-        row = self._db.execute(
-            "SELECT vectors, dim FROM text WHERE model = ? AND digest = ?", (self._model, _digest(texts))
-        ).fetchone()
-        return None if row is None else np.frombuffer(row[0], np.float32).reshape(-1, row[1])
+    def texts(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+        """The cached embeddings among ``texts``, each of shape (d,)."""
+        by_digest = {_digest(text): text for text in texts}
+        query = "SELECT digest, vectors FROM text WHERE model = ? AND digest IN ({})"
+        rows = _select(self._db, query, self._model, list(by_digest))
+        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows}
 
-    def put_texts(self, texts: Sequence[str], embeddings: np.ndarray) -> None:
-        """Stores the embeddings of a list of texts."""
-        row = (self._model, _digest(texts), embeddings.astype(np.float32).tobytes(), embeddings.shape[1])
+    def put_texts(self, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Stores the embeddings of texts, in one transaction."""
+        rows = [(self._model, _digest(t), v.astype(np.float32).tobytes(), len(v)) for t, v in embeddings.items()]
         with self._db:
-            self._db.execute("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)", row)
+            self._db.executemany("INSERT OR REPLACE INTO text VALUES (?, ?, ?, ?)", rows)
 
     def facts(self) -> dict[str, float | None]:
         """Numbers of the model that scoring needs without loading it, such as its logit scale."""
@@ -125,6 +125,7 @@ def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
         if state != "ok":
             raise sqlite3.DatabaseError(state)
         db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
         db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
         db.commit()
         return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]
@@ -135,17 +136,16 @@ def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
 
 
 def _photos(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for start in range(0, len(hashes), _AT_ONCE):
-        keys = [bytes.fromhex(h) for h in hashes[start : start + _AT_ONCE]]
-        query = f"SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({','.join('?' * len(keys))})"
-        for key, vector in db.execute(query, (model, *keys)):
-            found[key.hex()] = np.frombuffer(vector, np.float32)
-    return found
+    query = "SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({})"
+    rows = _select(db, query, model, [bytes.fromhex(h) for h in hashes])
+    return {key.hex(): np.frombuffer(vector, np.float32) for key, vector in rows}
 
 
-def _digest(texts: Iterable[str]) -> bytes:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.digest()
+def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
+        yield from db.execute(query.format(",".join("?" * len(some))), (model, *some))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass") + b"\0").digest()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,7 +38,7 @@ from cartag.learned import Learned
 from cartag.learned import load as load_learned
 from cartag.photos import RawPairs, Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
-from cartag.reading import Reader, ReadPhoto
+from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.scoring import ClassSet, Verdict
 from cartag.settings import Settings, load_settings
 from cartag.store import Store
@@ -128,10 +128,8 @@ def tag(
     photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
     with _locked(place):
         run = _prepare(gallery, place, settings, progress)
-        with Store(place.state, run.identity) as store:
-            if store.was_set_aside:
-                progress.note(f"cache: {store.path} was damaged; set aside, photos are embedded again as needed")
-            return _Tagger(run, store, photos, retag, progress).tag()
+        with ExitStack() as stack:
+            return _Tagger(run, stack, photos, retag, progress).tag()
 
 
 # --- preparing a run --------------------------------------------------------------------------------------------
@@ -152,7 +150,7 @@ class _Run:
     learned: Learned | None
     """What `learn` fitted for this model and catalog."""
 
-    @property
+    @cached_property
     def scoring(self) -> str:
         """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192).
 
@@ -161,7 +159,7 @@ class _Run:
         learned = f"+{self.learned.digest()}" if self.learned else ""
         return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{self.identity.split('/')[1]}"
 
-    @property
+    @cached_property
     def old_is_current(self) -> bool:
         """Whether the old index was made with this very model, catalog and calibration."""
         if self.old is None:
@@ -239,9 +237,9 @@ class _Plan:
 class _Tagger:
     """One run of `tag`; its state is what it has learnt so far."""
 
-    def __init__(self, run: _Run, store: Store, photos: Walk, retag: bool, progress: Progress) -> None:
+    def __init__(self, run: _Run, stack: ExitStack, photos: Walk, retag: bool, progress: Progress) -> None:
         self._run = run
-        self._store = store
+        self._stack = stack
         self._walk = photos
         self._retag = retag
         self._progress = progress
@@ -277,11 +275,16 @@ class _Tagger:
 
     def _plan(self) -> _Plan:
         plan = _Plan()
-        facts = self._facts_so_far()
-        cached = set() if self._retag else self._store.hashes()
+        journaled = latest(self._journal.read())  # what a killed run has learnt after the old index
+        stands = self._run.old_is_current and not self._retag
         for photo in self._walk.photos:
-            known = facts.get(photo.path)
             old = self._old.get(photo.path)
+            known = journaled.get(photo.path)
+            if known is None and old is not None and stands and _stands(old, photo):
+                plan.kept[photo.path] = old  # in most runs nearly all of them: a comparison, and nothing more
+                continue
+            if known is None and old is not None:
+                known = _facts_of(old)
             if self._retag or known is None or (known.size, known.mtime_ns) != (photo.size, photo.mtime_ns):
                 plan.to_read.append(photo)
             elif known.error is not None:
@@ -289,25 +292,34 @@ class _Tagger:
                     plan.to_read.append(photo)
                 else:
                     plan.known.append(known)
-            elif old is not None and self._run.old_is_current and _stands(old, photo):
+            elif old is not None and stands and _stands(old, photo):
                 plan.kept[photo.path] = old
-            elif known.sha256 in cached:
+            elif known.sha256 in self._cached:
                 plan.known.append(known)
             else:
                 plan.to_read.append(photo)
         return plan
 
-    def _facts_so_far(self) -> dict[str, Facts]:
-        """What the old index and the journal of a killed run say of the files."""
-        facts = {path: _facts_of(record) for path, record in self._old.items()}
-        return facts | latest(self._journal.read())
+    @cached_property
+    def _store(self) -> Store:
+        """Opened, and checked, only when something must be looked up in it."""
+        store = self._stack.enter_context(Store(self._run.place.state, self._run.identity))
+        if store.was_set_aside:
+            self._progress.note(f"cache: {store.path} was damaged; set aside, photos are embedded again as needed")
+        return store
+
+    @cached_property
+    def _cached(self) -> set[str]:
+        """Hashes of the photos whose embedding need not be computed."""
+        return set() if self._retag else self._store.hashes()
 
     # --- scoring from the cache
 
     def _score_known(self, known: Sequence[Facts]) -> None:
         for fact in known:
             self._facts[fact.path] = fact
-        readable = [fact for fact in known if fact.error is None]
+        # In the order of the cache's keys, so that its file is read once and in sequence.
+        readable = sorted((fact for fact in known if fact.error is None), key=lambda fact: fact.sha256 or "")
         if readable:
             self._progress.start("scoring", len(readable))
         for chunk in _chunks(readable, _SCORED_AT_ONCE):
@@ -361,13 +373,11 @@ class _Tagger:
             self._run.gallery,
             photos,
             encoders.image_spec(self._run.files, fit=settings.fit),
-            embedded=frozenset() if self._retag else self._store.hashes(),
-            max_pixels=settings.max_pixels,
-            threads=settings.decode_threads,
-            window=settings.batch_size * settings.look_ahead,
+            embedded=self._cached,
+            settings=settings,
         ) as reader:
             reading = iter(reader)
-            while batch := list(islice(reading, settings.batch_size)):
+            while batch := list(islice(reading, batch_size(settings))):
                 self._take(batch)
                 self._progress.advance(len(batch))
         self._progress.finish()

@@ -72,8 +72,7 @@ class PromptClass(Struct, frozen=True):
 # --- photos and models ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class PhotoFile:
+class PhotoFile(Struct, frozen=True, gc=False):
     """A photo found in a gallery, before anything of it was read."""
 
     path: str
@@ -139,12 +138,13 @@ class Decoded:
 
 
 # --- the index, schema 1 ----------------------------------------------------------------------------------------
+# gc=False: a gallery may have a million of these, none in a cycle, and the garbage collector would walk them all.
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Tag(Struct, frozen=True, kw_only=True):
+class Tag(Struct, frozen=True, kw_only=True, gc=False):
     """A car that the photo shows."""
 
     car: str
@@ -154,21 +154,21 @@ class Tag(Struct, frozen=True, kw_only=True):
     """x, y, width, height as fractions of the upright photo, top-left origin."""
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class Candidate(Struct, frozen=True, kw_only=True, gc=False):
     """A car that the photo may show, but not surely enough for a tag."""
 
     car: str
     score: Probability
 
 
-class ReadError(Struct, frozen=True, kw_only=True):
+class ReadError(Struct, frozen=True, kw_only=True, gc=False):
     """Why a photo could not be read: a key of `ERROR_REASONS`, and the decoder's own words."""
 
     reason: str
     detail: str
 
 
-class PhotoRecord(Struct, frozen=True, kw_only=True):
+class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     """What the index says of one photo."""
 
     path: str
@@ -188,6 +188,17 @@ class PhotoRecord(Struct, frozen=True, kw_only=True):
     """True: a person settled outcome and tags as a whole; no run changes them."""
     missing: bool | UnsetType = UNSET
     """True: the photo is gone, the record stays because it holds what a person said."""
+
+
+class PhotoTags(Struct, frozen=True, kw_only=True, gc=False):
+    """The part of a `PhotoRecord` that says which cars a photo shows: much faster to read than the whole."""
+
+    path: str
+    outcome: Outcome
+    tags: tuple[Tag, ...] = ()
+    error: ReadError | UnsetType = UNSET
+    path_on_disk: str | UnsetType = UNSET
+    missing: bool | UnsetType = UNSET
 
 
 class IndexedModel(Struct, frozen=True, kw_only=True):

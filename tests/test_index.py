@@ -213,3 +213,31 @@ def test_loaded_photos_are_there_by_path_and_in_order(gallery: Gallery) -> None:
     index = cartag.load(gallery.path)
     assert [record.path for record in index] == list(index.photos) == ["a.jpg", "b/a.jpg", "c.jpg"]
     assert len(index) == 3
+
+
+@pytest.mark.parametrize("change", [{}, {"photos": "in another file"}, {"model": None}])
+@pytest.mark.damaged_index
+def test_a_newer_index_is_refused_by_its_version_whatever_else_it_holds(
+    gallery: Gallery, change: dict[str, Any]
+) -> None:
+    gallery.paint("a.jpg")
+    gallery.tag()
+    gallery.edit(lambda raw: raw.update(schema_version=2, **change))
+    for read in (indexes.read, indexes.read_tags):
+        with pytest.raises(IndexFileError, match="written by a newer cartag \\(schema 2"):
+            read(gallery.path)
+
+
+def test_read_tags_tells_the_same_of_the_tags_as_the_whole(gallery: Gallery) -> None:
+    gallery.paint("a.jpg", "red")
+    gallery.paint("ä.jpg", "black")
+    (gallery.path / "bad.jpg").write_bytes(b"no picture")
+    gallery.tag()
+    gallery.tag_by_hand("ä.jpg", "blue-bolt")
+    whole, tags = indexes.read(gallery.path), indexes.read_tags(gallery.path)
+    assert tags.header == whole.header
+    assert tags.path == whole.path
+    assert len(tags.photos) == len(whole) == 3
+    for part, record in zip(tags, whole, strict=True):
+        assert all(getattr(part, name) == getattr(record, name) for name in part.__struct_fields__)
+    assert indexes.outcome_counts(tags) == indexes.outcome_counts(whole)

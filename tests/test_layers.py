@@ -39,7 +39,7 @@ SIDEWAYS = {
 }
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
-    "torch": {"encoder/dual.py"},
+    "torch": {"encoder/dual.py", "encoder/device.py", "encoder/tower.py"},
     "transformers": {"encoder/dual.py"},
     "huggingface_hub": {"encoder/table.py"},
     "sqlite3": {"store.py", "tagging.py", "finding.py", "learning.py"},

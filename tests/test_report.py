@@ -114,9 +114,7 @@ def test_the_command_says_where_the_report_is(gallery: Gallery, tmp_path: Path) 
     assert str(tmp_path / "r" / "index.html") in done.output
 
 
-@pytest.mark.parametrize(
-    ("size", "wanted"), [((900, 600), (300, 200)), ((600, 900), (200, 300)), ((30, 20), (30, 20))]
-)
+@pytest.mark.parametrize(("size", "wanted"), [((900, 600), (300, 200)), ((600, 900), (200, 300)), ((30, 20), (30, 20))])
 def test_a_thumbnail_keeps_the_shape_of_the_photo(size: tuple[int, int], wanted: tuple[int, int]) -> None:
     with Image.open(io.BytesIO(images.jpeg(image_bytes(picture("red", size=size)), 300))) as image:
         assert image.size == wanted

@@ -6,6 +6,7 @@ met photos that could not be read; `find`: 1 nothing matched, 2 error.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import Annotated
@@ -53,6 +54,7 @@ def _common(
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits; turns every error of cartag into its line and its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(100_000)  # large galleries make many small values that live to the end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop saves like Ctrl-C does
     try:
         code = app(arguments, standalone_mode=True)

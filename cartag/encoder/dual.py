@@ -1,4 +1,4 @@
-"""Dual encoders of `transformers`: CLIP, SigLIP, SigLIP 2, VisionTextDualEncoder. The only importer of torch."""
+"""Dual encoders of `transformers`: CLIP, SigLIP, SigLIP 2, VisionTextDualEncoder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype
 from cartag.encoder.processor import read_image_spec
-from cartag.errors import ModelError, SettingsError
+from cartag.encoder.tower import faster_dtype, prepared
+from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
 log = logging.getLogger(__name__)
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_TEXT_BATCH = 256
 
 
 class DualEncoder:
@@ -35,8 +34,13 @@ class DualEncoder:
         folder = Path(files.folder)
         self.image_spec: ImageSpec = read_image_spec(folder, fit)
         self._device = choose_device(device)
-        self.dtype = choose_dtype(dtype, self._device)
-        self._model, self._tokenizer = _load(folder, _DTYPES[self.dtype], self._device)
+        settled = choose_dtype(dtype, self._device)
+        self._model, self._tokenizer = _load(folder, DTYPES[settled or "float32"])
+        if self.image_spec.fit != "native":
+            self._model.vision_model = prepared(self._model.vision_model)
+        self.dtype = settled or faster_dtype(self._model.vision_model)
+        self._model.to(DTYPES[self.dtype]).to(self._device)
+        self._passes = Passes(self._device)
         self._processor = _load_image_processor(folder) if self.image_spec.fit == "native" else None
         config = self._model.config
         self._is_siglip = "siglip" in config.model_type
@@ -49,23 +53,39 @@ class DualEncoder:
         self._mean = torch.tensor(self.image_spec.mean, device=self._device).mul(255).view(1, 3, 1, 1)
         self._std = torch.tensor(self.image_spec.std, device=self._device).mul(255).view(1, 3, 1, 1)
 
-    @torch.inference_mode()
     def embed_images(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """Embeds photos: uint8 RGB arrays (height, width, 3) to unit-length float32 of shape (n, d)."""
-        if self._processor is not None:
-            inputs = self._processor(images=list(pixels), return_tensors="pt").to(self._device)
-            inputs = {k: v.to(_DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
-        else:
-            # uint8 travels to the device and is normalised there: a quarter of the bytes.
-            batch = torch.from_numpy(np.stack(pixels)).to(self._device).permute(0, 3, 1, 2)
-            inputs = {"pixel_values": batch.float().sub(self._mean).div(self._std).to(_DTYPES[self.dtype])}
-        return _unit(self._model.get_image_features(**inputs))
+        vectors: np.ndarray = self._passes.run(self._image_pass, pixels).numpy()
+        return vectors
 
-    @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeds texts: unit-length float32 of shape (n, d)."""
-        batches = [texts[i : i + _TEXT_BATCH] for i in range(0, len(texts), _TEXT_BATCH)]
-        return np.concatenate([_unit(self._model.get_text_features(**self._tokens(batch))) for batch in batches])
+        # Texts of one length share a pass: else a short one would be computed as long as the longest beside it.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        sorted_vectors = self._passes.run(self._text_pass, [texts[i] for i in order])
+        vectors: np.ndarray = (
+            torch.empty_like(sorted_vectors).index_copy_(0, torch.tensor(order), sorted_vectors).numpy()
+        )
+        return vectors
+
+    def _image_pass(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
+        if self._processor is not None:
+            inputs = self._processor(images=list(pixels), return_tensors="pt").to(self._device)
+            inputs = {k: v.to(DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
+        else:
+            # uint8 travels to the device and is normalised there: a quarter of the bytes.
+            batch = self._on_device(torch.from_numpy(np.stack(pixels))).permute(0, 3, 1, 2)
+            inputs = {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(DTYPES[self.dtype])}
+        return _unit(self._model.get_image_features(**inputs))
+
+    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._device.type != "cuda":
+            return batch.to(self._device)
+        # From pinned memory the copy waits for nobody: while the GPU computes a pass, the next one is put together.
+        return batch.pin_memory().to(self._device, non_blocking=True)
+
+    def _text_pass(self, texts: Sequence[str]) -> torch.Tensor:
+        return _unit(self._model.get_text_features(**self._tokens(texts)))
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         if self._is_siglip:
@@ -81,52 +101,7 @@ class DualEncoder:
         return {key: value.to(self._device) for key, value in tokens.items()}
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device by name; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises:
-        SettingsError: there is no device of that name.
-        ModelError: the device is not on this machine.
-    """
-    if wanted == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(name)
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as e:
-        raise SettingsError(f"no device {wanted!r}: use auto, cpu, cuda, cuda:N or mps") from e
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ModelError(f"device {wanted}: no such CUDA device here; --device cpu works")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("device mps: not on this machine; --device cpu works")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise SettingsError(f"no device {wanted!r}: use auto, cpu, cuda, cuda:N or mps")
-    return device
-
-
-def choose_dtype(wanted: str, device: torch.device) -> str:
-    """What to compute in; ``auto`` takes bfloat16 where the processor has instructions for it, else float32.
-
-    Raises:
-        SettingsError: there is no dtype of that name.
-    """
-    if wanted in _DTYPES:
-        return wanted
-    if wanted != "auto":
-        raise SettingsError(f"no dtype {wanted!r}: use auto, {', '.join(_DTYPES)}")
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if device.type == "cpu" and _cpu_computes_bfloat16():
-        return "bfloat16"
-    return "float32"
-
-
-def _cpu_computes_bfloat16() -> bool:
-    flags = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
-
-
-def _load(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -151,7 +126,7 @@ def _load(folder: Path, dtype: torch.dtype, device: torch.device) -> tuple[Any, 
     if loading["missing_keys"]:  # transformers fills them with random numbers
         some = ", ".join(sorted(loading["missing_keys"])[:3])
         raise ModelError(f"{folder}: its weights lack {len(loading['missing_keys'])} tensors, such as {some}")
-    return model.eval().to(device), tokenizer
+    return model.eval(), tokenizer
 
 
 def _logit_numbers(folder: Path) -> dict[str, float]:
@@ -177,8 +152,7 @@ def _load_image_processor(folder: Path) -> Any:
     return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False, backend="pil")
 
 
-def _unit(features: Any) -> np.ndarray:
+def _unit(features: Any) -> torch.Tensor:
     # transformers 5 returns an output object, older versions the tensor itself
     tensor = getattr(features, "pooler_output", features)
-    vectors: np.ndarray = torch.nn.functional.normalize(tensor.float(), dim=-1).cpu().numpy()
-    return vectors
+    return torch.nn.functional.normalize(tensor.float(), dim=-1)

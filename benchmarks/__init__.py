@@ -1,0 +1,1 @@
+"""How fast cartag is: `throughput`, `scale`, `startup`; each a command, `python -m benchmarks.NAME --help`."""

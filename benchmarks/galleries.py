@@ -1,0 +1,103 @@
+"""Galleries without photos: the files, the index and the cached embeddings that a run of `tag` would have left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import cartag
+from cartag import encoder, index
+from cartag.index import Index, Place
+from cartag.progress import Silent
+from cartag.store import Store
+from cartag.values import Candidate, IndexHeader, Outcome, PhotoRecord, Tag
+
+_A_FOLDER = 1000
+_OUTCOMES: tuple[Outcome, ...] = ("tagged", "unknown", "no-car")
+_WRITTEN_AT_ONCE = 10_000
+
+
+def make_gallery(folder: Path, count: int, model: str, catalog: str, *, files: bool = True) -> Path:
+    """A gallery of ``count`` photos as a run with this model and catalog leaves it, unless it is there.
+
+    The files are empty, for a second run looks at their names, sizes and times only; every content hash has an
+    embedding of random direction. With ``files`` False there is an index and nothing else, enough for `find`.
+    """
+    place = index.place_of(folder)
+    if place.index.is_file():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    header, dimension = _tag_one_photo(folder, model, catalog)
+    mtimes = _make_files(folder, count) if files else np.zeros(count, np.int64)
+    if files:
+        _embed(place, model, count, dimension)
+    place.index.unlink()
+    cars = [car.id for car in header.catalog.cars]
+    photos = {_name(i): _record(i, cars, int(mtimes[i])) for i in range(count)}
+    index.write(Index(header, photos, place.index))
+    return folder
+
+
+def _tag_one_photo(folder: Path, model: str, catalog: str) -> tuple[IndexHeader, int]:
+    """A real run, which leaves the text side in the cache; its header and the length of its embeddings."""
+    photo = folder / "one.png"
+    Image.new("RGB", (64, 64), "grey").save(photo)
+    header = cartag.tag(folder, model=model, catalog=catalog).index.header
+    place = index.place_of(folder)
+    with Store(place.state, _identity(model)) as store:
+        (vector,) = store.get(sorted(store.hashes())).values()
+    photo.unlink()
+    return header, len(vector)
+
+
+def _make_files(folder: Path, count: int) -> np.ndarray:
+    mtimes = np.zeros(count, np.int64)
+    for i in range(count):
+        path = folder / _name(i)
+        if i % _A_FOLDER == 0:
+            path.parent.mkdir()
+        file = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
+        mtimes[i] = os.fstat(file).st_mtime_ns
+        os.close(file)
+    return mtimes
+
+
+def _embed(place: Place, model: str, count: int, dimension: int) -> None:
+    rng = np.random.default_rng(0)
+    with Store(place.state, _identity(model)) as store:
+        for start in range(0, count, _WRITTEN_AT_ONCE):
+            vectors = rng.normal(size=(min(_WRITTEN_AT_ONCE, count - start), dimension)).astype(np.float32)
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            store.put({_hash(start + i): vector for i, vector in enumerate(vectors)})
+
+
+def _identity(model: str) -> str:
+    return encoder.identity(encoder.resolve(model, Silent()))
+
+
+def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:
+    ranked = [cars[(i + k) % len(cars)] for k in range(5)]
+    shown = i % 3 == 0
+    return PhotoRecord(
+        path=_name(i),
+        sha256=_hash(i),
+        size=0,
+        mtime_ns=mtime_ns,
+        width=6000,
+        height=4000,
+        outcome=_OUTCOMES[i % 3],
+        tags=(Tag(car=ranked[0], score=0.9312),) if shown else (),
+        candidates=tuple(Candidate(car=car, score=round(0.2 / (k + 2), 4)) for k, car in enumerate(ranked[shown:])),
+    )
+
+
+def _name(i: int) -> str:
+    return f"{i // _A_FOLDER:04d}/IMG_{i:07d}.jpg"
+
+
+def _hash(i: int) -> str:
+    return hashlib.sha256(i.to_bytes(8, "big")).hexdigest()

@@ -1,0 +1,178 @@
+"""Photos per second of `cartag tag` against other ways, and against what the machine allows.
+
+All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each as a whole process, in turns. *Whole*
+counts from start to end; *steady* leaves out what a gallery of a single photo takes, which is mostly importing torch.
+The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run, each
+alone with all cores busy: nothing that reads and embeds these photos with this model can be faster here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from benchmarks import contestants, measuring
+from benchmarks.checkpoint import clip_b32
+from benchmarks.measuring import Report, Run, medians
+from benchmarks.photos import KINDS, PhotoKind, make_gallery
+from cartag import encoder, images
+from cartag.progress import Silent
+from cartag.settings import usable_cores
+
+_PHOTOS = {"web": 256, "camera": 64}
+_QUICK = {"web": 64, "camera": 12}
+_TRIED = 16
+"""Photos with which the pipeline's best batch size is looked for."""
+_USUAL_BATCH = 8
+_NOISE = 0.3  # seconds
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """Processor time of one photo, in seconds."""
+
+    decode: float
+    model: float
+
+    def photos_per_second(self, cores: int) -> float:
+        """What all cores together can do at most."""
+        return cores / (self.decode + self.model)
+
+
+def measure(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Report:
+    """Makes the sets and lets all contestants run."""
+    report = Report("throughput", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
+    model = clip_b32(work / "clip-b32")
+    labels = work / "eleven.yaml"
+    labels.write_text(_catalog(), encoding="utf-8")
+    for name, count in counts.items():
+        _measure_set(report, work, KINDS[name], count, model, labels, runs, device)
+    report.notes.append(
+        "steady: without what a gallery of one photo takes. "
+        "The floor is processor time to decode and to embed, divided by the cores."
+    )
+    return report
+
+
+def _measure_set(
+    report: Report, work: Path, kind: PhotoKind, count: int, model: Path, labels: Path, runs: int, device: str
+) -> None:
+    gallery, single = (make_gallery(work / "photos", kind, n) for n in (count, 1))
+    ways: dict[str, Callable[[Path], Run]] = {"cartag": lambda g: _tag(work, g, model, labels, device)}
+    ways["cartag"](single)  # also warms the disk's cache
+    if _dtype(work) != "float32":
+        ways["cartag, float32"] = lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
+    best = _USUAL_BATCH
+    if runs > 1:
+        sample = make_gallery(work / "photos", kind, min(_TRIED, count))
+        best = int(json.loads(_other("best-batch", sample, model, 32, device).output)[0])
+    ways[f"transformers pipeline, batch {best}"] = lambda g: _other("pipeline", g, model, best, device)
+    ways["open_clip-style loop, batch 32"] = lambda g: _other("loop", g, model, 32, device)
+    starts = {way: medians([go(single) for _ in range(min(runs, 2))]) for way, go in ways.items()}
+    turns = [{way: go(gallery) for way, go in ways.items()} for _ in range(runs)]  # A B C A B C
+    done = {way: medians([turn[way] for turn in turns]) for way in ways}
+    steady = {way: _steady(count - 1, done[way].seconds - starts[way].seconds) for way in ways}
+    title = f"{count} {kind.name}"
+    for way in ways:
+        ratio = "" if way.startswith("cartag") else _times(steady["cartag"], steady[way])
+        report.add(title, way, count / done[way].seconds, steady[way] or "-", done[way].peak_mb, ratio)
+    if device == "cpu":
+        floor = floor_of(gallery, model)
+        limit = floor.photos_per_second(usable_cores())
+        decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
+        way = f"floor ({decode} + {network} core-ms)"
+        share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
+        report.add(title, way, limit, limit, "", share)
+
+
+def _steady(photos: int, seconds: float) -> float | None:
+    """Photos per second, or None where the difference of two runs is within their noise."""
+    return photos / seconds if seconds > _NOISE else None
+
+
+def _times(one: float | None, other: float | None) -> str:
+    return f"{one / other:.1f} x as fast" if one and other else "-"
+
+
+def floor_of(gallery: Path, model: Path) -> Floor:
+    """Processor time of reading and decoding, and of the model, each alone and with all cores busy.
+
+    With all of them busy, for two cores of a virtual machine may be the two threads of one.
+    """
+    loaded = encoder.load(encoder.resolve(str(model), Silent()), device="cpu")
+    paths = sorted(gallery.glob("*.jpg"))[:_TRIED]
+
+    def read(path: Path) -> np.ndarray | None:
+        data = images.read_bytes(path)
+        images.content_hash(data)
+        return images.decode(data, loaded.image_spec).pixels
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        decode, pixels = _spent(lambda: list(pool.map(read, paths)))
+    batch = [p for p in pixels * 64 if p is not None][: 16 * usable_cores()]
+    loaded.embed_images(batch)
+    network = min(_spent(lambda: loaded.embed_images(batch))[0] for _ in range(3))
+    return Floor(decode / len(paths), network / len(batch))
+
+
+def _spent(work: Callable[[], T]) -> tuple[float, T]:
+    """Processor time of all threads, and what the work returned."""
+    began = time.process_time()
+    done = work()
+    return time.process_time() - began, done
+
+
+def _tag(work: Path, gallery: Path, model: Path, labels: Path, device: str, **variables: str) -> Run:
+    """A first run: no index, no cache, no text side."""
+    state = work / "state"
+    _empty(state)
+    options = ("--model", model, "--catalog", labels, "--device", device, "--index", state / "cartag.json")
+    return measuring.cartag("tag", gallery, *options, **variables)
+
+
+def _dtype(work: Path) -> str:
+    """What the last run computed in."""
+    return str(json.loads((work / "state" / "cartag.json").read_bytes())["model"]["dtype"])
+
+
+def _other(way: str, gallery: Path, model: Path, batch: int, device: str) -> Run:
+    arguments = (way, gallery, model, batch, device)
+    return measuring.run([sys.executable, "-m", "benchmarks.contestants", *map(str, arguments)])
+
+
+def _empty(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _catalog() -> str:
+    template = contestants.TEMPLATE.replace("{}", "{name}")
+    cars = "".join(f"  - {label}\n" for label in contestants.LABELS)
+    return f'templates: ["{template}"]\nother_cars: []\nno_car: []\ncars:\n{cars}'
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = measuring.parser("throughput", __doc__ or "")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument("--photos", choices=[*KINDS, "both"], default="both", help="which set")
+    options = parser.parse_args(arguments)
+    counts = _QUICK if options.quick else _PHOTOS
+    counts = {name: n for name, n in counts.items() if options.photos in (name, "both")}
+    with measuring.workplace(options.work) as work:
+        report = measure(work, runs=options.runs or (1 if options.quick else 2), counts=counts, device=options.device)
+    measuring.publish(report, options)
+
+
+if __name__ == "__main__":
+    main()

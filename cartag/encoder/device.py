@@ -1,0 +1,154 @@
+"""Where a model computes, in what dtype, and how its work is spread over cores or kept within a GPU's memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+from cartag.errors import ModelError, SettingsError
+from cartag.settings import usable_cores
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+T = TypeVar("T")
+
+_CPU_PASS = 8
+"""Items a pass on a CPU core; the activations of more fall out of its cache, and are mapped anew at every layer."""
+_GPU_PASS = 256
+_MOST_WORKERS = 16
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device by name; ``auto`` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        SettingsError: there is no device of that name.
+        ModelError: the device is not on this machine.
+    """
+    if wanted == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(name)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as e:
+        raise SettingsError(f"no device {wanted!r}: use auto, cpu, cuda, cuda:N or mps") from e
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {wanted}: no such CUDA device here; --device cpu works")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("device mps: not on this machine; --device cpu works")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise SettingsError(f"no device {wanted!r}: use auto, cpu, cuda, cuda:N or mps")
+    return device
+
+
+def choose_dtype(wanted: str, device: torch.device) -> str | None:
+    """What to compute in; None where only a trial can tell (`cartag.encoder.tower.faster_dtype`).
+
+    ``auto`` takes bfloat16 on a CUDA device that computes in it, else float16 there. A CPU that has instructions for
+    bfloat16 needs a trial: without AMX they are often slower than float32.
+
+    Raises:
+        SettingsError: there is no dtype of that name.
+    """
+    if wanted in DTYPES:
+        return wanted
+    if wanted != "auto":
+        raise SettingsError(f"no dtype {wanted!r}: use auto, {', '.join(DTYPES)}")
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return None if device.type == "cpu" and _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    flags = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
+
+
+class Passes:
+    """Runs a model over many items, a few of them a pass.
+
+    On a CPU every core takes passes of its own, with one thread each. Threads that share one pass wait for each other
+    at every layer, and while photos are being decoded on the same cores they wait long. On a GPU one pass follows the
+    other; when one does not fit into its memory, it is halved for good.
+    """
+
+    def __init__(self, device: torch.device, cores: int | None = None) -> None:
+        self._device = device
+        self._at_once = _GPU_PASS
+        self._workers = min(cores or usable_cores(), _MOST_WORKERS) if device.type == "cpu" else 1
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(self, embed: Callable[[Sequence[T]], torch.Tensor], items: Sequence[T]) -> torch.Tensor:
+        """What ``embed`` makes of all items, in their order: float32 of shape (items, d), on the CPU.
+
+        Raises:
+            ModelError: the device's memory does not even hold a single item.
+        """
+        if self._device.type == "cpu" and self._workers > 1 and len(items) > 1:
+            parts = list(self._threads().map(lambda part: _inferred(embed, part), even_parts(items, self._workers)))
+        elif self._device.type == "cpu":
+            parts = [_inferred(embed, part) for part in even_parts(items, 1)]
+        else:
+            parts = self._one_by_one(embed, items)
+        return torch.cat(parts).cpu()
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Threads that compute on one core each; torch's own number of threads stays what it is for everybody else."""
+        if self._pool is None:
+            before = torch.get_num_threads()
+            self._pool = ThreadPoolExecutor(self._workers, "cartag-model", torch.set_num_threads, (1,))
+            list(self._pool.map(lambda _: torch.get_num_threads(), range(self._workers)))
+            torch.set_num_threads(before)
+        return self._pool
+
+    def _one_by_one(self, embed: Callable[[Sequence[T]], torch.Tensor], items: Sequence[T]) -> list[torch.Tensor]:
+        parts: list[torch.Tensor] = []
+        done = 0
+        while done < len(items):
+            try:
+                parts.append(_inferred(embed, items[done : done + self._at_once]))
+            except torch.OutOfMemoryError as e:
+                if self._at_once == 1:
+                    raise ModelError(
+                        f"device {self._device}: its memory does not hold this model with a single photo; "
+                        "use a smaller --model, or --device cpu"
+                    ) from e
+                # What was tried in vain may have been less than a full pass.
+                self._at_once = max(1, min(self._at_once, len(items) - done) // 2)
+                log.info("%s: out of memory; going on with %d at once", self._device, self._at_once)
+                torch.cuda.empty_cache()
+                continue
+            done += len(items[done : done + self._at_once])
+        return parts
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For work that is small: threads that share it would wait longer for each other than it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def even_parts(items: Sequence[T], workers: int) -> list[Sequence[T]]:
+    """Splits items so that all workers have equally much to do, in parts of at most `_CPU_PASS`."""
+    rounds = math.ceil(len(items) / (_CPU_PASS * workers))
+    count = min(len(items), rounds * workers)
+    bounds = [round(i * len(items) / count) for i in range(count + 1)]
+    return [items[start:end] for start, end in pairwise(bounds)]
+
+
+@torch.inference_mode()
+def _inferred(embed: Callable[[Sequence[T]], torch.Tensor], part: Sequence[T]) -> torch.Tensor:
+    return embed(part)

@@ -1,0 +1,76 @@
+"""The benchmarks measure what they say, on sets small enough for a test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import cartag
+from benchmarks import measuring, startup
+from benchmarks.galleries import make_gallery
+from benchmarks.measuring import Report, Run, between_markers, medians
+from benchmarks.photos import WEB, PhotoKind
+from benchmarks.photos import make_gallery as make_photos
+
+SMALL = PhotoKind("small", 160, 107, 85)
+
+
+def test_a_run_is_measured_and_its_failure_told() -> None:
+    done = measuring.run(
+        [sys.executable, "-c", "x = bytearray(200 * 2**20); import time; time.sleep(0.1); print('yes')"]
+    )
+    assert done.output == "yes\n"
+    assert done.seconds >= 0.1
+    if Path("/proc/self/status").exists():
+        assert 200 <= done.peak_mb <= 300
+    with pytest.raises(RuntimeError, match="no way"):
+        measuring.run([sys.executable, "-c", "raise SystemExit('no way')"])
+
+
+def test_medians_are_taken_of_each_figure() -> None:
+    runs = [Run(1, 9, 5, "a"), Run(3, 8, 4, "b"), Run(2, 7, 6, "c")]
+    assert medians(runs) == Run(2, 8, 5, "c")
+
+
+def test_a_table_is_written_between_its_markers() -> None:
+    report = Report("speed", ("way", "photos/s"))
+    report.add("cartag", 12.345)
+    report.add("other", 1234)
+    assert "| cartag | 12.3 |\n| other | 1,234 |\n" in report.markdown()
+    page = "before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n"
+    assert between_markers(page, "speed", "new") == "before\n<!-- speed -->\nnew\n<!-- /speed -->\nafter\n"
+    with pytest.raises(ValueError, match="speed"):
+        between_markers("nothing", "speed", "new")
+    assert report.as_json()["rows"][0] == {"way": "cartag", "photos/s": 12.345}
+
+
+def test_every_photo_of_a_set_has_its_own_content_and_decodes(tmp_path: Path) -> None:
+    folder = make_photos(tmp_path, SMALL, 10)
+    photos = sorted(folder.iterdir())
+    assert len({photo.read_bytes() for photo in photos}) == 10
+    for photo in photos:
+        with Image.open(photo) as image:
+            image.load()
+            assert image.size == (160, 107)
+    assert WEB.width == 1600
+
+
+def test_a_made_gallery_is_one_that_tag_leaves_alone(tmp_path: Path) -> None:
+    folder = make_gallery(tmp_path / "g", 1200, "fake", "mille-miglia-2013")
+    report = cartag.tag(folder, model="fake")
+    assert (report.unchanged, report.embedded) == (1200, 0)
+    again = cartag.tag(folder, model="fake", catalog="sports-cars")
+    assert (again.scored, again.embedded, again.unreadable) == (1200, 0, 0)
+    assert len(cartag.find(folder, "pagani")) > 0
+
+
+def test_startup_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    startup.main(["--runs", "1", "--json", str(tmp_path / "s.json"), "--work", str(tmp_path)])
+    assert "cartag --help" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert [row["command"] for row in rows] == list(startup._COMMANDS)
+    assert all(row["seconds"] > 0 for row in rows)
