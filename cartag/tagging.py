@@ -128,6 +128,7 @@ def tag(
     photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
     with _locked(place):
         run = _prepare(gallery, place, settings, progress)
+        _check_same_gallery(run, photos)
         with ExitStack() as stack:
             return _Tagger(run, stack, photos, retag, progress).tag()
 
@@ -170,6 +171,23 @@ class _Run:
             and self.settings.dtype in ("auto", header.model.dtype)
             and header.catalog.sha256 == self.catalog.sha256
             and header.scoring == self.scoring
+        )
+
+
+def _check_same_gallery(run: _Run, photos: Walk) -> None:
+    """An index elsewhere (``--index FILE``) does not know its gallery: another one's must not take a person's tags.
+
+    Raises:
+        IndexFileError: none of the index's photos is here, by size, so that renamed ones count as here.
+    """
+    old, elsewhere = run.old, run.place.index.resolve().parent != run.gallery.resolve()
+    if old is None or not elsewhere or not photos.photos or not any(map(is_settled_by_human, old)):
+        return
+    sizes = {photo.size for photo in photos.photos}
+    if not any(record.size in sizes for record in old):
+        raise IndexFileError(
+            f"{run.place.index}: holds a person's tags, and none of its {len(old)} photos is in {run.gallery}: it seems "
+            "to be of another gallery; name another --index FILE, or move it away"
         )
 
 
@@ -255,8 +273,9 @@ class _Tagger:
 
     def tag(self) -> TagReport:
         """Runs all stages; on an interrupt saves what is done and raises it again."""
-        plan = self._plan()
+        plan = _Plan()
         try:
+            plan = self._plan()
             self._score_known(plan.known)
             self._read_and_embed(plan.to_read)
         except KeyboardInterrupt:
@@ -265,7 +284,8 @@ class _Tagger:
             raise
         except (OSError, sqlite3.Error) as e:
             raise IndexFileError(
-                f"{self._run.place.state}: cannot be written ({e}); mend that, and the same command goes on from here"
+                f"{self._run.place.state}: cannot be used ({e}); mend that, or move the folder away, and the same command "
+                "goes on from here"
             ) from e
         finally:
             self._journal.close()

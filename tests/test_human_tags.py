@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Gallery, Seen, human_tags, later, write_catalog
 
 import cartag
+from cartag.errors import IndexFileError
 
 BOX = [0.1, 0.35, 0.8, 0.55]
 
@@ -246,3 +249,22 @@ def test_unknown_fields_stay_with_a_photo_that_is_renamed_or_gone(gallery: Galle
 
 def _other(gallery: Gallery) -> Any:
     return write_catalog(gallery.path.parent, "cars: [Red Racer, Blue Bolt]\nother_cars: []\n", "two.yaml")
+
+
+def test_an_index_elsewhere_is_not_taken_for_another_gallerys(gallery: Gallery, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "index.json"
+    gallery.paint("x.jpg", "red")
+    gallery.tag(index=elsewhere)
+    raw = json.loads(elsewhere.read_bytes())
+    raw["photos"][0]["tags"] = [{"car": "blue-bolt", "score": 1.0, "source": "human"}]
+    elsewhere.write_text(json.dumps(raw))
+    before = elsewhere.read_bytes()
+    other = Gallery(tmp_path / "other", gallery.catalog)
+    other.paint("x.jpg", "yellow", size=(200, 100))
+    with pytest.raises(IndexFileError, match="another gallery"):
+        other.tag(index=elsewhere)
+    assert elsewhere.read_bytes() == before
+    (gallery.path / "x.jpg").rename(gallery.path / "renamed.jpg")  # the same gallery, whatever its photos are called
+    gallery.tag(index=elsewhere)
+    (record,) = json.loads(elsewhere.read_bytes())["photos"]
+    assert (record["path"], human_tags(record)[0]["car"]) == ("renamed.jpg", "blue-bolt")

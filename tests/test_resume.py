@@ -18,6 +18,7 @@ from conftest import CountingEncoder, Gallery, Seen, later
 
 import cartag
 import cartag.encoder
+from cartag.errors import IndexFileError
 from cartag.index import place_of
 
 COLOURS = ["red", "blue", "yellow", "green", "orange"]
@@ -292,3 +293,12 @@ def test_without_the_state_folder_an_up_to_date_index_stands(gallery: Gallery) -
     assert gallery.tag().unchanged == 10
     assert gallery.index_file.read_bytes() == before
     assert json.loads(before)["photos"]
+
+
+@pytest.mark.parametrize("name", ["embeddings.sqlite", "cartag.journal.jsonl"])
+def test_a_folder_in_the_place_of_a_state_file_is_one_clear_line(gallery: Gallery, name: str) -> None:
+    gallery.paint("a.jpg")
+    (gallery.path / ".cartag" / name).mkdir(parents=True)
+    with pytest.raises(IndexFileError, match=r"\.cartag: cannot be used .*; mend that, or move the folder away"):
+        gallery.tag()
+    assert not gallery.index_file.exists()
