@@ -186,8 +186,8 @@ def _check_same_gallery(run: _Run, photos: Walk) -> None:
     sizes = {photo.size for photo in photos.photos}
     if not any(record.size in sizes for record in old):
         raise IndexFileError(
-            f"{run.place.index}: holds a person's tags, and none of its {len(old)} photos is in {run.gallery}: it seems "
-            "to be of another gallery; name another --index FILE, or move it away"
+            f"{run.place.index}: holds a person's tags, and none of its {len(old)} photos is in {run.gallery}: it "
+            "seems to be of another gallery; name another --index FILE, or move it away"
         )
 
 
@@ -284,8 +284,8 @@ class _Tagger:
             raise
         except (OSError, sqlite3.Error) as e:
             raise IndexFileError(
-                f"{self._run.place.state}: cannot be used ({e}); mend that, or move the folder away, and the same command "
-                "goes on from here"
+                f"{self._run.place.state}: cannot be used ({e}); mend that, or move the folder away, and the same "
+                "command goes on from here"
             ) from e
         finally:
             self._journal.close()
