@@ -109,8 +109,8 @@ def match(words: str, cars: Sequence[C]) -> list[C]:
     raise UnknownCarError(f"no car called {words!r} in the catalog{hint}", near)
 
 
-def suggest(words: str, cars: Iterable[Named], limit: int = 3) -> list[str]:
-    """Names of cars and makes that look like ``words``, nearest first."""
+def suggest(words: str, cars: Iterable[Named], limit: int = 3, least: float = 60) -> list[str]:
+    """Names of cars and makes that look like ``words``, nearest first; ``least`` is how like, up to 100."""
     from rapidfuzz import fuzz, process  # noqa: PLC0415 - only a miss pays for the import
 
     spoken: dict[str, str] = {}
@@ -118,8 +118,9 @@ def suggest(words: str, cars: Iterable[Named], limit: int = 3) -> list[str]:
         spoken.setdefault(normalise(car.make), car.make)
         for name in _names(car):
             spoken.setdefault(name, car.name)
-    found = process.extract(normalise(words), spoken.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=60)
-    found += process.extract(normalise(words), spoken.keys(), scorer=fuzz.token_sort_ratio, limit=None, score_cutoff=60)
+    found = process.extract(normalise(words), spoken.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=least)
+    by_words = fuzz.token_sort_ratio
+    found += process.extract(normalise(words), spoken.keys(), scorer=by_words, limit=None, score_cutoff=least)
     best = sorted(found, key=lambda hit: (-hit[1], hit[0]))
     return list(dict.fromkeys(spoken[name] for name, _, _ in best))[:limit]
 

@@ -127,6 +127,8 @@ class Evaluation:
     """Labelled photos left out because a person tagged them: they say nothing about the model."""
     names_outside_catalog: dict[str, int]
     """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    near_misses: dict[str, str]
+    """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...]
     """Of labels that are folders: those whose name is no car's; their photos count as without a label."""
     recall_at_95_precision: float | None
@@ -186,6 +188,7 @@ def evaluate(
         without_label=truth.without_label,
         settled_by_hand=len(truth.pairs) - len(by_model),
         names_outside_catalog=truth.names_outside_catalog,
+        near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
         against=_comparison(by_model, found, Path(against)) if against is not None else None,
     )

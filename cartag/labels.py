@@ -126,14 +126,15 @@ def _label(file: str, text: str, cars: Sequence[Named], where: str) -> Label:
     shown: set[str] = set()
     other: list[str] = []
     words = [word.strip() for word in text.split("|") if word.strip()]
-    if "none" in words and len(words) > 1:
+    said = [word.casefold() for word in words]
+    if "none" in said and len(words) > 1:
         raise LabelsError(f"{where}: 'none' means no car at all, it cannot stand beside another label: {text!r}")
-    for word in words:
-        car = match_exactly(word, cars) if word not in ("none", "unknown") else None
+    for word, plain in zip(words, said, strict=True):
+        car = match_exactly(word, cars) if plain not in ("none", "unknown") else None
         if car is not None:
             shown.add(car.id)
-        elif word != "none":
-            other.append(word)
+        elif plain != "none":
+            other.append("unknown" if plain == "unknown" else word)
     return Label(file, frozenset(shown), tuple(other))
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from msgspec import UNSET
 
 from cartag import index as indexes
+from cartag.catalog import suggest
 from cartag.errors import LabelsError
 from cartag.index import Index
 from cartag.labels import Label, read_folders, read_labels
 from cartag.photos import walk
 from cartag.values import PhotoRecord, human_tags, is_settled_by_human
+
+_LIKE = 85  # of 100: more than other models of a make are like each other
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Truth:
     """Photos of the index that have no label."""
     names_outside_catalog: dict[str, int]
     """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    near_misses: dict[str, str]
+    """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...] = ()
     """Of labels that are folders: those with photos whose name is no car's; their photos have no label."""
 
@@ -58,6 +63,7 @@ def read_truth(labels: Path, index: Index) -> Truth:
         tuple(sorted(labelled - here.keys())),
         len(here.keys() - labelled),
         dict(sorted(outside.items())),
+        {name: near[0] for name in sorted(outside) if (near := suggest(name, index.header.catalog.cars, 1, _LIKE))},
         tuple(silent),
     )
 
@@ -78,7 +84,7 @@ def _of_index(path: Path, cars: set[str]) -> list[Label]:
     names = {car.id: car.name for car in found.header.catalog.cars}
     said = [_said(record, cars, names) for record in found if is_settled_by_human(record)]
     if not said:
-        raise LabelsError(f"{path}: no tag of a person in it; tag photos in 'cartag review', or give a CSV of labels")
+        raise LabelsError(f"{path}: no tag of a person in it; give a CSV of labels, file,label")
     return said
 
 

@@ -97,6 +97,7 @@ def test_what_was_compared_is_told(result: Evaluation) -> None:
     assert result.without_label == 1, "k.jpg"
     assert result.settled_by_hand == 1, "l.jpg says nothing about the model"
     assert result.names_outside_catalog == {"Trabant 601": 1}
+    assert result.near_misses == {}
 
 
 def test_answers_as_a_whole(result: Evaluation) -> None:
@@ -327,3 +328,10 @@ def test_what_people_said_in_another_index_are_labels(gallery: Gallery, tmp_path
     found = cartag.evaluate(gallery.path, other)
     assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 1)
     assert found.outcomes["none"]["no-car"] == found.outcomes["unknown"]["unknown"] == 1
+
+
+def test_a_misspelt_label_is_asked_about(tmp_path: Path) -> None:
+    cars = (IndexedCar(id="pagani-huayra", name="Pagani Huayra", make="Pagani"),)
+    found = evaluated(tmp_path, PHOTOS, "file,label\na.jpg,Pagni Huayra\nb.jpg,Pagni Huayra\nc.jpg,Trabant\n", cars)
+    assert found.names_outside_catalog == {"Pagni Huayra": 2, "Trabant": 1}
+    assert found.near_misses == {"Pagni Huayra": "Pagani Huayra"}

@@ -45,6 +45,8 @@ def label(folder: Path, text: str) -> Label:
         ("Trabant", set(), ("Trabant",), "unknown"),
         ("unknown", set(), ("unknown",), "unknown"),
         ("none", set(), (), "none"),
+        ("None", set(), (), "none"),
+        ("UNKNOWN", set(), ("unknown",), "unknown"),
     ],
 )
 def test_a_label_names_cars_another_car_or_none(

@@ -107,7 +107,10 @@ def _say_coverage(result: Evaluation, labels: Path) -> None:
     if result.names_outside_catalog:
         names = result.names_outside_catalog
         some = ", ".join(list(names)[:3])
-        output.say(f"cartag: {len(names)} label(s) are not in the catalog and count as another car: {some}")
+        rows = sum(names.values())
+        output.say(f"cartag: {rows} label(s) name a car outside the catalog and count as another car: {some}")
+    for name, meant in result.near_misses.items():
+        output.say(f"cartag: {labels}: {name!r} counts as another car; did you mean {meant!r}?")
     if result.silent_folders:
         some = ", ".join(result.silent_folders[:3])
         output.say(f"cartag: {len(result.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
