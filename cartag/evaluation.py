@@ -42,6 +42,9 @@ class CarFigures:
     f1: float | None
     top1: int
     """Labelled photos of which it, or another car they truly show, is the likeliest of the catalog."""
+    precision_interval: Interval | None
+    """95 % Wilson interval of the precision; to a bootstrap, three right of three would be certain."""
+    recall_interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,9 @@ class Evaluation:
     settled_by_hand: int
     """Labelled photos left out because a person tagged them: they say nothing about the model."""
     names_outside_catalog: dict[str, int]
-    """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    """Names of cars that the catalog does not hold, with their counts; they count as another car."""
+    labels_outside_catalog: int
+    """Photos whose label holds such a name, or several."""
     near_misses: dict[str, str]
     """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...]
@@ -144,6 +149,8 @@ class Evaluation:
     """Mean squared error of the likeliest car's score as the probability of being right."""
     ece: float | None
     """Expected calibration error of that score, in bins of equal mass."""
+    aurc: float | None
+    """Area under the risk-coverage curve: mean share of wrong likeliest cars while answering ever more photos."""
     intervals: dict[str, Interval | None]
     """95 % bootstrap intervals by the name of the figure."""
     reliability: tuple[Bin, ...]
@@ -179,7 +186,7 @@ def evaluate(
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     found = indexes.read(Path(gallery), load_settings({"index": index}).index)
-    truth = read_truth(Path(labels), found)
+    truth = read_truth(Path(labels), found, Path(gallery))
     by_model = [(label, record) for label, record in truth.pairs if not is_settled_by_human(record)]
     evaluation = _figures(
         by_model,
@@ -188,6 +195,7 @@ def evaluate(
         without_label=truth.without_label,
         settled_by_hand=len(truth.pairs) - len(by_model),
         names_outside_catalog=truth.names_outside_catalog,
+        labels_outside_catalog=truth.labels_outside_catalog,
         near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
         against=_comparison(by_model, found, Path(against)) if against is not None else None,
@@ -219,6 +227,7 @@ def _figures(pairs: Sequence[_Pair], index: Index, **coverage: Any) -> Evaluatio
             "fpr95_no_car",
             "brier",
             "ece",
+            "aurc",
         )
     }
     read = answers.read
@@ -365,6 +374,8 @@ def _per_car(
             recall=_number(recall[i]),
             f1=_number(f1[i]),
             top1=int(top1[truth[:, i]].sum()),
+            precision_interval=metrics.wilson(int((truth[:, i] & answer[:, i]).sum()), int(answer[:, i].sum())),
+            recall_interval=metrics.wilson(int((truth[:, i] & answer[:, i]).sum()), int(truth[:, i].sum())),
         )
         for i, car in enumerate(index.header.catalog.cars)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -28,18 +29,22 @@ class Label:
         return "car" if self.cars else "unknown" if self.other else "none"
 
 
-def read_labels(path: Path, cars: Sequence[Named], known: Collection[str] = ()) -> list[Label]:
+def read_labels(
+    path: Path, cars: Sequence[Named], known: Collection[str] = (), gallery: Path | None = None
+) -> list[Label]:
     """Reads hand labels; further columns are left alone.
 
-    A file written exactly as one of the ``known`` paths is that photo; others are read as paths (`as_identity`).
+    A file written exactly as one of the ``known`` paths is that photo; others are read as paths (`as_identity`), or,
+    where that is no known photo, as paths that lead into the ``gallery``, as `cartag find` prints them.
 
     Raises:
         LabelsError: the file is missing, no CSV with the columns file and label, or has two rows for one photo.
     """
     labels: dict[str, Label] = {}
     first_line: dict[str, int] = {}
+    roots = _roots(gallery) if gallery is not None else ()
     for line, file, text in _rows(path):
-        name = file if file in known else as_identity(file)
+        name = _identity(file, known, roots)
         label = _label(name, text, cars, f"{path}: line {line}")
         earlier = labels.setdefault(name, label)
         if earlier is not label and (earlier.cars, earlier.other) != (label.cars, label.other):
@@ -136,6 +141,27 @@ def _label(file: str, text: str, cars: Sequence[Named], where: str) -> Label:
         elif plain != "none":
             other.append("unknown" if plain == "unknown" else word)
     return Label(file, frozenset(shown), tuple(other))
+
+
+def _roots(gallery: Path) -> tuple[str, ...]:
+    """What paths into the gallery begin with: as it was named, absolute, and behind its links."""
+    spelled = (str(gallery), os.path.abspath(gallery), os.path.realpath(gallery))
+    return tuple(dict.fromkeys(unicodedata.normalize("NFC", name).rstrip("/") + "/" for name in spelled))
+
+
+def _identity(file: str, known: Collection[str], roots: Sequence[str]) -> str:
+    name = file if file in known else as_identity(file)
+    if name in known or not roots:
+        return name
+    written = unicodedata.normalize("NFC", file)
+    for spelled in (written, os.path.abspath(written.strip())):
+        for root in roots:
+            inside = spelled.removeprefix(root)
+            if inside != spelled:
+                for photo in (inside, as_identity(inside)):
+                    if photo in known:
+                        return photo
+    return name
 
 
 def as_identity(file: str) -> str:

@@ -108,7 +108,7 @@ def learn(
     progress = progress or Silent()
     place = indexes.place_of(Path(gallery), settings.index)
     found = indexes.read(Path(gallery), settings.index)
-    truth = read_truth(Path(labels), found)
+    truth = read_truth(Path(labels), found, Path(gallery))
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     catalog = catalogs.load(default_catalog(found))

@@ -59,7 +59,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % bootstrap interval (percentiles)."""
+    """A figure with its 95 % interval: the percentiles of a bootstrap, unless said otherwise."""
 
     value: float
     low: float
@@ -161,6 +161,27 @@ def ece(confidence: np.ndarray, right: np.ndarray, among: np.ndarray, bins: int 
     return lambda w: _divide(np.abs(w @ gap).sum(axis=1), w @ among.astype(float))
 
 
+def aurc(confidence: np.ndarray, right: np.ndarray, among: np.ndarray) -> Statistic:
+    """Area under the risk-coverage curve (Geifman, Uziel & El-Yaniv 2019): 0 is best.
+
+    The mean, over the photos of ``among``, of the share of wrong answers among those with at least the photo's
+    confidence. Photos of equal confidence are answered together, as in `coverage_curve`.
+    """
+    _, place = np.unique(-confidence, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(place[order]) > 0]) if len(order) else np.zeros(0, int)
+    wrong = ~np.asarray(right, bool)
+
+    def statistic(w: np.ndarray) -> np.ndarray:
+        ordered = (w * among)[:, order]
+        step = np.add.reduceat(ordered, starts, axis=1)
+        answered = np.cumsum(step, axis=1)
+        mistaken = np.cumsum(np.add.reduceat(ordered * wrong[order], starts, axis=1), axis=1)
+        return _divide((step * np.nan_to_num(_divide(mistaken, answered))).sum(axis=1), answered[:, -1])
+
+    return statistic
+
+
 def bin_numbers(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Which of at most ``bins`` bins of equal mass each value falls into; equal values share one."""
     edges = np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1], method="lower") if len(confidence) else []
@@ -202,6 +223,7 @@ def headline(a: Answers) -> dict[str, Statistic]:
         "fpr95_no_car": _among(car | none, fpr_at_tpr, car, confidence),
         "brier": brier(confidence, a.right, among),
         "ece": ece(confidence, a.right, among),
+        "aurc": aurc(confidence, a.right, among),
     }
 
 
@@ -262,6 +284,16 @@ def _interval(value: float, drawn: np.ndarray) -> Interval | None:
         return None
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Interval(round(value, 4), round(float(low), 4), round(float(high), 4))
+
+
+def wilson(right: int, of: int) -> Interval | None:
+    """A share with its 95 % score interval (Wilson 1927), which stays honest with a handful; None of nothing."""
+    from scipy.stats import binomtest
+
+    if not of:
+        return None
+    ci = binomtest(right, of).proportion_ci(0.95, method="wilson")
+    return Interval(round(right / of, 4), round(float(ci.low), 4), round(float(ci.high), 4))
 
 
 def mcnemar(new: np.ndarray, old: np.ndarray) -> tuple[int, int, float]:

@@ -42,7 +42,9 @@ HEADLINES = {
     "fpr95_no_car": ("FPR@95, no car", "lower is better"),
     "brier": ("Brier score", "lower is better"),
     "ece": ("Calibration error", "ECE, lower is better"),
+    "aurc": ("Mean risk", "AURC, lower is better"),
 }
+_NO_PERCENTAGE = ("brier", "aurc")
 
 
 def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Path) -> None:
@@ -72,7 +74,9 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
         f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>{_remarks(e)}</header>",
         _headlines(e),
         _against(e),
-        _section("Cars", _car_bars(e), "Bars: recall (blue) and precision (grey), with photos and tags."),
+        _section(
+            "Cars", _car_bars(e), "Bars: recall (blue), precision (grey); the thin line on each is its 95 % interval."
+        ),
         _section(
             "Confusion",
             _confusion(e, names),
@@ -126,7 +130,7 @@ def _remarks(e: Evaluation) -> str:
         (len(e.not_in_index), "labelled files are not in the index"),
         (e.without_label, "photos have no label"),
         (e.settled_by_hand, "photos left out: a person tagged them"),
-        (sum(e.names_outside_catalog.values()), "labels name cars outside the catalog and count as another car"),
+        (e.labels_outside_catalog, "labels name cars outside the catalog, which count as other cars"),
         (len(e.silent_folders), "folders are not named after a car"),
     ):
         if count:
@@ -172,7 +176,7 @@ def _against(e: Evaluation) -> str:
 def _meaning(name: str, i: Interval) -> str:
     if i.low <= 0 <= i.high:
         return "no clear difference"
-    worse_when_high = name.startswith(("fpr", "brier", "ece"))
+    worse_when_high = name.startswith(("fpr", "brier", "ece", "aurc"))
     return "better" if (i.low > 0) != worse_when_high else "worse"
 
 
@@ -182,14 +186,25 @@ def _car_bars(e: Evaluation) -> str:
         if not car.photos and not car.tagged:
             continue
         bars = "".join(
-            f'<div class="bar {kind}" style="width:{100 * (value or 0):.1f}%"></div>'
-            for kind, value in (("recall", car.recall), ("precision", car.precision))
+            _bar(kind, interval)
+            for kind, interval in (("recall", car.recall_interval), ("precision", car.precision_interval))
         )
         text = f"{_percent(car.recall)} of {car.photos} photos, {_percent(car.precision)} of {car.tagged} tags"
         rows.append(
             f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>"
         )
     return "".join(rows) or "<p>No photo of a car of the catalog.</p>"
+
+
+def _bar(kind: str, i: Interval | None) -> str:
+    if i is None:
+        return "<div class=track></div>"
+    whisker = f"left:{100 * i.low:.1f}%;width:{100 * (i.high - i.low):.1f}%"
+    title = f"{kind} {_percent(i.value)}, 95 % interval {100 * i.low:.1f} – {100 * i.high:.1f} %"
+    return (
+        f'<div class=track title="{title}"><div class="bar {kind}" style="width:{100 * i.value:.1f}%"></div>'
+        f'<i style="{whisker}"></i></div>'
+    )
 
 
 def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
@@ -354,16 +369,16 @@ def _percent(value: float | None) -> str:
 
 
 def _signed(name: str, value: float) -> str:
-    return f"{value:+.3f}" if name == "brier" else f"{100 * value:+.1f}"
+    return f"{value:+.3f}" if name in _NO_PERCENTAGE else f"{100 * value:+.1f}"
 
 
 def _figure(name: str, value: float) -> str:
-    """A Brier score is no percentage."""
-    return f"{value:.3f}" if name == "brier" else _percent(value)
+    """A Brier score is no percentage, nor is an area."""
+    return f"{value:.3f}" if name in _NO_PERCENTAGE else _percent(value)
 
 
 def _span(name: str, i: Interval) -> str:
-    return f"{i.low:.3f} – {i.high:.3f}" if name == "brier" else f"{100 * i.low:.1f} – {100 * i.high:.1f} %"
+    return f"{i.low:.3f} – {i.high:.3f}" if name in _NO_PERCENTAGE else f"{100 * i.low:.1f} – {100 * i.high:.1f} %"
 
 
 def _plain(value: object) -> object:
@@ -401,7 +416,9 @@ td:first-child{white-space:normal}
 th,td{padding:5px 12px 5px 0;text-align:left;border-bottom:1px solid var(--line)}
 .car{display:grid;grid-template-columns:minmax(0,230px) minmax(0,1fr) minmax(0,250px);gap:4px 14px;align-items:center;
 padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
-.bar{height:8px;min-width:1px}.recall{background:var(--good)}.precision{background:var(--grey)}
+.track{position:relative;height:10px}.bar{height:10px;min-width:1px}
+.track i{position:absolute;top:4px;height:2px;background:var(--ink)}
+.recall{background:var(--good)}.precision{background:var(--grey)}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px}
 figure{margin:0;overflow:hidden}
 figure img{width:100%;aspect-ratio:3/2;object-fit:contain;background:#0001;display:block}

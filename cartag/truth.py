@@ -31,25 +31,27 @@ class Truth:
     without_label: int
     """Photos of the index that have no label."""
     names_outside_catalog: dict[str, int]
-    """Labels that name a car the catalog does not hold, with their counts; they count as another car."""
+    """Names of cars that the catalog does not hold, with their counts; they count as another car."""
+    labels_outside_catalog: int
+    """Photos whose label holds such a name, or several."""
     near_misses: dict[str, str]
     """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...] = ()
     """Of labels that are folders: those with photos whose name is no car's; their photos have no label."""
 
 
-def read_truth(labels: Path, index: Index) -> Truth:
+def read_truth(labels: Path, index: Index, gallery: Path | None = None) -> Truth:
     """Hand labels for the photos of an index.
 
     ``labels`` is a CSV ``file,label``; another index (a file of JSON), whose human tags and confirmed photos count;
     or a folder whose subfolders are named after cars, ``none`` or ``unknown`` (the gallery itself, or one of copies
-    of its photos by the same names).
+    of its photos by the same names). The files of a CSV may also be paths that lead into the ``gallery``.
 
     Raises:
         LabelsError: the labels cannot be read, or none of them is of a photo in the index.
     """
     here = {record.path: record for record in index if record.missing is UNSET}
-    hand, silent = _labels(labels, index, here)
+    hand, silent = _labels(labels, index, here, gallery)
     pairs = tuple((label, here[label.file]) for label in hand if label.file in here)
     if not pairs:
         raise LabelsError(
@@ -63,12 +65,15 @@ def read_truth(labels: Path, index: Index) -> Truth:
         tuple(sorted(labelled - here.keys())),
         len(here.keys() - labelled),
         dict(sorted(outside.items())),
+        sum(any(name != "unknown" for name in label.other) for label in hand),
         {name: near[0] for name in sorted(outside) if (near := suggest(name, index.header.catalog.cars, 1, _LIKE))},
         tuple(silent),
     )
 
 
-def _labels(labels: Path, index: Index, here: Mapping[str, PhotoRecord]) -> tuple[list[Label], list[str]]:
+def _labels(
+    labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None
+) -> tuple[list[Label], list[str]]:
     cars = index.header.catalog.cars
     if labels.is_dir() and (labels / indexes.FILE_NAME).is_file() and labels.resolve() != index.path.parent.resolve():
         labels = labels / indexes.FILE_NAME
@@ -76,7 +81,7 @@ def _labels(labels: Path, index: Index, here: Mapping[str, PhotoRecord]) -> tupl
         return read_folders(labels, [photo.path for photo in walk(labels).photos], cars, here.keys())
     if labels.suffix.lower() == ".json":
         return _of_index(labels, {car.id for car in cars}), []
-    return read_labels(labels, cars, here.keys()), []
+    return read_labels(labels, cars, here.keys(), gallery), []
 
 
 def _of_index(path: Path, cars: set[str]) -> list[Label]:

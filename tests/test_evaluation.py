@@ -97,6 +97,7 @@ def test_what_was_compared_is_told(result: Evaluation) -> None:
     assert result.without_label == 1, "k.jpg"
     assert result.settled_by_hand == 1, "l.jpg says nothing about the model"
     assert result.names_outside_catalog == {"Trabant 601": 1}
+    assert result.labels_outside_catalog == 1
     assert result.near_misses == {}
 
 
@@ -178,6 +179,7 @@ def test_a_car_named_only_outside_the_catalog_counts_as_another_car(tmp_path: Pa
     found = evaluated(tmp_path, photos, "file,label\na.jpg,Trabant|Wartburg\nb.jpg,Red|Trabant\n")
     assert (found.accuracy, found.top1, found.other_car_tagged) == (1.0, 1.0, 0.0)
     assert found.names_outside_catalog == {"Trabant": 2, "Wartburg": 1}
+    assert found.labels_outside_catalog == 2, "two rows hold these three names"
     assert found.confusion == {"unknown": {"unknown": 1}}
 
 
@@ -219,6 +221,7 @@ def test_rejection_brier_and_intervals_are_of_the_likeliest_car(tmp_path: Path) 
     assert (found.auroc_no_car, found.fpr95_no_car) == (1.0, 0.0)
     assert found.brier == round((0.1**2 + 0.6**2 + 0.6**2 + 0.1**2) / 4, 4)
     assert found.recall_at_95_precision == 0.5, "0.9; below it comes a wrong one"
+    assert found.aurc == round((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4, 4), "c and d are wrong, b is right after c"
     accuracy = found.intervals["accuracy"]
     assert accuracy is not None
     assert accuracy.low <= accuracy.value == found.accuracy <= accuracy.high
@@ -335,3 +338,46 @@ def test_a_misspelt_label_is_asked_about(tmp_path: Path) -> None:
     found = evaluated(tmp_path, PHOTOS, "file,label\na.jpg,Pagni Huayra\nb.jpg,Pagni Huayra\nc.jpg,Trabant\n", cars)
     assert found.names_outside_catalog == {"Pagni Huayra": 2, "Trabant": 1}
     assert found.near_misses == {"Pagni Huayra": "Pagani Huayra"}
+
+
+def test_each_car_s_figures_have_their_intervals(result: Evaluation) -> None:
+    red, yellow, _ = result.cars
+    assert red.recall_interval is not None
+    assert red.recall_interval.low < 0.6667 == red.recall_interval.value < red.recall_interval.high
+    assert yellow.recall_interval is not None
+    assert yellow.recall_interval.high > 0.5, "none of one photo says little"
+
+
+@pytest.mark.parametrize("spelled", ["absolute", "as named", "from elsewhere", "dots", "behind a link"])
+def test_files_named_by_the_way_to_them_are_found(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelled: str
+) -> None:
+    gallery.paint("day-1/a.jpg", "red")
+    gallery.paint("b.jpg", "blue")
+    gallery.tag()
+    folder, root = gallery.path, str(gallery.path.resolve())
+    monkeypatch.chdir(folder.parent)
+    if spelled in ("as named", "dots"):
+        root = folder.name if spelled == "as named" else f"./{folder.name}/../{folder.name}"
+        folder = Path(folder.name)
+    elif spelled == "from elsewhere":
+        root = folder.name
+    elif spelled == "behind a link":
+        (tmp_path / "link").symlink_to(gallery.path.resolve())
+        folder = tmp_path / "link"
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"file,label\n{root}/day-1/a.jpg,red racer\n{root}/b.jpg,blue bolt\n{root}/zz.jpg,none\n")
+    found = cartag.evaluate(folder, labels)
+    assert (found.photos, found.accuracy, len(found.not_in_index)) == (2, 1.0, 1)
+
+
+def test_a_path_in_the_gallery_goes_before_the_way_to_it(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.paint(f"{gallery.path.name}/a.jpg", "red")
+    gallery.paint("a.jpg", "blue")
+    gallery.tag()
+    monkeypatch.chdir(gallery.path.parent)
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"file,label\n{gallery.path.name}/a.jpg,red racer\n")
+    assert cartag.evaluate(gallery.path, labels).accuracy == 1.0

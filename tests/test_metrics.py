@@ -90,6 +90,7 @@ def test_a_weight_counts_a_photo_so_many_times(n: int, seed: int) -> None:
         "recall": lambda rows: metrics.recall_at_precision(positive[rows, None], score[rows, None]),
         "macro": lambda rows: metrics.macro_f1(table[rows], table[rows][:, ::-1]),
         "rate": lambda rows: metrics.rate(positive[rows], np.ones(len(rows), bool)),
+        "aurc": lambda rows: metrics.aurc(score[rows], positive[rows], np.ones(len(rows), bool)),
     }
     for name, make in makers.items():
         weighted = make(np.arange(n))(w[None].astype(float))[0]
@@ -141,6 +142,28 @@ def test_coverage_worked_by_hand() -> None:
         (0.2, 1.0, 0.5),
     ]
     assert metrics.coverage_curve(np.zeros(0), np.zeros(0, bool)) == ()
+
+
+def test_area_under_the_risk_coverage_curve_worked_by_hand() -> None:
+    confidence, right = np.array([0.9, 0.5, 0.5, 0.2]), np.array([1, 0, 1, 0], bool)
+    every = np.ones(4, bool)
+    # Wrong among those at least as sure: 0 of 1; 1 of 3, twice, as the two are equally sure; 2 of 4.
+    assert one(metrics.aurc(confidence, right, every), 4) == pytest.approx((0 + 1 / 3 + 1 / 3 + 1 / 2) / 4)
+    # Without the first photo: 1 of 2, twice; 2 of 3.
+    rest = np.array([0, 1, 1, 1], bool)
+    assert one(metrics.aurc(confidence, right, rest), 4) == pytest.approx((1 / 2 + 1 / 2 + 2 / 3) / 3)
+    assert one(metrics.aurc(confidence, np.ones(4, bool), every), 4) == 0
+    assert one(metrics.aurc(-confidence, right, every), 4) > one(metrics.aurc(confidence, right, every), 4)
+    assert np.isnan(one(metrics.aurc(confidence, right, np.zeros(4, bool)), 4))
+
+
+def test_a_share_of_a_handful_is_not_called_certain() -> None:
+    # Wilson of 3 of 3: 1 / (1 + z^2 / 3) to 1, with z = 1.96.
+    assert metrics.wilson(3, 3) == metrics.Interval(1.0, round(1 / (1 + 1.959964**2 / 3), 4), 1.0)
+    none = metrics.wilson(0, 3)
+    assert none is not None
+    assert (none.value, none.low, none.high) == (0.0, 0.0, round(1 - 1 / (1 + 1.959964**2 / 3), 4))
+    assert metrics.wilson(0, 0) is None
 
 
 def test_confident_learning_worked_by_hand() -> None:

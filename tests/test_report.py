@@ -120,3 +120,10 @@ def test_a_thumbnail_keeps_the_shape_of_the_photo(size: tuple[int, int], wanted:
         assert image.size == wanted
         assert all(abs(a - b) < 12 for a, b in zip(image.getpixel((5, 5)), (220, 20, 30), strict=True))
         assert not image.getexif()
+
+
+def test_each_bar_shows_its_interval(reported: Path) -> None:
+    page = (reported / "index.html").read_text(encoding="utf-8")
+    raw = json.loads((reported / "metrics.json").read_bytes())
+    (low, high) = next((c["recall_interval"]["low"], c["recall_interval"]["high"]) for c in raw["cars"] if c["photos"])
+    assert f"left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%" in page

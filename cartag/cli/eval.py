@@ -107,8 +107,8 @@ def _say_coverage(result: Evaluation, labels: Path) -> None:
     if result.names_outside_catalog:
         names = result.names_outside_catalog
         some = ", ".join(list(names)[:3])
-        rows = sum(names.values())
-        output.say(f"cartag: {rows} label(s) name a car outside the catalog and count as another car: {some}")
+        said = f"{result.labels_outside_catalog} label(s) hold {len(names)} name(s) outside the catalog"
+        output.say(f"cartag: {said}, which count as other cars: {some}")
     for name, meant in result.near_misses.items():
         output.say(f"cartag: {labels}: {name!r} counts as another car; did you mean {meant!r}?")
     if result.silent_folders:
@@ -185,6 +185,7 @@ TRUST = {
     "fpr95_no_car": "FPR@95 of no car",
     "brier": "Brier score",
     "ece": "calibration error (ECE)",
+    "aurc": "mean risk (AURC)",
 }
 
 
@@ -197,7 +198,7 @@ def _trust(intervals: Mapping[str, Interval | None], names: Mapping[str, str]) -
 
 
 def _shown(name: str, value: float) -> str:
-    return f"{value:.3f}" if name == "brier" else percent(value)
+    return f"{value:.3f}" if name in ("brier", "aurc") else percent(value)
 
 
 def _put_comparison(c: Comparison) -> None:
