@@ -351,7 +351,8 @@ setTimeout(() => {
   press("b"); seen.push($("frame").querySelector(".box").hidden);
   press("ArrowRight"); seen.push($("place").textContent);
   $("close").click();
-  setTimeout(() => { seen.push($("viewer").open, focused()); document.title = JSON.stringify(seen); }, 100);
+  seen.push($("viewer").open, focused());
+  document.title = JSON.stringify(seen);
 }, 100);
 """
 
