@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cartag.errors import GalleryError
@@ -156,6 +156,17 @@ def _is_nfc(text: str) -> bool:
 def printable(disk_path: str) -> str:
     """A path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
     return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
+
+
+def printable_values(value: Any) -> Any:
+    """A value of texts, dicts and lists whose texts are `printable`: JSON holds no bytes that are not UTF-8."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(item) for item in value]
+    return value
 
 
 def name_on_disk(photo: PhotoFile) -> str | None:

@@ -18,7 +18,7 @@ import msgspec
 from cartag import images
 from cartag.errors import PhotoError, UsageError
 from cartag.index import Index, replace_file
-from cartag.photos import disk_path, is_raw
+from cartag.photos import disk_path, is_raw, printable_values
 
 if TYPE_CHECKING:
     from cartag.evaluation import Evaluation
@@ -54,7 +54,7 @@ def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Pa
         UsageError: the folder cannot be written.
     """
     page = page_of(evaluation, index, gallery)
-    figures = msgspec.json.format(msgspec.json.encode(_plain(asdict(evaluation))), indent=2) + b"\n"
+    figures = msgspec.json.format(msgspec.json.encode(printable_values(asdict(evaluation))), indent=2) + b"\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / FIGURES, figures)
@@ -379,17 +379,6 @@ def _figure(name: str, value: float) -> str:
 
 def _span(name: str, i: Interval) -> str:
     return f"{i.low:.3f} – {i.high:.3f}" if name in _NO_PERCENTAGE else f"{100 * i.low:.1f} – {100 * i.high:.1f} %"
-
-
-def _plain(value: object) -> object:
-    """Names that are not UTF-8 cannot stand in JSON: their bytes become ``\\xNN``."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 _STYLE = """

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from conftest import Gallery, later, paint, picture, snapshot
+from conftest import Gallery, later, needs_exiftool, paint, picture, snapshot
 from PIL import Image
 
 import cartag
@@ -153,9 +153,7 @@ def test_exiftool_keys_are_flat_or_grouped(tagged: Gallery) -> None:
     assert {key for row in grouped for key in row} == {"SourceFile", "XMP:Subject", "XMP:HierarchicalSubject", "XMP:TagsList", "XMP:RegionInfo"}  # fmt: skip
 
 
-@pytest.mark.skipif(
-    shutil.which("exiftool") is None, reason="exiftool is not installed (Debian: libimage-exiftool-perl)"
-)
+@needs_exiftool
 @pytest.mark.parametrize("keys", ["flat", "grouped"])
 def test_exiftool_imports_the_file(keys: str, tagged: Gallery, tmp_path: Path) -> None:
     """Into photos of its own: cartag itself never writes to one."""

@@ -16,7 +16,6 @@ from PIL import Image, ImageDraw, ImageFilter
 import cartag
 from cartag import catalog, encoder, images, scoring
 from cartag.calibration import Calibration
-from cartag.encoder.table import missing_files
 from cartag.progress import Silent
 from cartag.prompts import prompt_classes
 from cartag.resources import shipped
@@ -372,10 +371,7 @@ def camera_photos() -> list[bytes]:
 
 def _models_to_decode_for() -> Iterator[Any]:
     yield from PUBLISHED
-    yield pytest.param(
-        "mini",
-        marks=pytest.mark.skipif(bool(missing_files(shipped("models", "mini"))), reason="models/mini is not trained"),
-    )
+    yield "mini"
 
 
 def _folder(kind: str, checkpoints: Checkpoints) -> Path:  # noqa: F811

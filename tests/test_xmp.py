@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Gallery, later, paint, picture, snapshot
+from conftest import Gallery, later, needs_exiftool, needs_exiv2, paint, picture, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,11 +21,6 @@ from cartag.errors import ExportError
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
 from cartag.exporting.rdf import PacketError
-
-needs_exiftool = pytest.mark.skipif(
-    shutil.which("exiftool") is None, reason="exiftool is not installed (Debian: libimage-exiftool-perl)"
-)
-needs_exiv2 = pytest.mark.skipif(shutil.which("exiv2") is None, reason="exiv2 is not installed (Debian: exiv2)")
 
 # As Lightroom and digiKam leave them: attributes, several descriptions, another's regions, comments, a closing padding.
 FOREIGN = """<?xml version="1.0" encoding="UTF-8"?>

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cartag.photos import printable_values
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -24,14 +26,14 @@ def put(text: str = "") -> None:
 
 def put_json(value: Any) -> None:
     """A value as indented JSON, to stdout."""
-    text = msgspec.json.format(msgspec.json.encode(_plain(value)), indent=2)
+    text = msgspec.json.format(msgspec.json.encode(printable_values(value)), indent=2)
     sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()
 
 
 def put_json_line(value: Any) -> None:
     """A value as one line of JSON, to stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(_plain(value)) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(printable_values(value)) + b"\n")
     sys.stdout.flush()
 
 
@@ -60,17 +62,6 @@ def printable(text: str) -> str:
 
 def _cell(value: object) -> str:
     return printable("-" if value is None else str(value))
-
-
-def _plain(value: Any) -> Any:
-    """Names with bytes that are not UTF-8 (lone surrogates) cannot stand in JSON: they become ``\\xNN``."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 class TerminalProgress:
