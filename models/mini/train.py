@@ -80,9 +80,11 @@ FROZEN1, FROZEN2 = 2, 3  # stages of the tower that stay as ImageNet made them: 
 DIM = 256
 MEAN, STD = 0.5, 0.5                       # of every channel, as timm's pretrained configuration says
 CROP_HW, PHOTO_HW = (192, 256), (288, 384)  # what crops and whole photographs are kept at, height x width
-# One entry an epoch of stage 1: input size (progressive, as in Tan and Le, "EfficientNetV2", 2021) and strength of the
-# augmentation (strong at first, so that the tower does not start by colour and place; then milder, to learn details).
+# Stage 1 is two cycles of the learning rate (Loshchilov and Hutter, "SGDR", 2017), the second lower. One entry an epoch:
+# input size (progressive, as in Tan and Le, "EfficientNetV2", 2021) and strength of the augmentation (strong at first,
+# so that the tower does not start by colour and place; then milder, to learn details).
 STAGE1 = [((112, 144), 1.0), ((112, 144), 0.7), *[((128, 160), 0.5)] * 4, *[((144, 192), 0.5)] * 3, ((160, 208), 0.4)]
+STAGE1_AGAIN = [*[((160, 208), 0.6)] * 4, *[((192, 256), 0.5)] * 3]
 WORKERS, PER_WORKER = 2, 20                # threads, each with one core and its share of the batch
 cv2.setNumThreads(1)                       # each of the threads does its own pictures
 BODIES = ["coupe", "convertible", "roadster", "sedan", "wagon", "suv", "hatchback", "minivan", "van", "cab"]
@@ -536,6 +538,9 @@ class Team:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+STAGE1_SAVED = "stage1-again.pt"  # what stage 2 begins with
+
+
 def stage1_order(items: list[Item], rng: np.random.Generator) -> np.ndarray:
     """Item numbers of one epoch: every car once, of the cut-outs (a quarter of the pictures, all of one make) every
     other, and one picture without a car to eight of them."""
@@ -552,8 +557,11 @@ def kind_of(item: Item) -> str:
 
 
 def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[tuple[int, int], float]], seed: int,
-           pretrained: bool = True) -> tuple[ImageTower, list[float]]:
-    """Trains the image tower on crops; resumes after the last finished epoch. Returns it and the loss per epoch."""
+           pretrained: bool = True, again: bool = False) -> tuple[ImageTower, list[float]]:
+    """Trains the image tower on crops; resumes after the last finished epoch. Returns it and the loss per epoch.
+
+    `again`: a second cycle, at half the rate, from what the first one saved.
+    """
     torch.manual_seed(seed)
     targets = Targets.fit(items)
     tower = ImageTower(FROZEN1, pretrained).to(memory_format=torch.channels_last)
@@ -562,9 +570,14 @@ def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[t
     scenery_rows = np.array([i.row for i in items if not i.name])
     batch_size = WORKERS * PER_WORKER
     per_epoch = len(stage1_order(items, np.random.default_rng(0))) // batch_size
-    adam, cycle = optimiser(tower, heads, 1e-3, 4e-3, per_epoch * len(plan))
+    rate = 5e-4 if again else 1e-3
+    adam, cycle = optimiser(tower, heads, rate, 4 * rate, per_epoch * len(plan))
     losses: list[float] = []
-    saved = work / "stage1.pt"
+    saved = work / (STAGE1_SAVED if again else "stage1.pt")
+    if again and not saved.exists():
+        first = torch.load(work / "stage1.pt", weights_only=True)
+        tower.load_state_dict(first["tower"])
+        heads.load_state_dict(first["heads"])
     if saved.exists():
         state = torch.load(saved, weights_only=True)
         tower.load_state_dict(state["tower"])
@@ -574,14 +587,14 @@ def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[t
         losses = state["losses"]
     team = Team(tower, heads)
     for epoch in range(len(losses), len(plan)):
-        rng = np.random.default_rng([seed, 1, epoch])
-        order = stage1_order(items, rng)
+        cycle_seed = [seed, 5 if again else 1, epoch]
+        order = stage1_order(items, np.random.default_rng(cycle_seed))
         total, right, seen, began = 0.0, 0, 0, time.time()
         for step in range(per_epoch):
 
             def work_on(replica: ImageTower, worker: int, epoch: int = epoch, step: int = step,
-                        order: np.ndarray = order) -> tuple[Tensor, int]:
-                own = np.random.default_rng([seed, 1, epoch, step, worker])
+                        order: np.ndarray = order, cycle_seed: list[int] = cycle_seed) -> tuple[Tensor, int]:
+                own = np.random.default_rng([*cycle_seed, step, worker])
                 start = step * batch_size + worker * PER_WORKER
                 chosen = order[start:start + PER_WORKER]
                 rows = [items[i].row for i in chosen]
@@ -851,7 +864,7 @@ def stage2(world: World, train: list[Photo], tag: str, work: Path, plan: list[tu
     if saved.exists():
         tower.load_state_dict(torch.load(saved, weights_only=True))
         return tower.eval()
-    first = torch.load(work / "stage1.pt", weights_only=True)
+    first = torch.load(work / STAGE1_SAVED, weights_only=True)
     tower.load_state_dict(first["tower"])
     old: list[str] = first["classes"]["name"]
     makes: list[str] = sorted({make_of(k) for k in world.names.keys if not k.startswith("no car")})
@@ -1791,6 +1804,7 @@ def smoke(seed: int) -> int:
         make_toy_data(data, seed)
         world = read_world(data, work, seed, 0)
         _, losses = stage1(world.items, world.crops, work, [((64, 80), 0.2)] * 4, seed, pretrained=False)
+        stage1(world.items, world.crops, work, [((64, 80), 0.2)], seed, pretrained=False, again=True)
         tokenizer = train_tokenizer(world.names, work / "tokenizer")
         tower, text = train_one(world, tokenizer, world.photos, "smoke", Plan([((64, 80), 6)], 8, 12))
         export(tower, text, tokenizer, work / "model")
@@ -1867,6 +1881,7 @@ def main() -> int:
     say("caches ready")
     if "stage1" in parts:
         stage1(world.items, world.crops, args.work, STAGE1, args.seed)
+        stage1(world.items, world.crops, args.work, STAGE1_AGAIN, args.seed, again=True)
     tokenizer = train_tokenizer(world.names, args.work / "tokenizer")
     steps = Plan(STAGE2, STAGE3_FIRST, STAGE3_STEPS)
     if "text" in parts:
