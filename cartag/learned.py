@@ -38,6 +38,12 @@ class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration
     tensors: str
     """SHA-256 of the safetensors file that belongs to it."""
+    source: str = ""
+    """Where the labels came from, relative to the index where they lie beside or below it; "" is not known."""
+    truth: str = ""
+    """Digest of what the labels said: another one means that they changed (`cartag.truth.Truth.digest`)."""
+    cv: int = 5
+    """Folds asked for."""
 
 
 @dataclass(frozen=True, eq=False)

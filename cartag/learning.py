@@ -18,7 +18,7 @@ from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.fitting import CrossValidation, Examples, ZeroShot
-from cartag.index import Index
+from cartag.index import Index, Place
 from cartag.labels import Label
 from cartag.learned import LearnedFacts
 from cartag.metrics import Interval
@@ -144,6 +144,9 @@ def learn(
             precision=settings.precision,
             calibration=fit.calibration,
             tensors="",
+            source=_source(Path(labels), place),
+            truth=truth.digest(),
+            cv=cv,
         )
         applied = fit.applied(zero)
         assert applied.biases is not None
@@ -169,6 +172,46 @@ def learn(
         names_outside_catalog=truth.names_outside_catalog,
         silent_folders=truth.silent_folders,
     )
+
+
+def refit(
+    gallery: Path,
+    index: Index,
+    *,
+    anew: bool = False,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> bool:
+    """Learns again where the labels that were learned from say something else now; whether it did.
+
+    Also where model or catalog are others than then, and always with ``anew``. Labels that are gone or cannot be read
+    are said and change nothing: what was learned stays.
+    """
+    place, progress = indexes.place_of(gallery, settings.index), progress or Silent()
+    found = learned.load(place)
+    if found is None or not found.facts.source:
+        return False
+    labels = place.index.parent / found.facts.source
+    try:
+        identity = encoders.identity(
+            encoders.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
+        )
+        stands = found.fits(model=identity, catalog=index.header.catalog.sha256)
+        if stands and not anew and read_truth(labels, index, gallery).digest() == found.facts.truth:
+            return False
+        report = learn(gallery, labels, cv=found.facts.cv, index=settings.index, settings=settings, progress=progress)
+    except (LabelsError, UsageError) as e:
+        progress.note(f"learned: {e}; what was learned before stays")
+        return False
+    what = f"learned again from the {report.photos} labels of {labels}"
+    progress.note(what if report.kept else f"{what}: no better than the model alone, so nothing of it is used")
+    return True
+
+
+def _source(labels: Path, place: Place) -> str:
+    """Where labels lie, as an index remembers it: a gallery may move, with labels beside its index."""
+    whole, folder = labels.resolve(), place.index.parent.resolve()
+    return whole.relative_to(folder).as_posix() if whole.is_relative_to(folder) else str(whole)
 
 
 class _Loaded:

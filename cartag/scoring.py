@@ -111,18 +111,35 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
     passes its threshold and the margin is a tag; otherwise it is `unknown`.
     """
     passes = passing(scores, cars, calibration)
-    orders = np.argsort(-scores.cars, axis=1, kind="stable")[:, : max(keep, int(passes.sum(axis=1).max(initial=0)))]
     counts = np.maximum(passes.sum(axis=1), keep)
+    orders = _best(scores.cars, int(counts.max(initial=keep)))
+    ranked = np.take_along_axis(scores.cars, orders, axis=1)
+    rounded = np.clip(ranked.astype(np.float64), 0.0, 1.0).round(_DIGITS)
+    rows = (orders, rounded, np.take_along_axis(passes, orders, axis=1), scores.no_car > 0.5, counts)
     verdicts = []
     # Lists, for reading single numbers out of an array takes longer than all of the arithmetic above.
-    rows = (scores.cars, passes, scores.no_car, orders, counts)
-    for probabilities, passed, no_car, ranked, count in zip(*(row.tolist() for row in rows), strict=True):
-        order = ranked[:count]
-        tags = [Tag(car=cars[i], score=_rounded(probabilities[i])) for i in order if passed[i]]
-        rest = [Candidate(car=cars[i], score=_rounded(probabilities[i])) for i in order if not passed[i]]
-        outcome: Outcome = "tagged" if tags else "no-car" if no_car > 0.5 else "unknown"
+    for order, probabilities, passed, no_car, count in zip(*(row.tolist() for row in rows), strict=True):
+        tags, rest = [], []
+        for i, probability, tagged in zip(order[:count], probabilities, passed, strict=False):
+            if tagged:
+                tags.append(Tag(car=cars[i], score=probability))
+            else:
+                rest.append(Candidate(car=cars[i], score=probability))
+        outcome: Outcome = "tagged" if tags else "no-car" if no_car else "unknown"
         verdicts.append(Verdict(outcome, tuple(tags), tuple(rest)))
     return verdicts
+
+
+def _best(probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Column numbers (n, count) of the greatest of each row, in falling order; of equal ones the first column first."""
+    if count < probabilities.shape[1]:
+        # All that may be among them: whatever is not below the count-th greatest. Ties at that edge are few.
+        edge = np.partition(probabilities, -count, axis=1)[:, -count]
+        widest = int((probabilities >= edge[:, None]).sum(axis=1).max(initial=count))
+        some = np.sort(np.argpartition(-probabilities, widest - 1, axis=1)[:, :widest], axis=1)
+        order = np.argsort(-np.take_along_axis(probabilities, some, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(some, order, axis=1)[:, :count]
+    return np.argsort(-probabilities, axis=1, kind="stable")
 
 
 def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np.ndarray:
@@ -131,10 +148,6 @@ def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np
     passes: np.ndarray = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
     passes &= (scores.no_car <= 0.5)[:, None]
     return passes
-
-
-def _rounded(probability: float) -> float:
-    return round(min(max(float(probability), 0.0), 1.0), _DIGITS)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

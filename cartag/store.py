@@ -81,6 +81,19 @@ class Store:
         """The cached embeddings among ``hashes``, each of shape (d,)."""
         return _photos(self._db, self._model, hashes)
 
+    def all_of(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        """The cached embeddings among ``hashes``, at most ``at_once`` a time: their hashes, and an array (n, d).
+
+        For a large part of the cache: it is read through once, in the order it lies in.
+        """
+        wanted = {bytes.fromhex(h): h for h in hashes}
+        rows = self._db.execute("SELECT sha256, vector FROM photo WHERE model = ? ORDER BY sha256", (self._model,))
+        while some := rows.fetchmany(at_once):
+            found = [(wanted[key], vector) for key, vector in some if key in wanted]
+            if found:
+                joined = np.frombuffer(b"".join([vector for _, vector in found]), np.float32)
+                yield [key for key, _ in found], joined.reshape(len(found), -1)
+
     def put(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores embeddings, in one transaction."""
         rows = [(self._model, bytes.fromhex(h), v.astype(np.float32).tobytes()) for h, v in embeddings.items()]

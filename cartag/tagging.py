@@ -11,17 +11,17 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import filelock
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from cartag import calibration as calibrations
 from cartag import catalog as catalogs
@@ -35,6 +35,7 @@ from cartag.errors import IndexFileError
 from cartag.index import Index, Place
 from cartag.journal import Facts, Journal, latest
 from cartag.learned import Learned
+from cartag.learned import files_of as learned_files
 from cartag.learned import load as load_learned
 from cartag.photos import RawPairs, Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
@@ -44,20 +45,24 @@ from cartag.settings import Settings, load_settings
 from cartag.store import Store
 from cartag.values import (
     RETRIED_REASONS,
+    Candidate,
     Catalog,
     IndexedCar,
     IndexedCatalog,
     IndexedModel,
     IndexHeader,
     ModelFiles,
+    Outcome,
     PhotoFile,
     PhotoRecord,
+    Tag,
     human_tags,
     is_settled_by_human,
 )
 from cartag.version import __version__
 
 _SCORED_AT_ONCE = 4096
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,25 @@ def tag(
     with _locked(place):
         run = _prepare(gallery, place, settings, progress)
         _check_same_gallery(run, photos)
-        with ExitStack() as stack:
-            return _Tagger(run, stack, photos, retag, progress).tag()
+        report = _pass(run, photos, retag, progress)
+        if not _refitted(run, report, retag, progress):
+            return report
+        again = _pass(_prepare(gallery, place, settings, progress), photos, False, progress)
+        return replace(report, index=again.index)
+
+
+def _pass(run: _Run, photos: Walk, retag: bool, progress: Progress) -> TagReport:
+    with ExitStack() as stack:
+        return _Tagger(run, stack, photos, retag, progress).tag()
+
+
+def _refitted(run: _Run, report: TagReport, retag: bool, progress: Progress) -> bool:
+    """Whether what was learned from hand labels was learned anew: the photos have to be scored by it then."""
+    if not learned_files(run.place)[0].is_file():
+        return False
+    from cartag.learning import refit  # of no use to most runs
+
+    return refit(run.gallery, report.index, anew=retag, settings=run.settings, progress=progress)
 
 
 # --- preparing a run --------------------------------------------------------------------------------------------
@@ -217,7 +239,8 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
     if found is None or found.fits(model=identity, catalog=catalog.sha256):
         return found
     what = "model" if found.facts.model != identity else "catalog"
-    progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
+    if not found.facts.source:  # otherwise it is learned again at the end
+        progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
     return None
 
 
@@ -338,22 +361,29 @@ class _Tagger:
     def _score_known(self, known: Sequence[Facts]) -> None:
         for fact in known:
             self._facts[fact.path] = fact
-        # In the order of the cache's keys, so that its file is read once and in sequence.
-        readable = sorted((fact for fact in known if fact.error is None), key=lambda fact: fact.sha256 or "")
-        if readable:
-            self._progress.start("scoring", len(readable))
-        for chunk in _chunks(readable, _SCORED_AT_ONCE):
-            self._score(chunk, self._store.get([fact.sha256 or "" for fact in chunk]))
-            self._progress.advance(len(chunk))
-        if readable:
-            self._progress.finish()
-
-    def _score(self, facts: Sequence[Facts], embeddings: Mapping[str, np.ndarray]) -> None:
-        """Scores photos whose embeddings are given by content hash."""
-        scored = [fact for fact in facts if fact.sha256 in embeddings]
-        if not scored:
+        of_hash: defaultdict[str, list[Facts]] = defaultdict(list)
+        for fact in known:
+            if fact.error is None and fact.sha256:
+                of_hash[fact.sha256].append(fact)
+        if not of_hash:
             return
-        photos = np.stack([embeddings[fact.sha256 or ""] for fact in scored])
+        self._progress.start("scoring", sum(map(len, of_hash.values())))
+        for hashes, embeddings in self._embeddings_of(list(of_hash)):
+            same = [of_hash[h] for h in hashes]  # equal files are equal photos
+            facts = [fact for facts in same for fact in facts]
+            self._score(facts, np.repeat(embeddings, [len(facts) for facts in same], axis=0))
+            self._progress.advance(len(facts))
+        self._progress.finish()
+
+    def _embeddings_of(self, hashes: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
+        """Cached embeddings (n, d) with their hashes, so many at once as can be scored at once."""
+        if len(hashes) > _SCORED_AT_ONCE:
+            yield from self._store.all_of(hashes, _SCORED_AT_ONCE)
+        elif found := self._store.get(hashes):
+            yield list(found), np.stack(list(found.values()))
+
+    def _score(self, scored: Sequence[Facts], photos: np.ndarray) -> None:
+        """Scores photos with their embeddings (n, d)."""
         model = self._model_facts
         scores = scoring.score(
             photos,
@@ -419,9 +449,9 @@ class _Tagger:
         self._journal.append(facts)
         self._facts.update((fact.path, fact) for fact in facts)
         readable = [fact for fact in facts if fact.error is None and fact.sha256]
-        self._score(
-            readable, fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
-        )
+        embeddings = fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
+        if scored := [fact for fact in readable if fact.sha256 in embeddings]:
+            self._score(scored, np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
 
     # --- the new index
 
@@ -514,42 +544,52 @@ def _stands(record: PhotoRecord, photo: PhotoFile) -> bool:
 
 
 def _facts_of(record: PhotoRecord) -> Facts:
-    def known(value: Any) -> Any:
-        return None if value is UNSET else value
-
     return Facts(
         path=record.path,
         size=record.size,
         mtime_ns=record.mtime_ns,
-        sha256=known(record.sha256),
-        width=known(record.width),
-        height=known(record.height),
-        error=known(record.error),
+        sha256=_or_none(record.sha256),
+        width=_or_none(record.width),
+        height=_or_none(record.height),
+        error=_or_none(record.error),
     )
+
+
+def _or_none(value: T | UnsetType) -> T | None:
+    return None if isinstance(value, UnsetType) else value
 
 
 def _record(photo: PhotoFile, facts: Facts, verdict: Verdict | None, old: PhotoRecord | None) -> PhotoRecord:
     """The new record of a photo: the model's verdict, and over it everything a person said."""
-    disk = name_on_disk(photo)
-    optional = {"sha256": facts.sha256, "width": facts.width, "height": facts.height, "path_on_disk": disk}
-    common: dict[str, Any] = {"path": photo.path, "size": facts.size, "mtime_ns": facts.mtime_ns}
-    common |= {key: value for key, value in optional.items() if value is not None}
-    said = human_tags(old) if old is not None else ()
-    if facts.error is not None:
-        common |= {"error": facts.error}
-    if old is not None and old.confirmed is True:  # a person's word stands, even over a file that became unreadable
-        return PhotoRecord(**common, confirmed=True, outcome=old.outcome, tags=old.tags, candidates=old.candidates)
-    if verdict is None:
-        return PhotoRecord(**common, outcome="error", tags=said)
-    by_hand = {tag.car for tag in said}
+    said = human_tags(old) if old is not None and old.tags else ()
+    confirmed = old is not None and old.confirmed is True
+    outcome: Outcome = "error"
+    tags: tuple[Tag, ...] = said
+    candidates: tuple[Candidate, ...] = ()
+    if old is not None and confirmed:  # a person's word stands, even over a file that became unreadable
+        outcome, tags, candidates = old.outcome, old.tags, old.candidates
+    elif verdict is not None and not said:
+        outcome, tags, candidates = verdict.outcome, verdict.tags, verdict.candidates
+    elif verdict is not None:
+        by_hand = {tag.car for tag in said}
+        outcome = "tagged"
+        tags = (*said, *(tag for tag in verdict.tags if tag.car not in by_hand))
+        candidates = tuple(c for c in verdict.candidates if c.car not in by_hand)
     return PhotoRecord(
-        **common,
-        outcome="tagged" if said else verdict.outcome,
-        tags=(*said, *(tag for tag in verdict.tags if tag.car not in by_hand)),
-        candidates=tuple(c for c in verdict.candidates if c.car not in by_hand),
+        path=photo.path,
+        sha256=_or_unset(facts.sha256),
+        size=facts.size,
+        mtime_ns=facts.mtime_ns,
+        width=_or_unset(facts.width),
+        height=_or_unset(facts.height),
+        outcome=outcome,
+        tags=tags,
+        candidates=candidates,
+        error=_or_unset(facts.error),
+        path_on_disk=_or_unset(name_on_disk(photo)),
+        confirmed=True if confirmed else UNSET,
     )
 
 
-def _chunks(items: Sequence[Facts], size: int) -> Iterator[Sequence[Facts]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _or_unset(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value

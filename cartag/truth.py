@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from msgspec import UNSET
 
 from cartag import index as indexes
@@ -38,6 +40,11 @@ class Truth:
     """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...] = ()
     """Of labels that are folders: those with photos whose name is no car's; their photos have no label."""
+
+    def digest(self) -> str:
+        """Equal digests mean that the same is said of the same photos."""
+        said = sorted((record.path, sorted(label.cars), label.truth) for label, record in self.pairs)
+        return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
 def read_truth(labels: Path, index: Index, gallery: Path | None = None) -> Truth:

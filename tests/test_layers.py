@@ -35,6 +35,7 @@ SIDEWAYS = {
     ("learned", "calibration"),
     ("learned", "index"),
     ("learned", "scoring"),
+    ("tagging", "learning"),
     ("__main__", "cli"),
 }
 ONLY_IMPORTERS = {

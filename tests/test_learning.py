@@ -98,14 +98,65 @@ class Notes:
         self.notes.append(message)
 
 
-def test_what_was_learned_for_another_catalog_is_left_alone_and_said(phantoms: Gallery, tmp_path: Path) -> None:
+def other_catalog(tmp_path: Path) -> Path:
+    return write_catalog(tmp_path, NEW_CAR.replace("Orange Other", "Yellow Other"), "other.yaml")
+
+
+def test_what_was_learned_is_learned_again_for_another_catalog(phantoms: Gallery, tmp_path: Path) -> None:
     cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
     notes = Notes()
-    other = write_catalog(tmp_path, NEW_CAR.replace("Orange Other", "Yellow Other"), "other.yaml")
-    phantoms.tag(catalog=other, progress=notes)
-    assert [n for n in notes.notes if "another catalog" in n and "cartag learn" in n]
-    assert phantoms.find("phantom") == []
+    phantoms.catalog = other_catalog(tmp_path)
+    phantoms.tag(progress=notes)
+    assert [n for n in notes.notes if "learned again from the 2 labels" in n]
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    assert counts(phantoms.tag()) == (7, 0, 0, 0), "and then it stands"
+
+
+def test_labels_that_are_gone_leave_what_was_learned_alone_and_it_is_said(phantoms: Gallery, tmp_path: Path) -> None:
+    labels = label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer")
+    cartag.learn(phantoms.path, labels)
+    labels.unlink()
+    notes = Notes()
+    phantoms.tag(progress=notes)
+    assert "phantom-1.jpg" in phantoms.find("phantom")
+    assert [n for n in notes.notes if "labels.csv" in n and "stays" in n]
+    phantoms.tag(catalog=other_catalog(tmp_path), progress=notes)
+    assert phantoms.find("phantom") == [], "it is of another catalog and cannot be used"
     assert (phantoms.path / "cartag.learned.json").is_file()
+
+
+def test_changed_labels_are_learned_from_by_the_next_run(phantoms: Gallery, forbid_encoder: Callable[[], None]) -> None:
+    cartag.learn(phantoms.path, label(phantoms, "red-0.jpg,Red Racer", "green.jpg,none"))
+    phantoms.tag()
+    assert phantoms.find("phantom") == []
+    label(phantoms, "red-0.jpg,Red Racer", "green.jpg,none", "phantom-0.jpg,Phantom")
+    notes = Notes()
+    forbid_encoder()
+    phantoms.tag(progress=notes)
+    assert [n for n in notes.notes if "learned again from the 3 labels" in n]
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    assert counts(phantoms.tag()) == (7, 0, 0, 0), "and then it stands"
+
+
+def test_her_own_corrections_are_learned_from_by_the_next_run(phantoms: Gallery) -> None:
+    phantoms.edit_photo("green.jpg", confirmed=True)
+    phantoms.tag_by_hand("red-0.jpg", "red-racer")
+    cartag.learn(phantoms.path, phantoms.index_file)
+    phantoms.tag()
+    phantoms.tag_by_hand("phantom-0.jpg", "phantom")
+    phantoms.tag()
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    (said,) = cartag.load(phantoms.path).photos["phantom-0.jpg"].tags
+    assert said == Tag(car="phantom", score=1.0, source="human")
+
+
+def test_retag_learns_again(phantoms: Gallery) -> None:
+    cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
+    notes = Notes()
+    report = phantoms.tag(retag=True, progress=notes)
+    assert [n for n in notes.notes if "learned again" in n]
+    assert report.embedded == 7
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
 
 
 def test_human_tags_of_an_index_are_labels(phantoms: Gallery) -> None:

@@ -77,7 +77,9 @@ from cartag.values import Catalog
 ARCHITECTURE = "tf_efficientnet_lite2"
 POOLING = "avgmax"  # mean of average and maximum: a car that fills a quarter of a photograph is not averaged away
 FROZEN1, FROZEN2 = 2, 3  # stages of the tower that stay as ImageNet made them: edges and textures, half of the cost
-DIM = 256
+DIM = 256          # directions learnt against the labels
+WIDE = 256         # main directions of the pooled features beside them, which tell more about cars never taught
+DIMS = DIM + WIDE  # of an embedding of the shipped model
 MEAN, STD = 0.5, 0.5                       # of every channel, as timm's pretrained configuration says
 CROP_HW, PHOTO_HW = (192, 256), (288, 384)  # what crops and whole photographs are kept at, height x width
 # Stage 1 is two cycles of the learning rate (Loshchilov and Hutter, "SGDR", 2017), the second lower. One entry an epoch:
@@ -382,7 +384,7 @@ def recolour(view: Tensor, strength: float, rng: np.random.Generator) -> tuple[T
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite2 (Tan and Le 2019) and a linear projection to unit vectors (B, 256).
+    """EfficientNet-Lite2 (Tan and Le 2019) and a linear projection to unit vectors (B, 256), or (B, 512) once widened.
 
     The stem and the first `frozen` stages are not trained, and their batch norms keep ImageNet's statistics.
     """
@@ -420,14 +422,17 @@ class ImageTower(nn.Module):
             ours[name] = tensor
         self.body.load_state_dict(ours)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def pooled(self, pixels: Tensor) -> Tensor:
+        """Features (B, F) before the projection."""
         with torch.no_grad():
             for part in self._front():
                 pixels = part(pixels)
         for stage in self.body.blocks[self.frozen:]:
             pixels = stage(pixels)
-        pooled = self.body.forward_head(self.body.bn2(self.body.conv_head(pixels)))
-        return F.normalize(self.project(pooled), dim=-1)
+        return self.body.forward_head(self.body.bn2(self.body.conv_head(pixels)))  # type: ignore[no-any-return]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return F.normalize(self.project(self.pooled(pixels)), dim=-1)
 
 
 class Heads(nn.Module):
@@ -624,16 +629,61 @@ def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[t
     return tower, losses
 
 
-def embed(tower: ImageTower, pixels: np.ndarray, hw: tuple[int, int]) -> Tensor:
-    """Unit embeddings (N, 256) of pictures (N, h, w, 3) uint8 at input size `hw`, without augmentation."""
+def embed(tower: ImageTower, pixels: np.ndarray, hw: tuple[int, int], pooled: bool = False) -> Tensor:
+    """Unit embeddings (N, dims) of pictures (N, h, w, 3) uint8 at input size `hw`, without augmentation; the features
+    (N, F) before the projection where `pooled`."""
     tower.eval()
     out = []
     with torch.inference_mode():
         for start in range(0, len(pixels), 64):
             x = torch.from_numpy(np.ascontiguousarray(pixels[start:start + 64])).permute(0, 3, 1, 2).float()
             x = F.interpolate(x, size=hw, mode="bicubic", antialias=True).clamp(0, 255) / 255
-            out.append(tower(((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)))
+            x = ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+            out.append(tower.pooled(x) if pooled else tower(x))
     return torch.cat(out)
+
+
+BASIS_PICTURES, BASIS_HW, WIDE_SHARE = 2000, (144, 192), 1.4  # how much longer the second half is than the learnt one
+
+
+def some_crops(world: World) -> np.ndarray:
+    """Crops (N, h, w, 3) to take the spread of the features from; none of them is held out."""
+    rows = [i.row for i in world.items if not held_out(i)]
+    chosen = np.random.default_rng(world.seed).permutation(rows)[:BASIS_PICTURES]
+    return np.asarray(world.crops.pixels[np.sort(chosen)])
+
+
+def basis(world: World) -> Tensor:
+    """The main directions (256, F) of the pooled features of stage 1, their mean taken out. The same for every fold, so
+    that a text tower begun on one image tower fits the next."""
+    saved = world.work / "basis.pt"
+    if not saved.exists():
+        tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)
+        tower.load_state_dict(torch.load(world.work / STAGE1_SAVED, weights_only=True)["tower"])
+        features = F.normalize(embed(tower, some_crops(world), BASIS_HW, pooled=True).clone(), dim=1)
+        mean = F.normalize(features.mean(0), dim=0)
+        rest = features - (features @ mean)[:, None] * mean
+        directions = torch.linalg.eigh(rest.T @ rest).eigenvectors.flip(1)[:, :WIDE]
+        torch.save(directions.T.contiguous(), saved)
+    found: Tensor = torch.load(saved, weights_only=True)
+    return found
+
+
+def widen(world: World, tower: ImageTower) -> ImageTower:
+    """The tower with `basis` beside what it learnt.
+
+    A projection trained on labels forgets what those do not need (Kornblith et al., "Why Do Better Loss Functions Lead
+    to Less Transferable Features?", 2021); a car with five pictures needs it.
+    """
+    if tower.project.out_features == DIMS:
+        return tower
+    features = embed(tower, some_crops(world)[:400], BASIS_HW, pooled=True).clone()
+    learnt, wide = tower.project.weight.detach(), basis(world)
+    scale = WIDE_SHARE * (features @ learnt.T).norm(dim=1).mean() / (features @ wide.T).norm(dim=1).mean()
+    tower.project = nn.Linear(tower.body.num_features, DIMS, bias=False)
+    with torch.no_grad():
+        tower.project.weight.copy_(torch.cat([learnt, scale * wide]))
+    return tower.eval()
 
 
 def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: Targets, pictures: Pictures,
@@ -825,7 +875,7 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing:
 # Stage 2: the image tower on whole photographs, with a share of crops and drawings
 # ---------------------------------------------------------------------------------------------------------------------
 
-RUN_HW = (192, 256)                        # what the shipped model takes: the whole photo, squashed
+RUN_HW = (208, 272)                        # what the shipped model takes: the whole photo, squashed
 STAGE2 = [((160, 208), 270), ((192, 256), 130)]  # input size and steps at it
 ELEVEN_WEIGHT = 2.5  # how much more often a photo of a car of the catalog is drawn
 
@@ -1056,21 +1106,21 @@ def train_tokenizer(names: Names, to: Path) -> PreTrainedTokenizerFast:
 
 
 class TextTower(nn.Module):
-    """A small BERT (Devlin et al. 2019) and a linear projection to unit vectors (B, 256)."""
+    """A small BERT (Devlin et al. 2019) and a linear projection to unit vectors (B, 512)."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
         self.config = BertConfig(vocab_size=vocabulary, hidden_size=256, num_hidden_layers=3, num_attention_heads=4,
                                  intermediate_size=512, max_position_embeddings=TEXT_LENGTH * 2)
         self.bert = BertModel(self.config)
-        self.project = nn.Linear(256, DIM, bias=False)
+        self.project = nn.Linear(256, DIMS, bias=False)
 
     def forward(self, **tokens: Tensor) -> Tensor:
         return F.normalize(self.project(self.bert(**tokens).pooler_output), dim=-1)
 
 
 def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
-    """Unit embeddings (N, 256) of texts, in evaluation mode."""
+    """Unit embeddings (N, 512) of texts, in evaluation mode."""
     text.eval()
     with torch.inference_mode():
         parts = [text(**tokenizer(texts[i:i + 256], padding=True, truncation=True, max_length=TEXT_LENGTH,
@@ -1080,7 +1130,7 @@ def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list
 
 @dataclass
 class Bank:
-    """Image embeddings (N, 256) to learn texts from, with what is known of each image."""
+    """Image embeddings (N, 512) to learn texts from, with what is known of each image."""
 
     vectors: Tensor
     key: np.ndarray      # class number, -100 for a car nobody named
@@ -1134,7 +1184,8 @@ def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, vie
     colour = [(g.colour if isinstance(g, Item) and k else "") for g, k in zip(things, kept, strict=True)]
     # Colours the labels do not know are taken from the colour head where it is sure.
     heads = torch.load(saved_heads(world, tag), weights_only=True)["heads"]
-    sure = (HEAD_SCALES["colour"] * vectors @ F.normalize(heads["weights.colour"], dim=-1).T).softmax(-1).max(-1)
+    learnt = F.normalize(vectors[:, :DIM], dim=1)
+    sure = (HEAD_SCALES["colour"] * learnt @ F.normalize(heads["weights.colour"], dim=-1).T).softmax(-1).max(-1)
     colour = [c or (COLOURS[int(i)] if p > 0.6 and not v["car"] else "")
               for c, p, i, v in zip(colour, sure.values.tolist(), sure.indices.tolist(), labels, strict=True)]
     make = [make_of(world.names.keys[v["name"]]) if v["name"] >= 0 and not v["car"] else "" for v in labels]
@@ -1198,8 +1249,9 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
                                                 1.6 if keys[c] in own_cars else 1.0) for c in classes])
     share /= share.sum()
     kin = torch.from_numpy(world.names.kin)
-    heads = torch.load(saved_heads(world, tag), weights_only=True)["heads"]
-    prototypes = F.normalize(heads["weights.name"], dim=-1)
+    prototypes = torch.zeros(len(keys), DIMS)
+    for k, rows in rows_of.items():
+        prototypes[k] = F.normalize(bank.vectors[rows].mean(0), dim=0)
     cars = torch.tensor([not keys[c].startswith("no car") for c in classes])
     rate = 8e-4 if start is None else 5e-4
     adam = torch.optim.AdamW(text.parameters(), lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
@@ -1216,14 +1268,14 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
                  else str(rng.choice(NO_CAR_TEXTS[keys[c][8:]])) for c in classes[shown]]
         more, truth = attribute_captions(bank, chosen, 40, rng)
         vectors = F.normalize(bank.vectors[chosen] + torch.from_numpy(
-            rng.normal(0, 0.5 / math.sqrt(DIM), (len(chosen), DIM)).astype(np.float32)), dim=-1)
+            rng.normal(0, 0.5 / math.sqrt(DIMS), (len(chosen), DIMS)).astype(np.float32)), dim=-1)
         tokens = tokenizer(texts + more, padding=True, truncation=True, max_length=TEXT_LENGTH, return_tensors="pt")
         written = text(**tokens)
         named = written[:len(texts)]
         related = kin[classes[shown]][:, classes[shown]]
         loss = masked_cross_entropy(LOGIT_SCALE * vectors @ named.T, torch.from_numpy(np.searchsorted(shown, drawn)),
                                     related, 0.05)
-        # A name's text belongs where the classifier of stage 2 has its name, which saw every picture.
+        # A name's text belongs amid its pictures (nearest class mean, as in Snell et al., "Prototypical Networks", 2017).
         near = (named * prototypes[classes[shown]]).sum(1)[cars[shown]]
         loss = loss + 3 * (1 - near).mean()
         if more:
@@ -1255,7 +1307,7 @@ def export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFas
                                model_args={"global_pool": POOLING})
     vision.hidden_size = tower.body.num_features
     config = VisionTextDualEncoderConfig.from_vision_text_configs(
-        vision, text.config, projection_dim=DIM, logit_scale_init_value=math.log(LOGIT_SCALE))
+        vision, text.config, projection_dim=DIMS, logit_scale_init_value=math.log(LOGIT_SCALE))
     model = VisionTextDualEncoderModel(config)
     model.vision_model.timm_model.load_state_dict(tower.body.state_dict())
     model.text_model.load_state_dict(text.bert.state_dict())
@@ -1305,7 +1357,7 @@ class Held:
     """Held-out photographs of one fold: cosines to the classes of the tool, and ranks among all names."""
 
     photos: list[Photo]
-    vectors: np.ndarray       # (N, 256) unit embeddings
+    vectors: np.ndarray       # (N, 512) unit embeddings
     classes: ClassSet         # of the first catalog, by the fold's own text tower
     ranks: np.ndarray         # (N,) rank of the right name among all names with training pictures, -1 where none
     free_text: dict[str, float]  # precision at ten of descriptions, searched among these photographs
@@ -1340,7 +1392,7 @@ def strangers(names: Names) -> Catalog:
 
 
 def name_embeddings(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, keys: list[str]) -> np.ndarray:
-    """(len(keys), 256): mean over the templates, of a car's first spelling."""
+    """(len(keys), 512): mean over the templates, of a car's first spelling."""
     spelled, templates = spellings(names), catalog_named("mille-miglia-2013").templates
     rows = []
     for key in keys:
@@ -1830,12 +1882,10 @@ def read_world(data: Path, work: Path, seed: int, drawings: int) -> World:
 def first_text(world: World, tokenizer: PreTrainedTokenizerFast, steps: int) -> TextTower:
     """The text tower on the image tower of stage 1: it knows no whole photograph, so every fold may begin with it."""
     tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)
-    first = torch.load(world.work / "stage1.pt", weights_only=True)
+    first = torch.load(world.work / STAGE1_SAVED, weights_only=True)
     tower.load_state_dict(first["tower"])
-    rows, old = first["heads"]["weights.name"], first["classes"]["name"]
-    known = torch.stack([rows[old.index(k)] if k in old else torch.zeros(DIM) for k in world.names.keys])
-    torch.save({"heads": {**first["heads"], "weights.name": known}}, saved_heads(world, "first"))
-    return stage3(world, tower.eval(), [], tokenizer, "first", steps)
+    torch.save({"heads": first["heads"]}, saved_heads(world, "first"))
+    return stage3(world, widen(world, tower), [], tokenizer, "first", steps)
 
 
 @dataclass(frozen=True)
@@ -1850,7 +1900,7 @@ class Plan:
 def train_one(world: World, tokenizer: PreTrainedTokenizerFast, train: list[Photo], tag: str,
               plan: Plan) -> tuple[ImageTower, TextTower]:
     """Stages 2 and 3 on `train`."""
-    tower = stage2(world, train, tag, world.work, plan.sizes)
+    tower = widen(world, stage2(world, train, tag, world.work, plan.sizes))
     start = first_text(world, tokenizer, plan.first_text)
     return tower, stage3(world, tower, train, tokenizer, tag, plan.text, start)
 
