@@ -72,6 +72,8 @@ class LearnReport:
     """Labelled photos whose embedding is not in the cache: the next `tag --retag` puts it there."""
     without_label: int
     names_outside_catalog: dict[str, int]
+    near_misses: dict[str, str]
+    """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...]
 
 
@@ -170,6 +172,7 @@ def learn(
         not_embedded=sum(record.outcome != "error" for _, record in truth.pairs) - len(pairs),
         without_label=truth.without_label,
         names_outside_catalog=truth.names_outside_catalog,
+        near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
     )
 

@@ -222,6 +222,13 @@ def test_the_command_says_what_it_did(phantoms: Gallery) -> None:
     assert (raw["photos"], raw["kept"]) == (3, True)
 
 
+def test_a_misspelt_label_is_told_with_what_may_have_been_meant(phantoms: Gallery) -> None:
+    labels = label(phantoms, "phantom-0.jpg,Phanton", "red-0.jpg,Red Racer")
+    said = CliRunner().invoke(app, ["learn", str(phantoms.path), str(labels)])
+    assert said.exit_code == 0
+    assert "'Phanton' counts as another car; did you mean 'Phantom'?" in said.stderr
+
+
 def test_eval_warns_of_tags_that_were_learned(phantoms: Gallery, seen: Seen) -> None:
     labels = label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer")
     assert not cartag.evaluate(phantoms.path, labels).uses_learned

@@ -72,6 +72,8 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
             f"cartag: {len(names)} label(s) are not in the catalog and count as another car: "
             f"{', '.join(list(names)[:3])}"
         )
+    for name, meant in report.near_misses.items():
+        output.say(f"cartag: {labels}: {name!r} counts as another car; did you mean {meant!r}?")
     if report.silent_folders:
         some = ", ".join(report.silent_folders[:3])
         output.say(f"cartag: {len(report.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
