@@ -127,6 +127,7 @@ def tag(
     pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
     photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
     with _locked(place):
+        indexes.remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
         _check_same_gallery(run, photos)
         with ExitStack() as stack:
