@@ -54,6 +54,8 @@ def read_bytes(path: Path) -> bytes:
         if not path.is_file():  # opening a pipe or a device would block
             raise PhotoError("vanished", "the file is no longer there")
         data = path.read_bytes()
+    except MemoryError as e:
+        raise PhotoError("too-large", "reading it needs more memory than there is") from e
     except OSError as e:
         raise PhotoError("vanished" if isinstance(e, FileNotFoundError) else "unreadable", e.strerror or str(e)) from e
     if not data:
@@ -83,6 +85,8 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
             return _decode(image, spec, max_pixels)
     except PhotoError:
         raise
+    except MemoryError as e:
+        raise PhotoError("too-large", "decoding it needs more memory than there is") from e
     except UnidentifiedImageError as e:
         if not _is_heif(data):
             raise PhotoError("not-an-image", "no decoder recognises the file") from e

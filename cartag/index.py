@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -183,6 +185,19 @@ def _bytes_if_there(place: Place) -> bytes | None:
         raise IndexFileError(f"{place.index}: cannot be read ({e.strerror})") from e
 
 
+Stamp = tuple[int, int, int]
+"""Inode, mtime in ns and size of an index file: another stamp, another content."""
+
+
+def stamp_of(place: Place) -> Stamp | None:
+    """The index file's stamp; None when there is none."""
+    try:
+        stat = place.index.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
 class _Version(msgspec.Struct):
     schema_version: int
 
@@ -203,11 +218,34 @@ def _decode(data: bytes, kind: type[F], path: Path) -> F:
             _refuse_newer(msgspec.json.decode(data, type=_Version).schema_version, path)  # whose types may be others
             raise
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise IndexFileError(f"{path}: damaged index: {e}; mend it by hand, or move it away and run tag again") from e
+        raise IndexFileError(
+            f"{path}: damaged index{_line_of(data, str(e))}: {e}; mend it by hand, or move it away and run tag again"
+        ) from e
     _refuse_newer(file.schema_version, path)
     if len({photo.path for photo in file.photos}) != len(file.photos):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
     return file
+
+
+class _RawPhotos(msgspec.Struct):
+    photos: list[msgspec.Raw]
+
+
+_BYTE, _PHOTO = re.compile(r"\(byte (\d+)\)"), re.compile(r"\$\.photos\[(\d+)\]")
+
+
+def _line_of(data: bytes, message: str) -> str:
+    """``, line 12`` of what a decoder complains of, by byte or by photo; nothing where it says neither."""
+    if found := _BYTE.search(message):
+        at = int(found[1])
+    elif found := _PHOTO.search(message):
+        at = data.index(b'"photos"')
+        for photo in msgspec.json.decode(data, type=_RawPhotos).photos[: int(found[1]) + 1]:
+            at = data.index(bytes(photo), at)
+    else:
+        return ""
+    line = data.count(b"\n", 0, at) + 1
+    return f", line {line}"
 
 
 def _refuse_newer(version: int, path: Path) -> None:
@@ -304,6 +342,14 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_leftovers(place: Place) -> None:
+    """Removes what killed writers left beside the index; only who holds its lock may, or a living one's goes too."""
+    target = place.index.resolve()
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def _mode_of(path: Path) -> int:

@@ -10,23 +10,24 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
-from cartag.values import ReadError
+from cartag.values import ReadError, Sha256
 
 log = logging.getLogger(__name__)
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What reading a photo told: a hash and dimensions, or an error."""
+    """What reading a photo told: a hash and dimensions, or an error; with the bounds of the index it will stand in."""
 
     path: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
     mtime_ns: int
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
+    sha256: Sha256 | None = None
+    width: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    height: Annotated[int, msgspec.Meta(ge=1)] | None = None
     error: ReadError | None = None
 
 

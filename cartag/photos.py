@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -92,7 +91,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
                 elif extension in PHOTO_EXTENSIONS and entry.is_symlink() and not entry.is_dir():
                     found.append((relative, entry.stat(follow_symlinks=False)))  # a broken link: named, not skipped
             except OSError:
-                _keep_broken_link(entry, relative, found)  # anything else is gone since the listing
+                _keep_unreadable(entry, relative, found, [] if raw_pairs is None else raws)
     found, left_out, pairs = _paired(found, raws, raw_pairs)
     photos = sorted(_identified(found), key=attrgetter("path"))
     return Walk(photos, sorted(unreadable), left_out, pairs)
@@ -122,11 +121,22 @@ def _stem(path: str) -> str:
     return os.path.splitext(path)[0].casefold()
 
 
-def _keep_broken_link(entry: os.DirEntry[str], relative: str, found: list[tuple[str, os.stat_result]]) -> None:
-    """A link that leads to itself is named, like one that leads nowhere, not passed over."""
-    with suppress(OSError):
-        if entry.is_symlink() and os.path.splitext(entry.name)[1].lower() in PHOTO_EXTENSIONS:
-            found.append((relative, entry.stat(follow_symlinks=False)))
+def _keep_unreadable(entry: os.DirEntry[str], relative: str, found: _Found, raws: _Found) -> None:
+    """A photo that the system refuses to look at is named, not passed over, unless it is gone since the listing.
+
+    So is a link that leads to itself, one whose path is too long, one in a folder that may be listed and not entered.
+    """
+    extension = os.path.splitext(entry.name)[1].lower()
+    try:
+        stat = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError:
+        stat = os.stat_result((0,) * 10, {"st_mtime_ns": 0})  # reading it will tell why
+    if extension in PHOTO_EXTENSIONS:
+        found.append((relative, stat))
+    elif extension in RAW_EXTENSIONS:
+        raws.append((relative, stat))
 
 
 def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:

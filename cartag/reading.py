@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ from cartag.journal import Facts
 from cartag.photos import is_raw
 from cartag.settings import Settings, usable_cores
 from cartag.values import ImageSpec, PhotoFile, ReadError
+
+log = logging.getLogger(__name__)
 
 _PHOTOS_A_CORE = 16
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 256
@@ -56,6 +59,9 @@ def window(settings: Settings, spec: ImageSpec) -> int:
 class Reader:
     """Reads photos in threads (Pillow releases the interpreter lock), a bounded `window` ahead of the consumer.
 
+    When there is no memory for a photo, the window is halved for good and the photo is read once more, alone: with
+    large photos it is the decoders at work, not what they have decoded, that fill the memory.
+
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
     in the order they were given, the unreadable ones with their error.
     """
@@ -75,9 +81,9 @@ class Reader:
         self._max_pixels = settings.max_pixels
         self._waiting = iter(photos)
         self._pool = ThreadPoolExecutor(settings.decode_threads or usable_cores(), "cartag-read")
-        self._window: deque[Future[ReadPhoto]] = deque()
-        for _ in range(window(settings, spec)):
-            self._submit_next()
+        self._window: deque[tuple[PhotoFile, Future[ReadPhoto]]] = deque()
+        self._ahead = window(settings, spec)
+        self._fill()
 
     def __enter__(self) -> Reader:
         return self
@@ -87,16 +93,31 @@ class Reader:
 
     def __iter__(self) -> Iterator[ReadPhoto]:
         while self._window:
-            photo = self._window.popleft().result()
-            self._submit_next()
-            yield photo
+            photo, future = self._window.popleft()
+            try:
+                read = future.result()
+            except MemoryError:
+                read = self._read_alone(photo)
+            self._fill()
+            yield read
 
-    def _submit_next(self) -> None:
-        photo = next(self._waiting, None)
-        if photo is not None:
-            self._window.append(self._pool.submit(self._read, photo))
+    def _fill(self) -> None:
+        while len(self._window) < self._ahead and (photo := next(self._waiting, None)) is not None:
+            self._window.append((photo, self._pool.submit(self._read, photo)))
 
-    def _read(self, photo: PhotoFile) -> ReadPhoto:
+    def _read_alone(self, photo: PhotoFile) -> ReadPhoto:
+        """Reads a photo again that there was no memory for, while no other one is being read."""
+        self._ahead = max(1, self._ahead // 2)
+        log.info("%s: out of memory; going on with %d photos read ahead", photo.path, self._ahead)
+        wait([future for _, future in self._window])
+        return self._read(photo, is_alone=True)
+
+    def _read(self, photo: PhotoFile, *, is_alone: bool = False) -> ReadPhoto:
+        """Reads one photo.
+
+        Raises:
+            MemoryError: there was no room for it beside the others.
+        """
         identity = Facts(path=photo.path, size=photo.size, mtime_ns=photo.mtime_ns)
         sha256 = None
         try:
@@ -105,6 +126,8 @@ class Reader:
             spec = None if sha256 in self._embedded else self._spec
             decoded = images.decode(data, spec, self._max_pixels, raw=is_raw(photo.disk_path))
         except PhotoError as e:
+            if isinstance(e.__cause__, MemoryError) and not is_alone:
+                raise e.__cause__ from None
             error = ReadError(reason=e.reason, detail=e.detail)
             return ReadPhoto(replace(identity, sha256=sha256, error=error), None)
         facts = replace(identity, sha256=sha256, width=decoded.width, height=decoded.height)

@@ -29,6 +29,7 @@ CREATE TABLE text (model INTEGER NOT NULL, digest BLOB NOT NULL, vectors BLOB NO
 CREATE TABLE fact (model INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (model, name)) WITHOUT ROWID;
 """
 _AT_ONCE = 500
+_OFF_UNIT = 0.05  # of the squared length: far above rounding, far below what a flipped bit of an exponent does
 
 
 class Store:
@@ -73,9 +74,17 @@ class Store:
         self._db.close()
 
     def hashes(self) -> set[str]:
-        """Hashes of all photos that are cached for this model."""
-        rows = self._db.execute("SELECT sha256 FROM photo WHERE model = ?", (self._model,))
-        return {row[0].hex() for row in rows}
+        """Hashes of all photos that are cached for this model; one whose vector is damaged counts as not cached."""
+        rows = self._db.execute("SELECT sha256, vector FROM photo WHERE model = ?", (self._model,))
+        hashes, damaged = set(), 0
+        for sha256, vector in rows:
+            if _is_sound(vector):
+                hashes.add(sha256.hex())
+            else:
+                damaged += 1
+        if damaged:
+            log.warning("%s: %d damaged embedding(s), computed again", self.path, damaged)
+        return hashes
 
     def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
         """The cached embeddings among ``hashes``, each of shape (d,)."""
@@ -105,7 +114,7 @@ class Store:
         by_digest = {_digest(text): text for text in texts}
         query = "SELECT digest, vectors FROM text WHERE model = ? AND digest IN ({})"
         rows = _select(self._db, query, self._model, list(by_digest))
-        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows}
+        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _is_sound(vector)}
 
     def put_texts(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores the embeddings of texts, in one transaction."""
@@ -158,6 +167,15 @@ def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes
     for start in range(0, len(keys), _AT_ONCE):
         some = keys[start : start + _AT_ONCE]
         yield from db.execute(query.format(",".join("?" * len(some))), (model, *some))
+
+
+def _is_sound(vector: bytes) -> bool:
+    """Whether these are the bytes of a unit-length float32 vector: SQLite checks its pages, not what is in them."""
+    if not vector or len(vector) % 4:
+        return False
+    values = np.frombuffer(vector, np.float32)
+    with np.errstate(all="ignore"):
+        return abs(float(values @ values) - 1) < _OFF_UNIT
 
 
 def _digest(text: str) -> bytes:

@@ -132,6 +132,7 @@ def tag(
     pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
     photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
     with _locked(place):
+        indexes.remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
         _check_same_gallery(run, photos)
         report = _pass(run, photos, retag, progress)
@@ -172,6 +173,8 @@ class _Run:
     calibration: Calibration
     learned: Learned | None
     """What `learn` fitted for this model and catalog."""
+    stamp: indexes.Stamp | None
+    """Of the old index: whether somebody else changed it since."""
 
     @cached_property
     def scoring(self) -> str:
@@ -214,6 +217,7 @@ def _check_same_gallery(run: _Run, photos: Walk) -> None:
 
 
 def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> _Run:
+    stamp = indexes.stamp_of(place)
     old = indexes.read_if_there(place)
     catalog = catalogs.load(settings.catalog or default_catalog(old))
     if settings.model == "auto":
@@ -230,7 +234,7 @@ def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress
         temperature=settings.temperature,
         mode=settings.mode,
     )
-    return _Run(gallery, place, settings, old, catalog, files, identity, calibration, learned)
+    return _Run(gallery, place, settings, old, catalog, files, identity, calibration, learned, stamp)
 
 
 def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) -> Learned | None:
@@ -251,6 +255,13 @@ def _locked(place: Place) -> Iterator[None]:
     try:
         place.state.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+        if isinstance(lock, filelock.SoftFileLock):  # filelock's way out: a killed run would leave it locked
+            lock.release()
+            raise NotImplementedError
+    except NotImplementedError as e:
+        raise IndexFileError(
+            f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
+        ) from e
     except filelock.Timeout as e:
         raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
     except OSError as e:
@@ -456,7 +467,8 @@ class _Tagger:
     # --- the new index
 
     def _save(self, plan: _Plan, *, complete: bool) -> TagReport:
-        records = dict(plan.kept)
+        self._heed_edits()
+        records = {path: self._old.get(path, record) for path, record in plan.kept.items()}
         carried = self._said_of_gone_photos()
         for photo in self._walk.photos:
             facts = self._facts.get(photo.path)
@@ -487,6 +499,21 @@ class _Tagger:
             unreadable_folders=tuple(self._walk.unreadable_folders),
         )
 
+    def _heed_edits(self) -> None:
+        """Takes up what a person wrote into the index while the run was under way: that is not overwritten.
+
+        Raises:
+            IndexFileError: the index is damaged now; it is left alone, and the journal keeps what the run has learnt.
+        """
+        run = self._run
+        if indexes.stamp_of(run.place) == run.stamp:
+            return
+        edited = indexes.read_if_there(run.place)
+        if edited is not None:
+            self._progress.note("index: changed by others during this run; their changes are kept")
+            self._run = replace(run, old=edited)
+            self._old = edited.photos
+
     def _said_of_gone_photos(self) -> dict[str, list[PhotoRecord]]:
         """Records that hold a person's word and whose photo is not where it was, by content hash."""
         found = {photo.path for photo in self._walk.photos}
@@ -506,7 +533,8 @@ class _Tagger:
             if header == old.header:
                 return old
             header = self._header()
-        foreign = indexes.with_foreign_fields(old).foreign if old is not None else indexes.Foreign()
+        is_there = old is not None and run.place.index.exists()  # somebody may have moved it away
+        foreign = indexes.with_foreign_fields(old).foreign if old is not None and is_there else indexes.Foreign()
         foreign = foreign.renamed(self._renamed)
         index = Index(header, photos, run.place.index, foreign)
         indexes.write(index)

@@ -25,7 +25,7 @@ ERROR_REASONS: dict[str, str] = {
     "unsupported": "a known format for which no decoder is installed",
     "truncated": "the file ends before the picture does",
     "corrupt": "the picture's data is damaged",
-    "too-large": "more pixels than the limit (settings: max_pixels)",
+    "too-large": "more pixels than the limit (settings: max_pixels), or than the memory holds",
 }
 # A cause outside the file, or one that an installation or a setting may have removed: worth a try on every run.
 RETRIED_REASONS = frozenset({"vanished", "unreadable", "unsupported", "too-large"})

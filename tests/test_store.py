@@ -16,7 +16,9 @@ def key(number: int) -> str:
 
 
 def vectors(count: int, width: int = 8) -> np.ndarray:
-    return np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
+    drawn = np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
+    unit: np.ndarray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
 
 
 def test_embeddings_come_back_bit_by_bit_over_a_reopening(tmp_path: Path) -> None:

@@ -61,6 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
     except CartagError as e:
         output.say(f"cartag: {e}")
         code = _exit_code(e, arguments)
+    except MemoryError:
+        error = CartagError(
+            "out of memory; what was done is kept, the same command goes on from there; "
+            "CARTAG_BATCH_SIZE=8 and CARTAG_DECODE_THREADS=1 make it need less"
+        )
+        output.say(f"cartag: {error}")
+        code = _exit_code(error, arguments)
     except BrokenPipeError:  # `cartag find ... | head`
         sys.stderr.close()
         code = 0
