@@ -194,6 +194,13 @@ class _TagsFile(IndexHeader, frozen=True, kw_only=True):
 F = TypeVar("F", IndexFile, _TagsFile)
 
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _damaged(path: Path, error: Exception) -> IndexFileError:
+    return IndexFileError(f"{path}: damaged index: {error}; mend it by hand, or move it away and run tag again")
+
+
 def _decode(data: bytes, kind: type[F], path: Path) -> F:
     """Checks and decodes an index."""
     try:
@@ -202,8 +209,8 @@ def _decode(data: bytes, kind: type[F], path: Path) -> F:
         except msgspec.DecodeError:
             _refuse_newer(msgspec.json.decode(data, type=_Version).schema_version, path)  # whose types may be others
             raise
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise IndexFileError(f"{path}: damaged index: {e}; mend it by hand, or move it away and run tag again") from e
+    except _UNDECODABLE as e:
+        raise _damaged(path, e) from e
     _refuse_newer(file.schema_version, path)
     if len({photo.path for photo in file.photos}) != len(file.photos):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
@@ -227,8 +234,15 @@ def _index(file: IndexFile, path: Path) -> Index:
 
 
 def with_foreign_fields(index: Index) -> Index:
-    """The same index with the fields that this version does not know, to be written back by `write`."""
-    raw = msgspec.json.decode(index.path.read_bytes())
+    """The same index with the fields that this version does not know, to be written back by `write`.
+
+    Raises:
+        IndexFileError: these fields are damaged.
+    """
+    try:
+        raw = msgspec.json.decode(index.path.read_bytes())
+    except _UNDECODABLE as e:  # what `read` passes over: fields that it does not know
+        raise _damaged(index.path, e) from e
     header: dict[str, Any] = _unknown(raw, _HEADER_FIELDS)
     for part in _HEADER_PARTS:
         known = {f.encode_name for f in msgspec.structs.fields(type(getattr(index.header, part)))}
