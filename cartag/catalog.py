@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -166,9 +167,16 @@ def _locate(name_or_file: str) -> tuple[Path, str]:
     if name_or_file in known:
         return known[name_or_file], name_or_file
     path = Path(name_or_file)
-    if path.is_file():
+    if _is_file(path):
         return path, str(path.resolve())
     raise CatalogError(f"no catalog {name_or_file!r}: neither a file nor one of {', '.join(known)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 class _Loader(yaml.SafeLoader):
@@ -186,6 +194,10 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# What PyYAML lets escape on impossible dates, endless nesting, and tags whose value does not fit (`!!bool x`).
+_CONSTRUCTORS_RAISE = (ValueError, RecursionError, KeyError, AttributeError)
+
+
 def _parse(path: Path) -> Any:
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -196,8 +208,9 @@ def _parse(path: Path) -> Any:
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise CatalogError(f"{path}: not valid YAML{where}: {getattr(e, 'problem', None) or e}") from e
-    except (ValueError, RecursionError) as e:  # PyYAML's constructors: impossible dates, endless nesting
+        problem = " ".join(str(getattr(e, "problem", None) or e).split())
+        raise CatalogError(f"{path}: not valid YAML{where}: {problem}") from e
+    except _CONSTRUCTORS_RAISE as e:
         raise CatalogError(f"{path}: not usable YAML: {e}") from e
 
 
@@ -215,9 +228,12 @@ def _only_known(raw: dict[str, Any], known: set[str], where: str) -> None:
 
 def _text(raw: Any, where: str) -> str:
     if isinstance(raw, int | float) and not isinstance(raw, bool):
-        raw = str(raw)  # YAML reads the car called "911" as a number
+        with suppress(ValueError):  # a number of thousands of digits
+            raw = str(raw)  # YAML reads the car called "911" as a number
     if not isinstance(raw, str) or not raw.strip():
         raise CatalogError(f"{where}: expected a text, found {_kind(raw)}")
+    if any("\ud800" <= c <= "\udfff" for c in raw):
+        raise CatalogError(f"{where}: {raw!r} holds half a character (a surrogate), which no text may")
     return unicodedata.normalize("NFC", raw.strip())
 
 
@@ -305,7 +321,7 @@ def _other_cars(raw: Any, cars: Sequence[Car], path: Path) -> tuple[Car, ...]:
     if isinstance(raw, str):
         beside = path.parent / raw
         try:
-            location, _ = _locate(str(beside) if beside.is_file() else raw)
+            location, _ = _locate(str(beside) if _is_file(beside) else raw)
         except CatalogError as e:
             raise CatalogError(f"{path}: other_cars: {e}") from e
         others = _cars(_mapping(_parse(location), location).get("cars"), f"{location}: cars")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import re
 import warnings
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from cartag import raw as raws
 from cartag.errors import PhotoError
@@ -25,6 +27,11 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # broken EXIF and the like: 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # a truncated photo is a record, not a grey half
 
 DEFAULT_MAX_PIXELS = 300_000_000
+DEFAULT_MAX_MEGABYTES = 2048
+# What cartag reads, and no more: Pillow would hand a PostScript file in a JPEG's clothes to Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "AVIF")
+_HEIF_FORMATS = ("HEIF",)
+_OUT_OF_MEMORY = "decoding it needs more memory than there is"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _UPRIGHT_SWAPS_SIDES = {5, 6, 7, 8}
 _NATIVE_LONG_SIDE = 1024
@@ -42,22 +49,32 @@ _EXTREME_ASPECT = 16
 _SAME_ASPECT = 0.03
 _JPEG_QUALITY = 82
 _DRAFTED = ("JPEG", "MPO")
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+# Progressive JPEGs have some ten scans. Each goes over the whole picture again, however few bytes it has: a file of
+# 300 kB can keep a decoder busy for minutes.
+_MOST_SCANS = 100
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, max_megabytes: int = DEFAULT_MAX_MEGABYTES) -> bytes:
     """The bytes of a photo.
 
     Raises:
-        PhotoError: vanished, unreadable, or empty.
+        PhotoError: vanished, unreadable, empty, or larger than the limit.
     """
+    most = max_megabytes * 2**20
     try:
         if not path.is_file():  # opening a pipe or a device would block
             raise PhotoError("vanished", "the file is no longer there")
-        data = path.read_bytes()
+        with path.open("rb") as f:
+            data = f.read(most + 1) if os.fstat(f.fileno()).st_size <= most else None
     except MemoryError as e:
-        raise PhotoError("too-large", "reading it needs more memory than there is") from e
+        raise PhotoError("too-large", _OUT_OF_MEMORY) from e
     except OSError as e:
         raise PhotoError("vanished" if isinstance(e, FileNotFoundError) else "unreadable", e.strerror or str(e)) from e
+    if data is None or len(data) > most:
+        raise PhotoError("too-large", f"more than {max_megabytes} MiB (settings: max_megabytes)")
     if not data:
         raise PhotoError("empty", "the file has no bytes")
     return data
@@ -86,7 +103,7 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
     except PhotoError:
         raise
     except MemoryError as e:
-        raise PhotoError("too-large", "decoding it needs more memory than there is") from e
+        raise PhotoError("too-large", _OUT_OF_MEMORY) from e
     except UnidentifiedImageError as e:
         if not _is_heif(data):
             raise PhotoError("not-an-image", "no decoder recognises the file") from e
@@ -98,7 +115,15 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
 def _opened(data: bytes) -> Image.Image:
     if _is_heif(data):
         _register_heif()
-    return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=_HEIF_FORMATS)
+    return Image.open(io.BytesIO(data), formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `_FORMATS` that this build of Pillow knows."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _is_heif(data: bytes) -> bool:
@@ -166,7 +191,7 @@ def _decode_raw(data: bytes, spec: ImageSpec | None, max_pixels: int) -> Decoded
 def _of_preview(raw: raws.RawPicture, spec: ImageSpec, max_pixels: int) -> np.ndarray | None:
     """The preview as ``spec`` asks; None where it is too small, cut otherwise than the photo, or damaged."""
     try:
-        with Image.open(io.BytesIO(raw.preview or b"")) as image:
+        with Image.open(io.BytesIO(raw.preview or b""), formats=("JPEG",)) as image:
             orientation = _recorded_orientation(image, default=raw.orientation)
             if orientation in _UPRIGHT_SWAPS_SIDES and _is_wide(image.size) == _is_wide((raw.width, raw.height)):
                 orientation = 1  # stored upright: it is already as tall as the photo
@@ -190,6 +215,7 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
     width, height = image.size
     if width * height > max_pixels:
         raise PhotoError("too-large", f"{width} x {height} pixels, the limit is {max_pixels} (settings: max_pixels)")
+    _check_hidden_work(image, max_pixels)
     if image.format not in _DRAFTED:
         # Looking for EXIF decodes a PNG, and swallows what is wrong with it: decode first, in the open.
         image.load()  # first frame of an animation
@@ -213,6 +239,36 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
     if orientation in _TO_UPRIGHT:
         rgb = rgb.transpose(_TO_UPRIGHT[orientation])
     return Decoded(_fit(np.asarray(rgb), spec), *upright_size)
+
+
+def _check_hidden_work(image: Image.Image, max_pixels: int) -> None:
+    """What a decoder would do beyond the pixels of the header.
+
+    Raises:
+        PhotoError: tiles larger than the limit around a small picture, or scans without end.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        width, height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+        if width * height > max_pixels:
+            raise PhotoError("too-large", f"tiles of {width} x {height} pixels, the limit is {max_pixels}")
+    elif isinstance(image, ImageFile.ImageFile) and image.info.get("progressive") and _has_endless_scans(image):
+        raise PhotoError("corrupt", f"a JPEG of more than {_MOST_SCANS} scans")
+
+
+def _has_endless_scans(image: ImageFile.ImageFile) -> bool:
+    """Whether a progressive JPEG has more than `_MOST_SCANS` scans, by its markers (ITU-T T.81, annex B)."""
+    assert image.fp is not None  # it was just opened
+    at, data = image.fp.tell(), image.fp.read()
+    image.fp.seek(at)
+    scans, start = 0, 0
+    while scans <= _MOST_SCANS and (found := _MARKER.search(data, start)):
+        marker, start = found[1][0], found.end()
+        if marker == _END_OF_IMAGE:
+            return False
+        scans += marker == _START_OF_SCAN
+        if marker != _START_OF_IMAGE:
+            start += int.from_bytes(data[start : start + 2], "big")
+    return scans > _MOST_SCANS
 
 
 def _orientation(image: Image.Image) -> int:
@@ -329,4 +385,4 @@ def _end_of_boxes(data: bytes) -> int:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text[:200]
+    return text[:200].encode("utf-8", "backslashreplace").decode()  # an index holds no half characters

@@ -209,6 +209,14 @@ class _TagsFile(IndexHeader, frozen=True, kw_only=True):
 F = TypeVar("F", IndexFile, _TagsFile)
 
 
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _damaged(path: Path, error: Exception, line: str = "") -> IndexFileError:
+    remedy = "mend it by hand, or move it away and run tag again"
+    return IndexFileError(f"{path}: damaged index{line}: {error}; {remedy}")
+
+
 def _decode(data: bytes, kind: type[F], path: Path) -> F:
     """Checks and decodes an index."""
     try:
@@ -217,10 +225,8 @@ def _decode(data: bytes, kind: type[F], path: Path) -> F:
         except msgspec.DecodeError:
             _refuse_newer(msgspec.json.decode(data, type=_Version).schema_version, path)  # whose types may be others
             raise
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise IndexFileError(
-            f"{path}: damaged index{_line_of(data, str(e))}: {e}; mend it by hand, or move it away and run tag again"
-        ) from e
+    except _UNDECODABLE as e:
+        raise _damaged(path, e, _line_of(data, str(e))) from e
     _refuse_newer(file.schema_version, path)
     if len({photo.path for photo in file.photos}) != len(file.photos):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
@@ -265,11 +271,18 @@ def _index(file: IndexFile, path: Path) -> Index:
 
 
 def with_foreign_fields(index: Index) -> Index:
-    """The same index with the fields that this version does not know, to be written back by `write`."""
+    """The same index with the fields that this version does not know, to be written back by `write`.
+
+    Raises:
+        IndexFileError: these fields are damaged.
+    """
     data = index.path.read_bytes()
     if data == encode(index):
         return index  # as this version writes it: nothing unknown in it, and that is told in a tenth of the time
-    raw = msgspec.json.decode(data)
+    try:
+        raw = msgspec.json.decode(data)
+    except _UNDECODABLE as e:  # what `read` passes over: fields that it does not know
+        raise _damaged(index.path, e) from e
     header: dict[str, Any] = _unknown(raw, _HEADER_FIELDS)
     for part in _HEADER_PARTS:
         known = {f.encode_name for f in msgspec.structs.fields(type(getattr(index.header, part)))}

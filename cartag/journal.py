@@ -53,7 +53,7 @@ class Journal:
         for line in filter(None, lines):
             try:
                 facts += _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.damaged_lines += 1
         if self.damaged_lines:
             log.warning("%s: %d damaged line(s) skipped", self.path, self.damaged_lines)

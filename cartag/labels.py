@@ -48,7 +48,8 @@ def read_labels(
         label = _label(name, text, cars, f"{path}: line {line}")
         earlier = labels.setdefault(name, label)
         if earlier is not label and (earlier.cars, earlier.other) != (label.cars, label.other):
-            raise LabelsError(f"{path}: line {line}: {file} is labelled otherwise at line {first_line[name]}")
+            shown = file if file.isprintable() else repr(file)
+            raise LabelsError(f"{path}: line {line}: {shown} is labelled otherwise at line {first_line[name]}")
         first_line.setdefault(name, line)
     if not labels:
         raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")

@@ -1,4 +1,4 @@
-"""Reading photos ahead of the model: threads, a bounded window, the gallery's order kept."""
+"""Reading photos ahead of the model: threads, a bounded window, the gallery's order kept; if wanted, in a cage."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from cartag import images
+from cartag.cage import Cages, Limits
 from cartag.errors import PhotoError
 from cartag.journal import Facts
 from cartag.photos import is_raw
@@ -62,6 +63,8 @@ class Reader:
     When there is no memory for a photo, the window is halved for good and the photo is read once more, alone: with
     large photos it is the decoders at work, not what they have decoded, that fill the memory.
 
+    With ``settings.isolate`` every thread has its decoding done by a worker process of its own.
+
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
     in the order they were given, the unreadable ones with their error.
     """
@@ -78,7 +81,9 @@ class Reader:
         self._gallery = gallery
         self._spec = spec
         self._embedded = embedded
-        self._max_pixels = settings.max_pixels
+        self._settings = settings
+        limits = Limits(settings.isolate_seconds, settings.isolate_megabytes)
+        self._cages = Cages(limits) if settings.isolate else None
         self._waiting = iter(photos)
         self._pool = ThreadPoolExecutor(settings.decode_threads or usable_cores(), "cartag-read")
         self._window: deque[tuple[PhotoFile, Future[ReadPhoto]]] = deque()
@@ -89,7 +94,10 @@ class Reader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._cages is not None:
+            self._cages.close()  # a decoder that hangs must not hold up the end
+        self._pool.shutdown(wait=True)
 
     def __iter__(self) -> Iterator[ReadPhoto]:
         while self._window:
@@ -121,10 +129,11 @@ class Reader:
         identity = Facts(path=photo.path, size=photo.size, mtime_ns=photo.mtime_ns)
         sha256 = None
         try:
-            data = images.read_bytes(self._gallery / photo.disk_path)
+            data = images.read_bytes(self._gallery / photo.disk_path, self._settings.max_megabytes)
             sha256 = images.content_hash(data)
             spec = None if sha256 in self._embedded else self._spec
-            decoded = images.decode(data, spec, self._max_pixels, raw=is_raw(photo.disk_path))
+            decode = images.decode if self._cages is None else self._cages.decode
+            decoded = decode(data, spec, self._settings.max_pixels, raw=is_raw(photo.disk_path))
         except PhotoError as e:
             if isinstance(e.__cause__, MemoryError) and not is_alone:
                 raise e.__cause__ from None

@@ -31,6 +31,10 @@ class Settings:
     decode_threads: int = 0
     look_ahead: int | None = None
     max_pixels: int = 300_000_000
+    max_megabytes: int = 2048
+    isolate: bool = False
+    isolate_seconds: float = 60
+    isolate_megabytes: int = 4096
     candidates: int = 5
     mode: str = "balanced"
     threshold: float | None = None
@@ -65,7 +69,10 @@ _CHOICES = {
 }
 _DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
+_AT_LEAST |= {"max_megabytes": 1, "isolate_megabytes": 64}
 _PROBABILITIES = ("threshold", "margin", "precision")
+_ABOVE_ZERO = ("temperature", "isolate_seconds")
+_SPELLED = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def load_settings(
@@ -107,7 +114,8 @@ def _read(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise SettingsError(f"{path}: settings cannot be read ({e.strerror})") from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e:  # PyYAML lets impossible dates escape as ValueError
+    except (yaml.YAMLError, ValueError, RecursionError, KeyError, AttributeError) as e:
+        # PyYAML lets impossible dates (ValueError) and tags whose value does not fit (the last two) escape.
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
     if raw is None:
         return {}
@@ -131,7 +139,11 @@ def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Sett
 
 def _converted(value: Any, hint: Any, place: str) -> Any:
     kind = next(t for t in get_args(hint) if t is not type(None)) if get_origin(hint) is not None else hint
-    if kind is str:
+    if kind is bool:
+        said = _SPELLED.get(str(value).lower())
+        if said is not None:
+            return said
+    elif kind is str:
         if isinstance(value, str | int | float | Path) and not isinstance(value, bool):
             return str(value)
     elif not isinstance(value, bool):
@@ -141,7 +153,7 @@ def _converted(value: Any, hint: Any, place: str) -> Any:
             number = None
         if number is not None and float(number) == float(value):
             return number
-    wanted = {str: "a text", int: "a whole number", float: "a number"}[kind]
+    wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
     raise SettingsError(f"{place}: expected {wanted}, found {value!r}")
 
 
@@ -154,6 +166,6 @@ def _checked(key: str, value: Any, place: str) -> Any:
         raise SettingsError(f"{place}: {value} is below the minimum of {_AT_LEAST[key]}")
     if key in _PROBABILITIES and not 0 <= value <= 1:
         raise SettingsError(f"{place}: {value} is no probability between 0 and 1")
-    if key == "temperature" and not value > 0:
+    if key in _ABOVE_ZERO and not 0 < value < float("inf"):
         raise SettingsError(f"{place}: {value} must be above 0")
     return value

@@ -29,6 +29,7 @@ CREATE TABLE text (model INTEGER NOT NULL, digest BLOB NOT NULL, vectors BLOB NO
 CREATE TABLE fact (model INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (model, name)) WITHOUT ROWID;
 """
 _AT_ONCE = 500
+_CHECKED_AT_ONCE = 4096
 _OFF_UNIT = 0.05  # of the squared length: far above rounding, far below what a flipped bit of an exponent does
 
 
@@ -76,12 +77,12 @@ class Store:
     def hashes(self) -> set[str]:
         """Hashes of all photos that are cached for this model; one whose vector is damaged counts as not cached."""
         rows = self._db.execute("SELECT sha256, vector FROM photo WHERE model = ?", (self._model,))
-        hashes, damaged = set(), 0
-        for sha256, vector in rows:
-            if _is_sound(vector):
-                hashes.add(sha256.hex())
-            else:
-                damaged += 1
+        hashes: set[str] = set()
+        damaged = 0
+        while some := rows.fetchmany(_CHECKED_AT_ONCE):
+            sound = _are_sound([vector for _, vector in some])
+            hashes.update(key.hex() for (key, _), good in zip(some, sound, strict=True) if good)
+            damaged += sound.count(False)
         if damaged:
             log.warning("%s: %d damaged embedding(s), computed again", self.path, damaged)
         return hashes
@@ -114,7 +115,7 @@ class Store:
         by_digest = {_digest(text): text for text in texts}
         query = "SELECT digest, vectors FROM text WHERE model = ? AND digest IN ({})"
         rows = _select(self._db, query, self._model, list(by_digest))
-        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _is_sound(vector)}
+        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _are_sound([vector])[0]}
 
     def put_texts(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores the embeddings of texts, in one transaction."""
@@ -169,13 +170,18 @@ def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes
         yield from db.execute(query.format(",".join("?" * len(some))), (model, *some))
 
 
-def _is_sound(vector: bytes) -> bool:
-    """Whether these are the bytes of a unit-length float32 vector: SQLite checks its pages, not what is in them."""
-    if not vector or len(vector) % 4:
-        return False
-    values = np.frombuffer(vector, np.float32)
+def _are_sound(vectors: Sequence[bytes]) -> list[bool]:
+    """Whether these are the bytes of unit-length float32 vectors: SQLite checks its pages, not what is in them."""
+    lengths = {len(vector) for vector in vectors}
+    if len(lengths) > 1:  # which a model's never have, unless they are damaged
+        return [_are_sound([vector])[0] for vector in vectors]
+    if not lengths or min(lengths) == 0 or min(lengths) % 4:
+        return [False] * len(vectors)
+    values = np.frombuffer(b"".join(vectors), np.float32).reshape(len(vectors), -1)
     with np.errstate(all="ignore"):
-        return abs(float(values @ values) - 1) < _OFF_UNIT
+        off: np.ndarray = np.abs(np.einsum("ij,ij->i", values, values) - 1)
+        sound: list[bool] = (off < _OFF_UNIT).tolist()
+    return sound
 
 
 def _digest(text: str) -> bytes:

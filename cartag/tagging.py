@@ -101,6 +101,7 @@ def tag(
     index: Path | str | None = None,
     retag: bool = False,
     raw_pairs: str | None = None,
+    isolate: bool | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> TagReport:
@@ -118,6 +119,7 @@ def tag(
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
         raw_pairs: which photo a RAW file and the JPEG beside it are: `jpeg`, `raw`, or `both`.
+        isolate: decode in worker processes, so that a photo that crashes or hangs a decoder is a record, not the end.
         settings: the rarer settings; the arguments above go before them.
         progress: hears what is going on.
 
@@ -125,7 +127,8 @@ def tag(
         GalleryError, IndexFileError, CatalogError, ModelError, SettingsError: see `cartag.errors`.
         KeyboardInterrupt: again, after what was done so far has been saved.
     """
-    options = {"catalog": catalog, "model": model, "device": device, "index": index, "raw_pairs": raw_pairs}
+    options: dict[str, Any] = {"catalog": catalog, "model": model, "device": device, "index": index}
+    options |= {"raw_pairs": raw_pairs, "isolate": isolate}
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
     place = indexes.place_of(gallery, settings.index)

@@ -25,9 +25,12 @@ ERROR_REASONS: dict[str, str] = {
     "unsupported": "a known format for which no decoder is installed",
     "truncated": "the file ends before the picture does",
     "corrupt": "the picture's data is damaged",
-    "too-large": "more pixels than the limit (settings: max_pixels), or than the memory holds",
+    "too-large": "more pixels or bytes than the limit (settings: max_pixels, max_megabytes), or than the memory holds",
+    "crashed": "its decoder died, and its worker process with it (tag --isolate)",
+    "too-slow": "decoding it took longer than the limit (tag --isolate; settings: isolate_seconds)",
 }
-# A cause outside the file, or one that an installation or a setting may have removed: worth a try on every run.
+# A cause outside the file, or one that an installation or a setting may have removed: worth a try on every run. What
+# crashed or hung is not tried again until it changes: without `--isolate` the run would go down with it.
 RETRIED_REASONS = frozenset({"vanished", "unreadable", "unsupported", "too-large"})
 
 # --- catalogs ---------------------------------------------------------------------------------------------------

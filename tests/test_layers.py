@@ -19,7 +19,7 @@ PACKAGE = Path(cartag.__file__).parent
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
     ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer"),
-    ("calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
+    ("cage", "calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
     ("reading", "truth", "basis", "report", "article"),
     ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing", "exporting"),
     ("cli", "__init__", "__main__"),

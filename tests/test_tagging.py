@@ -76,8 +76,9 @@ def test_every_reason_of_an_error_is_met(gallery: Gallery) -> None:
     reasons = {p["path"].split(".")[0]: p["error"]["reason"] for p in gallery.raw()["photos"] if "error" in p}
     if not Path("/proc/self/mem").exists():
         reasons["unreadable"] = "unreadable"
-    assert reasons == {reason: reason for reason in ERROR_REASONS}
-    assert counts(report) == (0, 0, 1, len(ERROR_REASONS))
+    of_the_cage = {"crashed", "too-slow"}  # met in test_cage.py
+    assert reasons == {reason: reason for reason in ERROR_REASONS.keys() - of_the_cage}
+    assert counts(report) == (0, 0, 1, len(ERROR_REASONS) - len(of_the_cage))
 
 
 def test_a_photo_that_goes_while_the_run_is_under_way_is_named(gallery: Gallery) -> None:

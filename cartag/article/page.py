@@ -103,6 +103,13 @@ class _Stripper(HTMLParser):
         if not self._silent or self._silent[-1] in _WITHIN_HEAD:
             self.parts.append(data)
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """`<![if IE]>` and the like; of those it does not know the standard library says so by an assertion."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def _break(self, tag: str) -> None:
         if tag in _CELLS:
             self.parts.append("\t")

@@ -40,6 +40,10 @@ def command(
         RawPairs | None,
         typer.Option(help="Which photo a RAW file and its JPEG are. [default: jpeg]", show_default=False),
     ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option("--isolate", help="Decode in processes: a photo that crashes one, or hangs, costs itself only."),
+    ] = False,
     format: Format = TableFormat.table,
 ) -> None:
     """Tag every photo of a gallery and write its index.
@@ -58,6 +62,7 @@ def command(
             index=index,
             retag=retag,
             raw_pairs=raw_pairs,
+            isolate=isolate or None,
             progress=progress,
         )
     except KeyboardInterrupt:

@@ -10,6 +10,8 @@ from typing import Any
 
 from lxml import etree
 
+from cartag.errors import ExportError
+
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA = "http://ns.adobe.com/xmp/sType/Area#"
@@ -36,7 +38,7 @@ _ABOUT = f"{{{RDF}}}about"
 _NOT_XML = re.compile("[^\t\n\r\N{SPACE}-\ud7ff\ue001-\ufffd\U00010000-\U0010ffff]")
 
 
-class PacketError(Exception):
+class PacketError(ExportError):
     """A packet that cannot be merged into: no XMP, or laid out in a way that is not safe to edit."""
 
 
