@@ -7,6 +7,8 @@ are seeded and wide enough that photos and texts get clearly different embedding
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+COMMIT = "a" * 40
 IMAGE_SIZE = 32
 PATCH_SIZE = 8
 TEMPLATE = "This is a photo of {name}."
@@ -243,3 +246,32 @@ def _save(folder: Path, model: Any, processor: Any) -> Path:
 def edit_json(path: Path, **changes: Any) -> None:
     """Changes top-level keys of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def put_in_cache(cache: Path, hub_id: str, folder: Path, revision: str = "main") -> Path:
+    """Lays a checkpoint down as the hub's client does: blobs, a snapshot of links to them, and a ref."""
+    repository = cache / f"models--{hub_id.replace('/', '--')}"
+    snapshot = repository / "snapshots" / COMMIT
+    for part in (repository / "blobs", repository / "refs", snapshot):
+        part.mkdir(parents=True)
+    (repository / "refs" / revision).write_text(COMMIT)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        blob = repository / "blobs" / f"{number:040x}"
+        shutil.copyfile(path, blob)
+        (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
+    return snapshot
+
+
+def copy_of(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    return to

@@ -18,9 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import checkpoints, edit_json, make_bert_only, make_clip  # noqa: F401 - a fixture
+from checkpoints import (
+    COMMIT,
+    Touch,
+    checkpoints,  # noqa: F401 - a fixture
+    copy_of,
+    edit_json,
+    make_bert_only,
+    make_clip,
+    put_in_cache,
+)
 from conftest import Gallery
 from PIL import Image
+from processes import run
 
 import cartag
 from cartag import encoder
@@ -32,7 +42,6 @@ from cartag.values import IndexedModel, ModelFiles, ModelSpec
 
 Checkpoints = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parent.parent
-COMMIT = "a" * 40
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,25 +66,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return cache
-
-
-def put_in_cache(cache: Path, hub_id: str, folder: Path, revision: str = "main") -> Path:
-    """Lays a checkpoint down as the hub's client does: blobs, a snapshot of links to them, and a ref."""
-    repository = cache / f"models--{hub_id.replace('/', '--')}"
-    snapshot = repository / "snapshots" / COMMIT
-    for part in (repository / "blobs", repository / "refs", snapshot):
-        part.mkdir(parents=True)
-    (repository / "refs" / revision).write_text(COMMIT)
-    for number, path in enumerate(sorted(folder.iterdir())):
-        blob = repository / "blobs" / f"{number:040x}"
-        shutil.copyfile(path, blob)
-        (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
-    return snapshot
-
-
-def copy_of(folder: Path, to: Path) -> Path:
-    shutil.copytree(folder, to)
-    return to
 
 
 def texts_of(files: Any) -> np.ndarray:
@@ -115,17 +105,6 @@ def identity_of(folder: Path) -> str:
 def indexed(files: ModelFiles) -> IndexedModel:
     """What an index keeps of the model it was made with."""
     return IndexedModel(name=files.spec.name, source=files.spec.source, revision=files.revision, dtype="float32")
-
-
-def run(cwd: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: the hub's client reads its settings when it is imported."""
-    ours = ("HF_", "CARTAG_", "TRANSFORMERS_", "HUGGINGFACE_")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours) and not k.lower().endswith("_proxy")}
-    environment |= {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(cwd), "HF_HOME": str(cwd / "no-hub"), **variables}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 # --- the table --------------------------------------------------------------------------------------------------
@@ -301,20 +280,10 @@ def test_a_folder_may_be_called_fake(checkpoints: Checkpoints, tmp_path: Path) -
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
-class _Touch:
-    """Unpickling it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
 def test_pickled_weights_are_never_loaded(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
     folder, trap = copy_of(checkpoints("clip"), tmp_path / "model"), tmp_path / "sprung"
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Touch(trap)))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Touch(trap)))
     with pytest.raises(ModelError, match=r"pickle formats are never loaded"):
         encoder.load(encoder.resolve(str(folder), Silent()), device="cpu")
     assert not trap.exists()
@@ -335,7 +304,7 @@ def test_a_shard_list_cannot_bring_in_pickled_weights(checkpoints: Checkpoints, 
     """`transformers` would hand the file to `torch.load`, whose advice is to switch its safety off."""
     folder, trap = copy_of(checkpoints("clip"), tmp_path / "model"), tmp_path / "sprung"
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Touch(trap)))
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Touch(trap)))
     shards = {"metadata": {}, "weight_map": {"logit_scale": "pytorch_model.bin"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
     with pytest.raises(ModelError) as error:

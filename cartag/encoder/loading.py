@@ -8,6 +8,7 @@ from cartag.encoder.fake import FakeEncoder
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.protocol import Encoder
 from cartag.encoder.table import FAKE_MODEL
+from cartag.encoder.vetting import vet
 from cartag.values import ImageSpec, ModelFiles
 
 
@@ -15,10 +16,12 @@ def load(files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: s
     """Loads an encoder; takes seconds and, for the large models, gigabytes.
 
     Raises:
-        ModelError: the checkpoint is no dual encoder, is damaged, or the device is not there.
+        ModelError: the checkpoint is no dual encoder, is damaged, would load something from elsewhere, or the device
+            is not there.
     """
     if files.spec.source == FAKE_MODEL:
         return FakeEncoder()
+    vet(Path(files.folder))
     from cartag.encoder.dual import DualEncoder
 
     return DualEncoder(files, identity(files, dtype=dtype, fit=fit), device=device, dtype=dtype, fit=fit)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import logging
 import os
 import socket
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 
+from cartag.encoder.digests import check_recorded, digests_of, revision_of
 from cartag.errors import ModelError
 from cartag.progress import Progress
 from cartag.resources import shipped
@@ -43,7 +42,6 @@ _NEEDED = (
 )
 # One of them holds the words; of a tokenizer_config.json alone transformers makes a tokenizer that knows none.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
-_HASH_WHOLE_BELOW = 64 * 2**20
 _PROBE_SECONDS = 3.0
 
 
@@ -64,7 +62,7 @@ def resolve(name: str, progress: Progress, *, fetch: bool = True) -> ModelFiles:
         return ModelFiles(ModelSpec(FAKE_MODEL, FAKE_MODEL), "", "1")
     spec = known_models().get(name)
     if spec is not None and spec.name == BUNDLED_MODEL:
-        return _from_folder(shipped("models", "mini"), spec)
+        return _from_folder(shipped("models", "mini"), spec, is_bundled=True)
     if spec is None and Path(name).is_dir():
         folder = Path(name).resolve()
         return _from_folder(folder, ModelSpec(folder.name, str(folder)))
@@ -100,11 +98,14 @@ def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles
 # --- folders ----------------------------------------------------------------------------------------------------
 
 
-def _from_folder(folder: Path, spec: ModelSpec) -> ModelFiles:
+def _from_folder(folder: Path, spec: ModelSpec, *, is_bundled: bool = False) -> ModelFiles:
     missing = missing_files(folder)
     if missing:
         raise ModelError(f"{folder}: not a complete checkpoint, {' and '.join(missing)} missing")
-    return ModelFiles(spec, str(folder), _digest(folder))
+    digests = digests_of(_deciding(folder))
+    if is_bundled:
+        check_recorded(folder, digests)
+    return ModelFiles(spec, str(folder), revision_of(digests))
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -141,37 +142,9 @@ def _is_needed(name: str) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _NEEDED)
 
 
-def _digest(folder: Path) -> str:
-    """A digest of all that decides the embeddings. Large weights are sampled."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if not _is_needed(path.name) or not path.is_file():
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as f:
-            if size <= _HASH_WHOLE_BELOW:
-                digest.update(f.read())
-            else:
-                for i in range(64):
-                    f.seek((size - 65536) * i // 63)
-                    digest.update(f.read(65536))
-                for place in _tensor_places(f):  # training may have changed one tensor alone
-                    f.seek(place)
-                    digest.update(f.read(4096))
-    return digest.hexdigest()[:16]
-
-
-def _tensor_places(file: BinaryIO) -> list[int]:
-    """Start and middle of every tensor of a safetensors file; none if its header is damaged, which loading reports."""
-    try:
-        file.seek(0)
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(min(length, _HASH_WHOLE_BELOW)))
-        spans = [tensor["data_offsets"] for name, tensor in header.items() if name != "__metadata__"]
-        return sorted({8 + length + place for start, end in spans for place in (start, (start + end) // 2)})
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return []
+def _deciding(folder: Path) -> list[Path]:
+    """The files that decide embeddings."""
+    return [path for path in folder.iterdir() if _is_needed(path.name) and path.is_file()]
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------
