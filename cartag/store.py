@@ -115,7 +115,9 @@ class Store:
         by_digest = {_digest(text): text for text in texts}
         query = "SELECT digest, vectors FROM text WHERE model = ? AND digest IN ({})"
         rows = _select(self._db, query, self._model, list(by_digest))
-        return {by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _are_sound([vector])[0]}
+        return {
+            by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _are_sound([vector])[0]
+        }
 
     def put_texts(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores the embeddings of texts, in one transaction."""

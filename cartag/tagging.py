@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import filelock
 import msgspec
@@ -258,7 +258,7 @@ def _locked(place: Place) -> Iterator[None]:
     try:
         place.state.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        if isinstance(lock, filelock.SoftFileLock):  # filelock's way out: a killed run would leave it locked
+        if isinstance(cast(object, lock), filelock.SoftFileLock):  # its way out: a killed run would leave it locked
             lock.release()
             raise NotImplementedError
     except NotImplementedError as e:
