@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -251,23 +252,31 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
     return None
 
 
+def _system_lock(path: Path) -> filelock.BaseFileLock:
+    """A lock of the operating system, or none: filelock's way out is a file that a killed run would leave locked."""
+    try:
+        return filelock.FileLock(path, timeout=0, fallback_to_soft=False)
+    except TypeError:  # an older filelock
+        return filelock.FileLock(path, timeout=0)
+
+
 @contextmanager
 def _locked(place: Place) -> Iterator[None]:
     """One writer at a time. The operating system frees the lock of a run that dies."""
-    lock = filelock.FileLock(place.lock, timeout=0)
+    lock = _system_lock(place.lock)
     try:
         place.state.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        if isinstance(cast(object, lock), filelock.SoftFileLock):  # its way out: a killed run would leave it locked
+        if isinstance(cast(object, lock), filelock.SoftFileLock):  # a killed run would leave it locked
             lock.release()
             raise NotImplementedError
-    except NotImplementedError as e:
-        raise IndexFileError(
-            f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
-        ) from e
     except filelock.Timeout as e:
         raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
-    except OSError as e:
+    except (OSError, NotImplementedError) as e:
+        if isinstance(e, NotImplementedError) or e.errno == errno.ENOSYS:
+            raise IndexFileError(
+                f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
+            ) from e
         raise IndexFileError(
             f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
         ) from e

@@ -5,7 +5,7 @@ What a user runs holds no such hooks: they are put around cartag's modules here,
 FAULT=pause:SECONDS       waits at every point below, and much longer at those of the index, which a run writes only once,
                           so that a kill from outside is likely to come in the middle
 FAULT=kill:POINT          is killed there
-FAULT=stop:POINT          stands still there (SIGSTOP), for the test to look around and to go on or to kill
+FAULT=stop:POINT          stands still there once (SIGSTOP), for the test to look around and to go on or to kill
 FAULT_LOG=FILE            gets a line for every batch that goes into the model: how many photos
 """
 
@@ -43,6 +43,7 @@ class Faults:
         if self._kind == "pause":
             time.sleep(float(self._what) * (50 if "index" in point else 1))
         elif self._what == point:
+            self._what = ""  # once
             os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[self._kind])
 
     def count(self, photos: int) -> None:

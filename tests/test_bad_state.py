@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ def test_a_journal_line_that_would_make_a_wrong_index_is_a_damaged_one(
         (lambda text: text.replace('"outcome":"tagged"', '"outcome":"perhaps"'), "b.jpg"),
         (lambda text: text.replace('"width":64', '"width":"64"', 2).replace('"width":"64"', '"width":64', 1), "b.jpg"),
         (lambda text: text.replace('"path":"c.jpg",', '"path":"c.jpg";'), "c.jpg"),
-        (lambda text: text.replace('"catalog": {', '"catalog": [{'), '"cars"'),
+        (lambda text: text.replace('"catalog": {', '"catalog": [{'), '"scoring"'),
     ],
     ids=["a word", "a type", "a comma", "a bracket"],
 )
@@ -201,7 +201,7 @@ def test_pipes_sockets_and_devices_are_never_opened(gallery: Gallery, monkeypatc
     (gallery.path / "link-to-device.jpg").symlink_to("/dev/zero")
     (gallery.path / "link-to-folder.jpg").symlink_to("/")
     (gallery.path / "link-to-itself.jpg").symlink_to("link-to-itself.jpg")
-    if os.geteuid() == 0:
+    with suppress(OSError):  # devices are made by root, and not in every container
         os.mknod(gallery.path / "device.jpg", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
     monkeypatch.chdir(gallery.path)  # a socket's path must be short
     with closing(socket.socket(socket.AF_UNIX)) as server:
@@ -294,7 +294,7 @@ def test_a_gallery_that_became_read_only_is_found_in_and_its_tags_stay(gallery: 
 
 def test_paths_of_nearly_4000_bytes_are_tagged_and_longer_ones_are_named(gallery: Gallery) -> None:
     room = os.pathconf(gallery.path, "PC_PATH_MAX") - len(os.fsencode(gallery.path)) - 1
-    deep = "/".join(["d" * 200] * (room // 201 - 1))
+    deep = "/".join(["d" * 100] * (room // 101 - 1))
     left = room - len(deep) - 1 - 1  # a slash, and the zero byte that ends a path
     names = {left: "fits", left + 1: "does not"}
     data = (gallery.paint("a.jpg", "red")).read_bytes()
@@ -357,7 +357,6 @@ def test_a_clock_that_jumps_back_hides_no_change(gallery: Gallery) -> None:
     gallery.tag()
     gallery.edit(lambda raw: raw.update(updated="2100-01-01T00:00:00Z"))
     assert cartag.show(gallery.path).updated == "2100-01-01T00:00:00Z"
-    photo.write_bytes(photo.read_bytes())
     picture("blue").save(photo, quality=95)
     os.utime(photo, ns=(0, photo.stat().st_mtime_ns - 10**15))  # saved before it was taken
     assert gallery.tag().embedded == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,11 +15,9 @@ import numpy as np
 import pytest
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 from conftest import Gallery, counts, human_tags
-from trials import COLOURS, paint_many, start
+from trials import COLOURS, ROOT, paint_many, start
 
-import cartag
 from cartag import images, reading
-from cartag.cli import main
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
 from cartag.photos import walk
@@ -109,19 +109,25 @@ def test_a_file_too_large_to_be_read_is_a_record(gallery: Gallery, monkeypatch: 
     assert caught.value.reason == "too-large"
 
 
-def test_no_memory_at_all_is_one_line_on_the_command_line(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def tag(*arguments: Any, **options: Any) -> None:
-        raise MemoryError
+NO_MEMORY = """
+import cartag
 
-    monkeypatch.setattr(cartag, "tag", tag)
-    with pytest.raises(SystemExit) as ended:
-        main(["tag", str(gallery.path)])
-    assert ended.value.code == 1
-    err = capsys.readouterr().err
-    assert err.startswith("cartag: out of memory; ")
-    assert err.count("\n") == 1
+def tag(*arguments, **options):
+    raise MemoryError
+
+cartag.tag = tag
+from cartag.cli import main
+main(["tag", "."])
+"""
+
+
+def test_no_memory_at_all_is_one_line_on_the_command_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", NO_MEMORY]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("cartag: out of memory; ")
+    assert done.stderr.count("\n") == 1
 
 
 # --- the GPU ------------------------------------------------------------------------------------------------------
