@@ -208,7 +208,10 @@ def hurt(gallery: Gallery, *wishes: str) -> None:
 
 
 @pytest.mark.usefixtures("bad_decoder")
-def test_a_run_survives_all_of_them(gallery: Gallery, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_survives_all_of_them(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     hurt(gallery, "segfault", "abort", "killed", "leave", "sleep", "shout", "write")
     for i in range(20):
         gallery.paint(f"good-{i}.jpg", "blue", mark=i)
