@@ -15,7 +15,9 @@ from cartag.settings import Settings
 from cartag.values import ERROR_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,10 @@ def test_every_link_of_the_docs_leads_somewhere(page: Path) -> None:
         ('<link rel="preconnect" href="//fonts.example">', True),
         ('<link href="http://fonts.example/a.css" rel="stylesheet">', True),
         ('<p style="background: url(https://img.example/a.png)">', True),
-        ('<a href="https://github.com/cartag/cartag">source</a><img src="a.png"><link rel="canonical" href="//x">', False),
+        (
+            '<a href="https://github.com/cartag/cartag">source</a><img src="a.png"><link rel="canonical" href="//x">',
+            False,
+        ),
     ],
 )
 def test_the_check_of_the_site_finds_what_a_page_would_load_from_elsewhere(
