@@ -2,6 +2,10 @@
 # make test    the same environment with the test tools: lint, types, tests
 # make stress  the slow tests
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
+# make site    builds the docs site into build/site; a broken link fails
+# make lowest  installs the lowest versions that pyproject.toml allows into build/lowest and runs the quick tests there
+# make audit   asks a vulnerability service about the versions that an installation today would get (needs network)
+# make sbom    writes dist/cartag.cdx.json, the bill of materials of those versions (CycloneDX)
 # make clean   removes .venv and what the demo wrote
 
 # The first of these that runs and is new enough: a name on the PATH may be a version manager's stand-in that only complains.
@@ -12,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 GALLERY := data/gallery
 MM := $(BIN)/cartag
 
-.PHONY: demo test lint stress docs clean
+.PHONY: demo test lint stress docs site lowest audit sbom clean
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, none was found"; exit 1; }
@@ -66,6 +70,38 @@ stress: .venv/installed-test
 
 docs: .venv/installed-test
 	@$(BIN)/python docs/render.py --write
+
+# Tools with virtual environments of their own: their dependencies are not cartag's.
+build/tools-%/made: .venv/made pyproject.toml
+	@.venv/bin/python -m venv build/tools-$*
+	@build/tools-$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $$(.venv/bin/python -c 'import sys, tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"][sys.argv[1]])' $*)
+	@touch $@
+
+site: build/tools-site/made
+	@build/tools-site/bin/zensical build --strict
+	@.venv/bin/python docs/check_site.py build/site
+
+# Tests that compare what newer tools print, and the record of a recipe that may be at work, say nothing of versions.
+lowest: build/tools-release/made
+	@build/tools-release/bin/uv venv --quiet --clear --python .venv/bin/python build/lowest
+	@build/tools-release/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct '.[test]'
+	@PYTHONPATH="$(CURDIR)" build/lowest/bin/python -m pytest -n auto --dist loadfile -m 'not stress' \
+	  --deselect tests/test_docs.py::test_what_the_docs_show_is_what_the_code_prints
+
+build/requirements.txt: build/tools-release/made pyproject.toml
+	@build/tools-release/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-header --no-annotate \
+	  --output-file $@ pyproject.toml
+
+audit: build/requirements.txt
+	@build/tools-release/bin/pip-audit --requirement $< --disable-pip --require-hashes
+
+sbom: build/requirements.txt
+	@mkdir -p dist
+	@build/tools-release/bin/cyclonedx-py requirements $< --pyproject pyproject.toml --output-reproducible \
+	  --of JSON --output-file dist/cartag.cdx.json 2>/dev/null
+	@echo dist/cartag.cdx.json
 
 clean:
 	rm -rf .venv build dist $(GALLERY)/cartag.json $(GALLERY)/.cartag

@@ -5,7 +5,7 @@ python docs/render.py --write    writes them (`make docs`)
 
 A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder that holds a copy of
 `data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
-A ```yaml block whose first line is a comment with a file's name is written there under that name.
+A ```yaml or ```html block whose first line is a comment with a file's name is written there under that name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md",)
+# The pages of a group share a scratch folder, as a reader does who goes from one to the next.
+HOW_TOS = tuple(f"docs/howto/{name}.md" for name in ("keywords", "learn", "catalog", "offline", "models", "python"))
+GROUPS = (("README.md",), ("docs/tutorial.md", *HOW_TOS))
 COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "cars", "models", "models fetch")
-_BLOCK = re.compile(r"```(console|python|yaml)\n(.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"```(console|python|yaml|html)\n(.*?)```", re.DOTALL)
+_NAME = re.compile(r"(?:# |<!-- )(\S+\.(?:yaml|html))(?: -->)?\n")
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
 # Processors differ in the last digits of a model's output; more than this is a change.
 _PROBABILITY, _PERCENT = 0.02, 3.0
@@ -33,16 +36,18 @@ _PROBABILITY, _PERCENT = 0.02, 3.0
 
 def rendered() -> dict[str, str]:
     """Every generated or partly generated file with the content it should have."""
-    with tempfile.TemporaryDirectory() as scratch:
-        shutil.copytree(ROOT / "data" / "gallery", Path(scratch) / "data" / "gallery", ignore=_left_behind)
-        pages = {name: _page((ROOT / name).read_text(encoding="utf-8"), Path(scratch)) for name in PAGES}
-        helps = {command: _help(command, Path(scratch)) for command in ("", *COMMANDS)}
-        generated = {
-            "docs/cli.md": _command_reference(helps),
-            "docs/cartag.1": _man_page(helps),
-            "docs/cartag.schema.json": _schema(),
-        }
-        return {**pages, **generated}
+    pages: dict[str, str] = {}
+    for group in GROUPS:
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(ROOT / "data" / "gallery", Path(scratch) / "data" / "gallery", ignore=_left_behind)
+            pages |= {name: _page((ROOT / name).read_text(encoding="utf-8"), Path(scratch)) for name in group}
+    helps = {command: _help(command, ROOT) for command in ("", *COMMANDS)}
+    generated = {
+        "docs/cli.md": _command_reference(helps),
+        "docs/cartag.1": _man_page(helps),
+        "docs/cartag.schema.json": _schema(),
+    }
+    return {**pages, **generated}
 
 
 def differences(files: dict[str, str]) -> Iterator[str]:
@@ -70,8 +75,8 @@ def same_but_for_noise(a: str, b: str) -> bool:
 def _page(text: str, scratch: Path) -> str:
     def run(block: re.Match[str]) -> str:
         kind, body = block.groups()
-        if kind == "yaml":
-            named = re.match(r"# (\S+\.yaml)\n", body)
+        if kind in ("yaml", "html"):
+            named = _NAME.match(body)
             if named:
                 (scratch / named[1]).write_text(body, encoding="utf-8")
             return block.group()
@@ -79,17 +84,19 @@ def _page(text: str, scratch: Path) -> str:
             _run([sys.executable, "-c", body], scratch, check=True)
             return block.group()
         commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
-        outputs = [f"$ {command}\n{_run(_cartag(command), scratch)}" for command in commands]
+        if any(shutil.which("exiftool") is None for command in commands if command.startswith("exiftool ")):
+            return block.group()
+        outputs = [f"$ {command}\n{_run(_program(command), scratch)}" for command in commands]
         return "```console\n" + "".join(outputs) + "```"
 
     return _BLOCK.sub(run, text)
 
 
-def _cartag(command: str) -> list[str]:
+def _program(command: str) -> list[str]:
     program, *arguments = shlex.split(command)
-    if program != "cartag":
-        raise ValueError(f"a console block may only run cartag: {command}")
-    return [sys.executable, "-m", "cartag", *arguments]
+    if program not in ("cartag", "exiftool"):
+        raise ValueError(f"a console block may only run cartag and exiftool: {command}")
+    return [sys.executable, "-m", "cartag", *arguments] if program == "cartag" else [program, *arguments]
 
 
 def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
@@ -117,7 +124,7 @@ def _left_behind(folder: str, names: list[str]) -> set[str]:
 
 
 def _help(command: str, scratch: Path) -> str:
-    text = _run(_cartag(f"cartag {command} --help"), scratch).replace("python -m cartag", "cartag")
+    text = _run(_program(f"cartag {command} --help"), scratch).replace("python -m cartag", "cartag")
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 

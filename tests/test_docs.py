@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,9 @@ from cartag.settings import Settings
 from cartag.values import ERROR_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")]
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,27 @@ def test_every_link_of_the_docs_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
     dead = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
     assert not dead
+
+
+@pytest.mark.parametrize(
+    ("html", "remote"),
+    [
+        ('<script src="https://cdn.example/x.js"></script>', True),
+        ('<link rel="preconnect" href="//fonts.example">', True),
+        ('<link href="http://fonts.example/a.css" rel="stylesheet">', True),
+        ('<p style="background: url(https://img.example/a.png)">', True),
+        (
+            '<a href="https://github.com/cartag/cartag">source</a><img src="a.png"><link rel="canonical" href="//x">',
+            False,
+        ),
+    ],
+)
+def test_the_check_of_the_site_finds_what_a_page_would_load_from_elsewhere(
+    html: str, remote: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "page.html").write_text(html)
+    done = subprocess.run([sys.executable, ROOT / "docs" / "check_site.py", tmp_path], capture_output=True, check=False)
+    assert done.returncode == int(remote)
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

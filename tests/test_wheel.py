@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -53,6 +54,32 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
         assert needed in names
     assert [n for n in names if n.endswith("share/man/man1/cartag.1")]
     assert not [n for n in names if n.endswith((".jpg", ".sqlite", ".pyc")) or "/tests/" in n or "cartag.json" in n]
+
+
+def test_the_wheel_is_the_same_byte_for_byte(wheel: Path, tmp_path: Path) -> None:
+    """From another folder, with other file times and modes, and another order of hashes."""
+    away = ("cartag", "configs", "docs", "models", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
+    for name in away:
+        source, copy = ROOT / name, tmp_path / "elsewhere" / name
+        if source.is_dir():
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, copy)
+    for path in (tmp_path / "elsewhere").rglob("*"):
+        os.utime(path, (1, 1_000_000_000))
+        if path.is_file():
+            path.chmod(0o600)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "again"],
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1580601600"},
+        check=True,
+        capture_output=True,
+    )
+    (again,) = (tmp_path / "again").glob("*.whl")
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_the_installed_wheel_tags_a_photo(installed: Path, tmp_path: Path) -> None:
