@@ -86,6 +86,10 @@ def command(
 
 
 def _paths(hits: Sequence[Hit]) -> None:
+    if sys.stdout.isatty():  # a name may hold what a terminal obeys; a program gets it as it is
+        for hit in hits:
+            output.put(hit.file)
+        return
     _write_names(hits, b"\n")
 
 
