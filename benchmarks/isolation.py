@@ -35,9 +35,8 @@ def main() -> None:
                 report = cartag.tag(scratch, model="fake", retag=True, settings=Settings(isolate=isolate))
                 speeds[isolate].append(len(report.index) / (time.perf_counter() - began))
     free, caged = (statistics.median(speeds[isolate]) for isolate in (False, True))
-    print(
-        f"{len(report.index)} photos: {free:.1f} photos/s in threads, {caged:.1f} with --isolate, ratio {caged / free:.2f} of it"
-    )
+    cost = f"{free:.1f} photos/s in threads, {caged:.1f} with --isolate, ratio {caged / free:.2f}"
+    print(f"{len(report.index)} photos: {cost}")
 
 
 if __name__ == "__main__":
