@@ -3,7 +3,7 @@
 python docs/render.py            compares, prints the differences, exits 1 if there are any
 python docs/render.py --write    writes them (`make docs`)
 
-A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder that holds a copy of
+A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder of the page with a copy of
 `data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
 A ```yaml or ```html block whose first line is a comment with a file's name is written there under that name.
 """
@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# The pages of a group share a scratch folder, as a reader does who goes from one to the next.
+PAGES = ("README.md", "docs/tutorial.md")
+# These begin where the tutorial ends: with the gallery tagged by the bundled model.
 HOW_TOS = tuple(f"docs/howto/{name}.md" for name in ("keywords", "learn", "catalog", "offline", "models", "python"))
-GROUPS = (("README.md",), ("docs/tutorial.md", *HOW_TOS))
 COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "cars", "models", "models fetch")
 _BLOCK = re.compile(r"```(console|python|yaml|html)\n(.*?)```", re.DOTALL)
 _NAME = re.compile(r"(?:# |<!-- )(\S+\.(?:yaml|html))(?: -->)?\n")
@@ -37,10 +37,15 @@ _PROBABILITY, _PERCENT = 0.02, 3.0
 def rendered() -> dict[str, str]:
     """Every generated or partly generated file with the content it should have."""
     pages: dict[str, str] = {}
-    for group in GROUPS:
-        with tempfile.TemporaryDirectory() as scratch:
-            shutil.copytree(ROOT / "data" / "gallery", Path(scratch) / "data" / "gallery", ignore=_left_behind)
-            pages |= {name: _page((ROOT / name).read_text(encoding="utf-8"), Path(scratch)) for name in group}
+    with tempfile.TemporaryDirectory() as folder:
+        fresh, tagged, scratch = (Path(folder) / name for name in ("fresh", "tagged", "scratch"))
+        shutil.copytree(ROOT / "data" / "gallery", fresh / "data" / "gallery", ignore=_left_behind)
+        shutil.copytree(fresh, tagged)
+        _run(_program("cartag tag data/gallery --model mini"), tagged, check=True)
+        for name in (*PAGES, *HOW_TOS):  # each in a place of its own: pages are read in any order
+            shutil.copytree(tagged if name in HOW_TOS else fresh, scratch)
+            pages[name] = _page((ROOT / name).read_text(encoding="utf-8"), scratch)
+            shutil.rmtree(scratch)
     helps = {command: _help(command, ROOT) for command in ("", *COMMANDS)}
     generated = {
         "docs/cli.md": _command_reference(helps),
@@ -115,7 +120,7 @@ def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
         command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if check and done.returncode:
-        raise RuntimeError(f"a python block of the docs fails:\n{done.stdout}")
+        raise RuntimeError(f"a command or python block of the docs fails:\n{done.stdout}")
     return done.stdout
 
 
