@@ -128,6 +128,9 @@ def install(faults: Faults) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has it ignored by what it starts in the background
     install(Faults(os.environ.get("FAULT", ""), os.environ.get("FAULT_LOG", "")))
     from cartag.cli import main
 
