@@ -330,7 +330,8 @@ def test_a_folder_of_200_000_entries(gallery: Gallery, capsys: pytest.CaptureFix
     began = time.monotonic()
     assert len(walk(gallery.path).photos) == 100_000
     listed = time.monotonic() - began
-    assert counts(gallery.tag()) == (0, 0, 100_000, 0)
+    report = gallery.tag()
+    assert report.scored + report.embedded == 100_000  # equal files: few go through the model
     first = time.monotonic() - began - listed
     assert gallery.tag().unchanged == 100_000
     again = time.monotonic() - began - listed - first
