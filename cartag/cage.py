@@ -76,7 +76,7 @@ class Cages:
         with self._lock:
             self._is_closed = True
             for worker in self._workers:
-                worker.end()
+                worker.kill()
 
     def _worker(self) -> _Worker:
         """The calling thread's own; a new one where there is none, or it is dead or worn."""
@@ -161,13 +161,20 @@ class _Worker:
         return Decoded(pixels, answer.width, answer.height)
 
     def end(self) -> None:
-        """Kills the process, if it is not dead already, and waits for it."""
+        """Kills the process and hangs up; only for the thread that talks to it."""
+        self.kill()
+        self._connection.close()
+
+    def kill(self) -> None:
+        """Kills the process, if it is not dead already, and waits for it; the thread that talks to it hears of that.
+
+        It does not hang up: closed under that thread, the file's number could be another file's the next moment.
+        """
         self.is_alive = False
         with _PROCESSES:
             self._process.join(0)  # one that died by itself keeps its own cause of death
             self._process.kill()
             self._process.join(_SECONDS_TO_DIE)
-        self._connection.close()
 
     def _fate(self) -> str:
         code = self._process.exitcode
