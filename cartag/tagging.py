@@ -269,11 +269,11 @@ def _locked(place: Place) -> Iterator[None]:
         lock.acquire()
         if isinstance(cast(object, lock), filelock.SoftFileLock):  # a killed run would leave it locked
             lock.release()
-            raise NotImplementedError
+            raise OSError(errno.ENOSYS, "no locks")
     except filelock.Timeout as e:
         raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
-    except (OSError, NotImplementedError) as e:
-        if isinstance(e, NotImplementedError) or e.errno == errno.ENOSYS:
+    except (OSError, RuntimeError) as e:  # RuntimeError: how older releases of filelock say that there are no locks
+        if not isinstance(e, OSError) or e.errno == errno.ENOSYS:
             raise IndexFileError(
                 f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
             ) from e
