@@ -137,13 +137,16 @@ def test_a_decoder_that_hangs_costs_its_photo_only(bad_decoder: None, wish: str)
         cages.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the data of a process")
+only_linux_bounds_data = pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the data of a process")
+
+
+@only_linux_bounds_data
 def test_a_decoder_that_takes_too_much_memory_costs_its_photo_only(cages: Cages) -> None:
     assert reason(cages, photo("hoard"))[0] == "crashed"  # this one does not catch its MemoryError: it dies of it
     assert decode(cages, photo()).width == 64
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the data of a process")
+@only_linux_bounds_data
 def test_a_picture_larger_than_the_memory_is_too_large() -> None:
     cages = Cages(Limits(seconds=60, megabytes=64))
     try:
