@@ -327,11 +327,13 @@ def _other_cars(raw: Any, cars: Sequence[Car], path: Path) -> tuple[Car, ...]:
         others = _cars(_mapping(_parse(location), location).get("cars"), f"{location}: cars")
     else:
         others = _cars(raw, f"{path}: other_cars")
-    return tuple(other for other in others if not _holds(cars, other))
+    spoken = {_squeezed(text) for car in cars for text in (car.id, car.name, *car.aliases)}
+    return tuple(other for other in others if spoken.isdisjoint((_squeezed(other.id), _squeezed(other.name))))
 
 
-def _holds(cars: Sequence[Car], other: Car) -> bool:
-    return any(match_exactly(name, cars) is not None for name in (other.id, other.name))
+def _squeezed(text: str) -> str:
+    """Equal for what `match_exactly` takes for the same name."""
+    return normalise(text).replace(" ", "")
 
 
 def _kind(raw: Any) -> str:

@@ -102,6 +102,8 @@ _Found = list[tuple[str, os.stat_result]]
 
 def _paired(found: _Found, raws: _Found, raw_pairs: RawPairs | None) -> tuple[_Found, int, int]:
     """All files that are photos of their own; how many RAW files are left out, and how many are one with a JPEG."""
+    if not raws:  # as in most galleries: no stems to compare
+        return found, 0, 0
     developed = {_stem(path) for path, _ in found if os.path.splitext(path)[1].lower() in _CAMERA_EXTENSIONS}
     paired = [raw for raw in raws if _stem(raw[0]) in developed]
     alone = [raw for raw in raws if _stem(raw[0]) not in developed]
