@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cartag.values import ReadError, Sha256
 
 log = logging.getLogger(__name__)
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What reading a photo told: a hash and dimensions, or an error; with the bounds of the index it will stand in."""
+class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What reading a photo told: a hash and dimensions, or an error; with the names and bounds of a `PhotoRecord`."""
 
     path: str
     size: Annotated[int, msgspec.Meta(ge=0)]
     mtime_ns: int
-    sha256: Sha256 | None = None
-    width: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    height: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    error: ReadError | None = None
+    sha256: Sha256 | UnsetType = UNSET
+    width: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
+    height: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
+    error: ReadError | UnsetType = UNSET
 
 
 _encoder = msgspec.json.Encoder()

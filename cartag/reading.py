@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cartag import images
@@ -127,7 +128,7 @@ class Reader:
             MemoryError: there was no room for it beside the others.
         """
         identity = Facts(path=photo.path, size=photo.size, mtime_ns=photo.mtime_ns)
-        sha256 = None
+        sha256: str | UnsetType = UNSET
         try:
             data = images.read_bytes(self._gallery / photo.disk_path, self._settings.max_megabytes)
             sha256 = images.content_hash(data)

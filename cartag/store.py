@@ -10,7 +10,9 @@ import hashlib
 import logging
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +30,7 @@ CREATE TABLE text (model INTEGER NOT NULL, digest BLOB NOT NULL, vectors BLOB NO
                    PRIMARY KEY (model, digest)) WITHOUT ROWID;
 CREATE TABLE fact (model INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (model, name)) WITHOUT ROWID;
 """
+_PHOTOS = "SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({})"
 _AT_ONCE = 500
 _CHECKED_AT_ONCE = 4096
 _OFF_UNIT = 0.05  # of the squared length: far above rounding, far below what a flipped bit of an exponent does
@@ -80,9 +83,9 @@ class Store:
         hashes: set[str] = set()
         damaged = 0
         while some := rows.fetchmany(_CHECKED_AT_ONCE):
-            sound = _are_sound([vector for _, vector in some])
-            hashes.update(key.hex() for (key, _), good in zip(some, sound, strict=True) if good)
-            damaged += sound.count(False)
+            keys, _ = _sound(some)
+            hashes.update(map(bytes.hex, keys))
+            damaged += len(some) - len(keys)
         if damaged:
             log.warning("%s: %d damaged embedding(s), computed again", self.path, damaged)
         return hashes
@@ -91,18 +94,21 @@ class Store:
         """The cached embeddings among ``hashes``, each of shape (d,)."""
         return _photos(self._db, self._model, hashes)
 
-    def all_of(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
-        """The cached embeddings among ``hashes``, at most ``at_once`` a time: their hashes, and an array (n, d).
+    def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        """The undamaged embeddings among ``hashes``, at most ``at_once`` a time: their hashes, and an array (n, d).
 
-        For a large part of the cache: it is read through once, in the order it lies in.
+        Of many hashes not each is looked up: the cache is read through once, in the order it lies in.
         """
         wanted = {bytes.fromhex(h): h for h in hashes}
-        rows = self._db.execute("SELECT sha256, vector FROM photo WHERE model = ? ORDER BY sha256", (self._model,))
-        while some := rows.fetchmany(at_once):
-            found = [(wanted[key], vector) for key, vector in some if key in wanted]
-            if found:
-                joined = np.frombuffer(b"".join([vector for _, vector in found]), np.float32)
-                yield [key for key, _ in found], joined.reshape(len(found), -1)
+        if len(wanted) > at_once:
+            every = "SELECT sha256, vector FROM photo WHERE model = ? ORDER BY sha256"
+            rows: Iterator[tuple[bytes, bytes]] = self._db.execute(every, (self._model,))
+        else:
+            rows = _select(self._db, _PHOTOS, self._model, list(wanted))
+        while some := list(islice(rows, at_once)):
+            keys, vectors = _sound([row for row in some if row[0] in wanted])
+            if keys:
+                yield [wanted[key] for key in keys], vectors
 
     def put(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores embeddings, in one transaction."""
@@ -115,9 +121,8 @@ class Store:
         by_digest = {_digest(text): text for text in texts}
         query = "SELECT digest, vectors FROM text WHERE model = ? AND digest IN ({})"
         rows = _select(self._db, query, self._model, list(by_digest))
-        return {
-            by_digest[digest]: np.frombuffer(vector, np.float32) for digest, vector in rows if _are_sound([vector])[0]
-        }
+        digests, vectors = _sound(list(rows))
+        return {by_digest[digest]: vector for digest, vector in zip(digests, vectors, strict=True)}
 
     def put_texts(self, embeddings: Mapping[str, np.ndarray]) -> None:
         """Stores the embeddings of texts, in one transaction."""
@@ -161,8 +166,7 @@ def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
 
 
 def _photos(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-    query = "SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({})"
-    rows = _select(db, query, model, [bytes.fromhex(h) for h in hashes])
+    rows = _select(db, _PHOTOS, model, [bytes.fromhex(h) for h in hashes])
     return {key.hex(): np.frombuffer(vector, np.float32) for key, vector in rows}
 
 
@@ -172,18 +176,22 @@ def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes
         yield from db.execute(query.format(",".join("?" * len(some))), (model, *some))
 
 
-def _are_sound(vectors: Sequence[bytes]) -> list[bool]:
-    """Whether these are the bytes of unit-length float32 vectors: SQLite checks its pages, not what is in them."""
-    lengths = {len(vector) for vector in vectors}
-    if len(lengths) > 1:  # which a model's never have, unless they are damaged
-        return [_are_sound([vector])[0] for vector in vectors]
-    if not lengths or min(lengths) == 0 or min(lengths) % 4:
-        return [False] * len(vectors)
-    values = np.frombuffer(b"".join(vectors), np.float32).reshape(len(vectors), -1)
+def _sound(rows: Sequence[tuple[bytes, bytes]]) -> tuple[list[bytes], np.ndarray]:
+    """The rows that hold a unit-length float32 vector, as all of a model's are: their keys, and an array (n, d).
+
+    SQLite checks its pages, not what is in them.
+    """
+    lengths = Counter(len(vector) for _, vector in rows).most_common(1)
+    length = lengths[0][0] if lengths else 0
+    if length == 0 or length % 4:
+        return [], np.empty((0, 0), np.float32)
+    whole = [row for row in rows if len(row[1]) == length]
+    vectors = np.frombuffer(b"".join([vector for _, vector in whole]), np.float32).reshape(len(whole), -1)
     with np.errstate(all="ignore"):
-        off: np.ndarray = np.abs(np.einsum("ij,ij->i", values, values) - 1)
-        sound: list[bool] = (off < _OFF_UNIT).tolist()
-    return sound
+        sound: np.ndarray = np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) < _OFF_UNIT
+    if sound.all():
+        return [key for key, _ in whole], vectors
+    return [key for (key, _), good in zip(whole, sound.tolist(), strict=True) if good], vectors[sound]
 
 
 def _digest(text: str) -> bytes:

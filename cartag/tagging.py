@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import filelock
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from cartag import calibration as calibrations
 from cartag import catalog as catalogs
@@ -63,7 +63,6 @@ from cartag.values import (
 from cartag.version import __version__
 
 _SCORED_AT_ONCE = 4096
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -294,7 +293,8 @@ class _Plan:
     """What has to be done with each photo; every photo is in exactly one of them."""
 
     kept: dict[str, PhotoRecord] = field(default_factory=dict)
-    known: list[Facts] = field(default_factory=list)
+    known: list[Facts | PhotoRecord] = field(default_factory=list)
+    """By the journal or the old index; of these, what the cache has no embedding of is read after all."""
     to_read: list[PhotoFile] = field(default_factory=list)
 
 
@@ -309,7 +309,7 @@ class _Tagger:
         self._progress = progress
         self._journal = Journal(run.place.journal)
         self._old: Mapping[str, PhotoRecord] = run.old.photos if run.old else {}
-        self._facts: dict[str, Facts] = {}
+        self._facts: dict[str, Facts | PhotoRecord] = {}
         self._verdicts: dict[str, Verdict] = {}
         self._fresh: set[str] = set()
         """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
@@ -322,7 +322,8 @@ class _Tagger:
         plan = _Plan()
         try:
             plan = self._plan()
-            self._score_known(plan.known)
+            unscored = self._score_known(plan.known)
+            plan.to_read += (photo for photo in self._walk.photos if photo.path in unscored)
             self._read_and_embed(plan.to_read)
         except KeyboardInterrupt:
             if self._run.old is None or self._run.old_is_current:
@@ -345,25 +346,22 @@ class _Tagger:
         stands = self._run.old_is_current and not self._retag
         for photo in self._walk.photos:
             old = self._old.get(photo.path)
-            known = journaled.get(photo.path)
+            known: Facts | PhotoRecord | None = journaled.get(photo.path)
             if known is None and old is not None and stands and _stands(old, photo):
                 plan.kept[photo.path] = old  # in most runs nearly all of them: a comparison, and nothing more
                 continue
-            if known is None and old is not None:
-                known = _facts_of(old)
+            known = known or old
             if self._retag or known is None or (known.size, known.mtime_ns) != (photo.size, photo.mtime_ns):
                 plan.to_read.append(photo)
-            elif known.error is not None:
+            elif known.error is not UNSET:
                 if known.error.reason in RETRIED_REASONS:
                     plan.to_read.append(photo)
                 else:
                     plan.known.append(known)
             elif old is not None and stands and _stands(old, photo):
                 plan.kept[photo.path] = old
-            elif known.sha256 in self._cached:
-                plan.known.append(known)
             else:
-                plan.to_read.append(photo)
+                plan.known.append(known)
         return plan
 
     @cached_property
@@ -381,32 +379,26 @@ class _Tagger:
 
     # --- scoring from the cache
 
-    def _score_known(self, known: Sequence[Facts]) -> None:
-        for fact in known:
-            self._facts[fact.path] = fact
-        of_hash: defaultdict[str, list[Facts]] = defaultdict(list)
-        for fact in known:
-            if fact.error is None and fact.sha256:
-                of_hash[fact.sha256].append(fact)
-        if not of_hash:
-            return
-        self._progress.start("scoring", sum(map(len, of_hash.values())))
-        for hashes, embeddings in self._embeddings_of(list(of_hash)):
-            same = [of_hash[h] for h in hashes]  # equal files are equal photos
-            facts = [fact for facts in same for fact in facts]
-            self._score(facts, np.repeat(embeddings, [len(facts) for facts in same], axis=0))
-            self._progress.advance(len(facts))
-        self._progress.finish()
+    def _score_known(self, known: Sequence[Facts | PhotoRecord]) -> set[str]:
+        """Scores what the cache has embeddings of; the paths of the others, which have to be read."""
+        of_hash: defaultdict[str, list[str]] = defaultdict(list)
+        for facts in known:
+            self._facts[facts.path] = facts
+            if facts.error is UNSET:
+                of_hash[facts.sha256 or ""].append(facts.path)  # equal files are equal photos
+        unscored = of_hash.pop("", [])
+        if of_hash:
+            self._progress.start("scoring", sum(map(len, of_hash.values())))
+            for hashes, embeddings in self._store.sound(list(of_hash), _SCORED_AT_ONCE):
+                before = len(self._verdicts)
+                for sha256, verdict in zip(hashes, self._judge(embeddings), strict=True):
+                    self._verdicts.update(dict.fromkeys(of_hash.pop(sha256), verdict))
+                self._progress.advance(len(self._verdicts) - before)
+            self._progress.finish()
+        return set(unscored).union(*of_hash.values())
 
-    def _embeddings_of(self, hashes: Sequence[str]) -> Iterator[tuple[Sequence[str], np.ndarray]]:
-        """Cached embeddings (n, d) with their hashes, so many at once as can be scored at once."""
-        if len(hashes) > _SCORED_AT_ONCE:
-            yield from self._store.all_of(hashes, _SCORED_AT_ONCE)
-        elif found := self._store.get(hashes):
-            yield list(found), np.stack(list(found.values()))
-
-    def _score(self, scored: Sequence[Facts], photos: np.ndarray) -> None:
-        """Scores photos with their embeddings (n, d)."""
+    def _judge(self, photos: np.ndarray) -> list[Verdict]:
+        """Scores photos by their embeddings (n, d)."""
         model = self._model_facts
         scores = scoring.score(
             photos,
@@ -415,8 +407,7 @@ class _Tagger:
             logit_bias=model["logit_bias"],
             calibration=self._run.calibration,
         )
-        verdicts = scoring.decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
-        self._verdicts.update(zip((fact.path for fact in scored), verdicts, strict=True))
+        return scoring.decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -471,10 +462,11 @@ class _Tagger:
         facts = [photo.facts for photo in batch]
         self._journal.append(facts)
         self._facts.update((fact.path, fact) for fact in facts)
-        readable = [fact for fact in facts if fact.error is None and fact.sha256]
+        readable = [fact for fact in facts if fact.error is UNSET and fact.sha256]
         embeddings = fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
         if scored := [fact for fact in readable if fact.sha256 in embeddings]:
-            self._score(scored, np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
+            verdicts = self._judge(np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
+            self._verdicts.update(zip((fact.path for fact in scored), verdicts, strict=True))
 
     # --- the new index
 
@@ -485,7 +477,7 @@ class _Tagger:
         for photo in self._walk.photos:
             facts = self._facts.get(photo.path)
             # An interrupt can fall between reading a photo and scoring it: then the old record stands, or none.
-            if facts is not None and (facts.error is not None or photo.path in self._verdicts):
+            if facts is not None and (facts.error is not UNSET or photo.path in self._verdicts):
                 old = self._old.get(photo.path)
                 if old is None and facts.sha256 and carried.get(facts.sha256):  # renamed: a person's word comes along
                     old = carried[facts.sha256].pop()
@@ -583,23 +575,9 @@ def _stands(record: PhotoRecord, photo: PhotoFile) -> bool:
     )
 
 
-def _facts_of(record: PhotoRecord) -> Facts:
-    return Facts(
-        path=record.path,
-        size=record.size,
-        mtime_ns=record.mtime_ns,
-        sha256=_or_none(record.sha256),
-        width=_or_none(record.width),
-        height=_or_none(record.height),
-        error=_or_none(record.error),
-    )
-
-
-def _or_none(value: T | UnsetType) -> T | None:
-    return None if isinstance(value, UnsetType) else value
-
-
-def _record(photo: PhotoFile, facts: Facts, verdict: Verdict | None, old: PhotoRecord | None) -> PhotoRecord:
+def _record(
+    photo: PhotoFile, facts: Facts | PhotoRecord, verdict: Verdict | None, old: PhotoRecord | None
+) -> PhotoRecord:
     """The new record of a photo: the model's verdict, and over it everything a person said."""
     said = human_tags(old) if old is not None and old.tags else ()
     confirmed = old is not None and old.confirmed is True
@@ -617,19 +595,15 @@ def _record(photo: PhotoFile, facts: Facts, verdict: Verdict | None, old: PhotoR
         candidates = tuple(c for c in verdict.candidates if c.car not in by_hand)
     return PhotoRecord(
         path=photo.path,
-        sha256=_or_unset(facts.sha256),
+        sha256=facts.sha256,
         size=facts.size,
         mtime_ns=facts.mtime_ns,
-        width=_or_unset(facts.width),
-        height=_or_unset(facts.height),
+        width=facts.width,
+        height=facts.height,
         outcome=outcome,
         tags=tags,
         candidates=candidates,
-        error=_or_unset(facts.error),
-        path_on_disk=_or_unset(name_on_disk(photo)),
+        error=facts.error,
+        path_on_disk=name_on_disk(photo) or UNSET,
         confirmed=True if confirmed else UNSET,
     )
-
-
-def _or_unset(value: T | None) -> T | UnsetType:
-    return UNSET if value is None else value
