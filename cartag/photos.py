@@ -62,9 +62,9 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
         raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
     if not gallery.is_dir():
         raise GalleryError(f"{gallery}: not a folder; give the folder that holds the photos")
-    found: list[tuple[str, os.stat_result]] = []
+    found: list[PhotoFile] = []
     unreadable: list[str] = []
-    raws: list[tuple[str, os.stat_result]] = []
+    raws: list[PhotoFile] = []
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -85,11 +85,13 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
                     continue
                 extension = entry.name[max(entry.name.rfind("."), 0) :].lower()
                 if extension in RAW_EXTENSIONS and entry.is_file():
-                    raws.append((relative, entry.stat()))
+                    raws.append(_file(relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_file():
-                    found.append((relative, entry.stat()))
+                    found.append(_file(relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_symlink() and not entry.is_dir():
-                    found.append((relative, entry.stat(follow_symlinks=False)))  # a broken link: named, not skipped
+                    found.append(
+                        _file(relative, entry.stat(follow_symlinks=False))
+                    )  # a broken link: named, not skipped
             except OSError:
                 _keep_unreadable(entry, relative, found, [] if raw_pairs is None else raws)
     found, left_out, pairs = _paired(found, raws, raw_pairs)
@@ -97,30 +99,38 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
     return Walk(photos, sorted(unreadable), left_out, pairs)
 
 
-_Found = list[tuple[str, os.stat_result]]
+def _file(disk_path: str, stat: os.stat_result) -> PhotoFile:
+    """A file by its name on disk; its identity is settled when all names are known."""
+    return PhotoFile(disk_path, disk_path, stat.st_size, stat.st_mtime_ns)
+
+
+_Found = list[PhotoFile]
 
 
 def _paired(found: _Found, raws: _Found, raw_pairs: RawPairs | None) -> tuple[_Found, int, int]:
     """All files that are photos of their own; how many RAW files are left out, and how many are one with a JPEG."""
     if not raws:  # as in most galleries: no stems to compare
         return found, 0, 0
-    developed = {_stem(path) for path, _ in found if os.path.splitext(path)[1].lower() in _CAMERA_EXTENSIONS}
-    paired = [raw for raw in raws if _stem(raw[0]) in developed]
-    alone = [raw for raw in raws if _stem(raw[0]) not in developed]
+    developed = {_stem(photo) for photo in found if _is_of_camera(photo)}
+    paired = [raw for raw in raws if _stem(raw) in developed]
+    alone = [raw for raw in raws if _stem(raw) not in developed]
     if raw_pairs is None:
         return found, len(alone), len(paired)
     if raw_pairs == "both":
         return found + raws, 0, 0
     if raw_pairs == "jpeg":
         return found + alone, 0, len(paired)
-    shot = {_stem(path) for path, _ in paired}
-    is_partner = [_stem(p) in shot and os.path.splitext(p)[1].lower() in _CAMERA_EXTENSIONS for p, _ in found]
-    kept = [photo for photo, partner in zip(found, is_partner, strict=True) if not partner]
+    shot = set(map(_stem, paired))
+    kept = [photo for photo in found if _stem(photo) not in shot or not _is_of_camera(photo)]
     return kept + raws, 0, len(paired)
 
 
-def _stem(path: str) -> str:
-    return os.path.splitext(path)[0].casefold()
+def _stem(photo: PhotoFile) -> str:
+    return os.path.splitext(photo.disk_path)[0].casefold()
+
+
+def _is_of_camera(photo: PhotoFile) -> bool:
+    return os.path.splitext(photo.disk_path)[1].lower() in _CAMERA_EXTENSIONS
 
 
 def _keep_unreadable(entry: os.DirEntry[str], relative: str, found: _Found, raws: _Found) -> None:
@@ -136,29 +146,26 @@ def _keep_unreadable(entry: os.DirEntry[str], relative: str, found: _Found, raws
     except OSError:
         stat = os.stat_result((0,) * 10, {"st_mtime_ns": 0})  # reading it will tell why
     if extension in PHOTO_EXTENSIONS:
-        found.append((relative, stat))
+        found.append(_file(relative, stat))
     elif extension in RAW_EXTENSIONS:
-        raws.append((relative, stat))
+        raws.append(_file(relative, stat))
 
 
-def _identified(found: list[tuple[str, os.stat_result]]) -> Iterator[PhotoFile]:
+def _identified(found: _Found) -> Iterator[PhotoFile]:
     """Gives every file its identity; two names that are equal in NFC stay two photos."""
     # Of plain names, which most are, nothing has to be looked at: they are their own identity.
-    taken = {disk_path for disk_path, _ in found if disk_path.isascii()}
-    others = []
-    for disk_path, stat in found:
-        if disk_path.isascii():
-            yield PhotoFile(disk_path, disk_path, stat.st_size, stat.st_mtime_ns)
-        else:
-            others.append((disk_path, stat))
-    for disk_path, stat in sorted(others, key=lambda item: (not _is_nfc(item[0]), os.fsencode(item[0]))):
-        shown = printable(disk_path)
-        forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(disk_path)))
+    plain = [photo for photo in found if photo.disk_path.isascii()]
+    yield from plain
+    taken = {photo.path for photo in plain}
+    others = [photo for photo in found if not photo.disk_path.isascii()]
+    for photo in sorted(others, key=lambda photo: (not _is_nfc(photo.disk_path), os.fsencode(photo.disk_path))):
+        shown = printable(photo.disk_path)
+        forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(photo.disk_path)))
         path = next((form for form in forms if form not in taken), None)
         while path is None or path in taken:  # somebody named files after the escaped names of others
             path = f"{path or forms[-1]}%"
         taken.add(path)
-        yield PhotoFile(path, disk_path, stat.st_size, stat.st_mtime_ns)
+        yield PhotoFile(path, photo.disk_path, photo.size, photo.mtime_ns)
 
 
 def _is_nfc(text: str) -> bool:
