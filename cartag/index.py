@@ -328,8 +328,8 @@ def encode(index: Index) -> bytes:
         header[key] = {**header[key], **value} if key in _HEADER_PARTS else value
     head = msgspec.json.format(msgspec.json.encode(header), indent=2).rstrip()[:-1].rstrip()
     records = [_with_foreign(index.photos[path], index.foreign) for path in sorted(index.photos)]
-    lines = msgspec.json.Encoder().encode_lines(records).rstrip(b"\n").replace(b"\n", b",\n    ")
-    return head + b',\n  "photos": [' + (b"\n    " + lines + b"\n  ]" if lines else b"]") + b"\n}\n"
+    lines = b",\n    ".join(map(msgspec.json.Encoder().encode, records))
+    return b"".join((head, b',\n  "photos": [', *((b"\n    ", lines, b"\n  ") if lines else ()), b"]\n}\n"))
 
 
 def _with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[str, Any]:
