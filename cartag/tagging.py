@@ -311,6 +311,7 @@ class _Tagger:
         self._old: Mapping[str, PhotoRecord] = run.old.photos if run.old else {}
         self._facts: dict[str, Facts | PhotoRecord] = {}
         self._verdicts: dict[str, Verdict] = {}
+        """By content hash: equal files are equal photos."""
         self._fresh: set[str] = set()
         """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
         self._renamed: dict[str, str] = {}
@@ -381,21 +382,19 @@ class _Tagger:
 
     def _score_known(self, known: Sequence[Facts | PhotoRecord]) -> set[str]:
         """Scores what the cache has embeddings of; the paths of the others, which have to be read."""
-        of_hash: defaultdict[str, list[str]] = defaultdict(list)
-        for facts in known:
-            self._facts[facts.path] = facts
-            if facts.error is UNSET:
-                of_hash[facts.sha256 or ""].append(facts.path)  # equal files are equal photos
-        unscored = of_hash.pop("", [])
-        if of_hash:
-            self._progress.start("scoring", sum(map(len, of_hash.values())))
-            for hashes, embeddings in self._store.sound(list(of_hash), _SCORED_AT_ONCE):
-                before = len(self._verdicts)
-                for sha256, verdict in zip(hashes, self._judge(embeddings), strict=True):
-                    self._verdicts.update(dict.fromkeys(of_hash.pop(sha256), verdict))
-                self._progress.advance(len(self._verdicts) - before)
+        self._facts.update((facts.path, facts) for facts in known)
+        readable = [facts for facts in known if facts.error is UNSET]
+        if hashes := list(dict.fromkeys(facts.sha256 for facts in readable if facts.sha256)):
+            self._progress.start("scoring", len(hashes))
+            for some, embeddings in self._store.sound(hashes, _SCORED_AT_ONCE):
+                self._verdicts.update(zip(some, self._judge(embeddings), strict=True))
+                self._progress.advance(len(some))
             self._progress.finish()
-        return set(unscored).union(*of_hash.values())
+        return {facts.path for facts in readable if self._verdict(facts) is None}
+
+    def _verdict(self, facts: Facts | PhotoRecord) -> Verdict | None:
+        """What was scored in this run of a photo with this content."""
+        return self._verdicts.get(facts.sha256) if facts.sha256 and facts.error is UNSET else None
 
     def _judge(self, photos: np.ndarray) -> list[Verdict]:
         """Scores photos by their embeddings (n, d)."""
@@ -466,7 +465,7 @@ class _Tagger:
         embeddings = fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
         if scored := [fact for fact in readable if fact.sha256 in embeddings]:
             verdicts = self._judge(np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
-            self._verdicts.update(zip((fact.path for fact in scored), verdicts, strict=True))
+            self._verdicts.update(zip((fact.sha256 or "" for fact in scored), verdicts, strict=True))
 
     # --- the new index
 
@@ -474,15 +473,18 @@ class _Tagger:
         self._heed_edits()
         records = {path: self._old.get(path, record) for path, record in plan.kept.items()}
         carried = self._said_of_gone_photos()
+        scored = 0
         for photo in self._walk.photos:
             facts = self._facts.get(photo.path)
+            verdict = self._verdict(facts) if facts is not None else None
             # An interrupt can fall between reading a photo and scoring it: then the old record stands, or none.
-            if facts is not None and (facts.error is not UNSET or photo.path in self._verdicts):
+            if facts is not None and (facts.error is not UNSET or verdict is not None):
+                scored += verdict is not None
                 old = self._old.get(photo.path)
                 if old is None and facts.sha256 and carried.get(facts.sha256):  # renamed: a person's word comes along
                     old = carried[facts.sha256].pop()
                     self._renamed[photo.path] = old.path
-                records[photo.path] = _record(photo, facts, self._verdicts.get(photo.path), old)
+                records[photo.path] = _record(photo, facts, verdict, old)
             elif photo.path not in records and photo.path in self._old and not complete:
                 records[photo.path] = self._old[photo.path]
         for record in (record for same in carried.values() for record in same):
@@ -494,7 +496,7 @@ class _Tagger:
         return TagReport(
             index=index,
             unchanged=len(plan.kept),
-            scored=len(self._verdicts) - self._embedded,
+            scored=scored - self._embedded,
             embedded=self._embedded,
             unreadable=unreadable,
             gone=len(self._old.keys() - found),
