@@ -10,6 +10,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import lt
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -228,7 +230,9 @@ def _decode(data: bytes, kind: type[F], path: Path) -> F:
     except _UNDECODABLE as e:
         raise _damaged(path, e, _line_of(data, str(e))) from e
     _refuse_newer(file.schema_version, path)
-    if len({photo.path for photo in file.photos}) != len(file.photos):
+    paths = [photo.path for photo in file.photos]
+    are_sorted = all(map(lt, paths, islice(paths, 1, None)))  # as `encode` writes them: then none stands twice
+    if not are_sorted and len(set(paths)) != len(paths):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
     return file
 

@@ -17,6 +17,7 @@ import cartag
 from cartag import catalog as catalogs
 from cartag.catalog import match, match_exactly, normalise, slug, suggest
 from cartag.errors import CatalogError, UnknownCarError
+from cartag.resources import shipped
 from cartag.values import Car
 
 MILLE = cartag.cars("mille-miglia-2013").cars
@@ -180,6 +181,13 @@ def test_other_cars_may_be_another_catalog_beside_this_one(tmp_path: Path, monke
 
 def test_the_first_catalog_holds_the_eleven_cars() -> None:
     assert [car.id for car in MILLE] == ELEVEN
+
+
+@pytest.mark.parametrize("name", ["mille-miglia-2013", "sports-cars"])
+def test_a_shipped_catalog_is_the_same_read_as_if_a_user_had_written_it(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / f"{name}.yaml"
+    copy.write_bytes(shipped("configs", copy.name).read_bytes())
+    assert catalogs.load(copy).sha256 == catalogs.load(name).sha256
 
 
 def test_the_second_catalog_holds_at_least_300_cars() -> None:
