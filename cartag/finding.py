@@ -113,8 +113,13 @@ def _by_cars(
     unwanted: set[str],
     min_score: float | None,
 ) -> Iterator[Hit]:
+    asked: frozenset[str] = frozenset().union(*wanted)
+    only_tags = bool(wanted) and min_score is None
     for record in photos:
-        if record.missing is not UNSET or (wanted and min_score is None and not record.tags):
+        # Of a million photos most show none of the cars: that is told first.
+        if only_tags and (not record.tags or asked.isdisjoint([tag.car for tag in record.tags])):
+            continue
+        if record.missing is not UNSET:
             continue
         if unwanted and not unwanted.isdisjoint(tag.car for tag in record.tags):
             continue
