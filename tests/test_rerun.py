@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from conftest import OUTCOME_OF, Gallery, Seen, counts, later, write_catalog
@@ -11,6 +13,7 @@ import cartag
 import cartag.encoder
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import CatalogError
+from cartag.index import place_of
 from cartag.values import ModelFiles, ModelSpec
 
 # --- photos ------------------------------------------------------------------------------------------------------
@@ -121,6 +124,22 @@ def test_another_catalog_scores_again_without_embedding_photos(gallery: Gallery,
     assert seen.photos == 2
     assert gallery.outcomes() == {"a.jpg": "unknown", "b.jpg": "tagged"}
     assert gallery.raw()["catalog"]["name"] == "citrus"
+
+
+def test_photos_that_the_cache_lacks_are_read_and_the_rest_is_scored_from_it(gallery: Gallery, seen: Seen) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        gallery.paint(name, "orange", mark=ord(name[0]))
+    (gallery.path / "same.jpg").write_bytes((gallery.path / "a.jpg").read_bytes())
+    gallery.tag()
+    with closing(sqlite3.connect(place_of(gallery.path).state / "embeddings.sqlite")) as db:
+        db.execute("DELETE FROM photo WHERE sha256 = ?", (bytes.fromhex(gallery.record("b.jpg")["sha256"]),))
+        db.commit()
+    citrus = write_catalog(gallery.path.parent, "cars: [Orange Otter]\nother_cars: [Red Racer]\n", "citrus.yaml")
+    before = seen.photos
+    assert counts(gallery.tag(catalog=citrus)) == (0, 3, 1, 0)
+    assert seen.photos == before + 1
+    assert set(gallery.outcomes().values()) == {"tagged"}
+    assert gallery.record("a.jpg")["tags"] == gallery.record("same.jpg")["tags"]
 
 
 def test_a_plain_run_goes_on_with_the_catalog_of_the_index(gallery: Gallery) -> None:

@@ -80,6 +80,27 @@ def test_a_verdict_names_every_kept_car_once_and_best_first(
     assert (found.outcome == "tagged") == bool(found.tags)
 
 
+@given(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 99))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_many_photos_are_decided_like_each_alone_and_ranked_as_a_stable_sort_ranks(
+    n: int, cars: int, keep: int, digits: int, seed: int
+) -> None:
+    drawn = np.random.default_rng(seed).random((3, n, cars)).round(digits).astype(np.float32)  # few digits: many ties
+    scores = Scores(drawn[0], drawn[1, :, 0], drawn[2, :, 0])
+    names, calibration = [f"car-{i}" for i in range(cars)], Calibration(threshold=0.7)
+    found = decide(scores, names, calibration, keep)
+    for i, verdict in enumerate(found):
+        alone = Scores(*(part[i : i + 1] for part in (scores.cars, scores.other, scores.no_car)))
+        assert decide(alone, names, calibration, keep) == [verdict]
+        tagged = {tag.car for tag in verdict.tags}
+        count = len(verdict.tags) + len(verdict.candidates)
+        ranked = [names[k] for k in np.argsort(-scores.cars[i], kind="stable")[:count]]
+        assert [tag.car for tag in verdict.tags] == [car for car in ranked if car in tagged]
+        assert [c.car for c in verdict.candidates] == [car for car in ranked if car not in tagged]
+        for item in (*verdict.tags, *verdict.candidates):
+            assert item.score == round(float(scores.cars[i, names.index(item.car)]), 4)
+
+
 # --- scores -----------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,22 @@ def test_embeddings_come_back_bit_by_bit_over_a_reopening(tmp_path: Path) -> Non
     assert all(np.array_equal(found[k], v) for k, v in wanted.items())
 
 
+@pytest.mark.parametrize("at_once", [7, 100, 5000])
+def test_only_undamaged_embeddings_are_scored_however_many_at_once(tmp_path: Path, at_once: int) -> None:
+    wanted = {key(i): vector for i, vector in enumerate(vectors(1200))}
+    odd = {key(5): wanted[key(5)][:4], key(6): wanted[key(6)] * 2, key(7): np.full(8, np.nan, np.float32)}
+    with Store(tmp_path, "m") as store:
+        store.put(wanted | odd | {key(2000): vectors(1)[0]})
+        found: dict[str, np.ndarray] = {}
+        for hashes, embeddings in store.sound([*wanted, key(5000)], at_once):
+            assert len(hashes) == len(embeddings) <= at_once
+            found.update(zip(hashes, embeddings, strict=True))
+        assert store.hashes() == {*found, key(2000)}
+        assert list(store.sound([key(5000)], at_once)) == []
+    assert found.keys() == wanted.keys() - odd.keys()
+    assert all(np.array_equal(vector, wanted[k]) for k, vector in found.items())
+
+
 def test_models_do_not_see_each_others_embeddings(tmp_path: Path) -> None:
     one, two = vectors(2)
     with Store(tmp_path, "m@1") as store:
@@ -93,6 +109,12 @@ def test_a_file_of_another_version_is_set_aside(tmp_path: Path) -> None:
     with Store(tmp_path, "m") as store:
         assert store.was_set_aside is not None
         assert store.hashes() == set()
+
+
+def test_the_file_is_hardly_longer_than_what_is_in_it(tmp_path: Path) -> None:
+    with Store(tmp_path, "m") as store:
+        store.put({key(i): vector for i, vector in enumerate(vectors(2000, 768))})
+    assert (tmp_path / "embeddings.sqlite").stat().st_size < 1.4 * 2000 * 768 * 4
 
 
 def test_an_empty_file_is_a_new_cache(tmp_path: Path) -> None:
