@@ -225,6 +225,18 @@ def failure_of(run: Callable[[], Any]) -> IndexFileError | None:
     return None
 
 
+@pytest.mark.parametrize("size", [0, 4096, 32 * 1024])
+def test_what_a_person_said_outlives_a_full_disk(trial: Trial, tmp_path: Path, size: int) -> None:
+    before = trial.gallery.index_file.read_bytes()
+    with small_files(tmp_path / "limited", size) as make_room:
+        assert failure_of(lambda: trial.gallery.tag(batch_size=BATCH)) is not None
+        assert trial.gallery.index_file.read_bytes() == before
+        make_room()
+        trial.gallery.tag(batch_size=BATCH)
+    assert without_date(trial.gallery.index_file) == trial.wanted
+    check_words(trial.gallery)
+
+
 def test_a_full_disk_is_one_line_on_the_command_line(trial: Trial, tmp_path: Path) -> None:
     with small_files(tmp_path / "disk", 40_000):
         done = trial.run("", "--index", str(tmp_path / "disk/cartag.json"))
