@@ -161,8 +161,8 @@ def with_thresholds(
     """Thresholds that keep ``precision`` on these (n, cars) scores.
 
     The common one is the lowest that would keep it with one more wrong tag than was seen; where not even the surest
-    photos are enough for that, the threshold stays. A car with enough labels gets its own where the common one is too
-    low for it.
+    photos are enough for that, threshold and lead stay. A car with enough labels gets its own where the common one is
+    too low for it.
     """
     lowest = _lowest(scores.ravel(), shows.ravel(), precision, unseen=1)
     common = calibration.threshold if lowest is None else lowest
@@ -177,6 +177,7 @@ def with_thresholds(
     return msgspec.structs.replace(
         calibration,
         threshold=round(common, 4),
+        lead=calibration.lead if lowest is None else 0.0,  # a fitted threshold says all of it
         car_thresholds={car: round(threshold, 4) for car, threshold in own.items()},
     )
 

@@ -218,7 +218,7 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
     width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
     out = [
         f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" '
-        'role=img aria-label="confusion matrix">'
+        'role="img" aria-label="confusion matrix">'
     ]
     for x, column in enumerate(columns):
         at = left + cell * x + cell / 2
@@ -230,7 +230,7 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
         total = sum(e.confusion[row].values())
         base = top + cell * y
         out.append(
-            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor=end>'
+            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor="end">'
             f"{escape(_short(names.get(row, row)))}</text>"
         )
         for x, column in enumerate(columns):
@@ -263,7 +263,7 @@ def _reliability(e: Evaluation) -> str:
         radius = 4 + 5 * (b.photos / most) ** 0.5
         title = f"{b.photos} photos, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
         marks.append(
-            f'<circle class=dot cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
+            f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
         )
     return _chart("".join(marks), "mean score", "share right")
 
@@ -280,15 +280,15 @@ def _chart(marks: str, x_title: str, y_title: str) -> str:
     grid = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
         (x, bottom), (left, y) = _place(tick, 0), _place(0, tick)
-        grid.append(f'<path class=grid d="M{x:.1f} 20V{bottom:.1f}M{left:.1f} {y:.1f}H380"/>')
-        grid.append(f'<text x="{x:.1f}" y="{bottom + 20:.0f}" text-anchor=middle>{100 * tick:.0f}</text>')
-        grid.append(f'<text x="{left - 8:.0f}" y="{y + 4:.1f}" text-anchor=end>{100 * tick:.0f}</text>')
+        grid.append(f'<path class="grid" d="M{x:.1f} 20V{bottom:.1f}M{left:.1f} {y:.1f}H380"/>')
+        grid.append(f'<text x="{x:.1f}" y="{bottom + 20:.0f}" text-anchor="middle">{100 * tick:.0f}</text>')
+        grid.append(f'<text x="{left - 8:.0f}" y="{y + 4:.1f}" text-anchor="end">{100 * tick:.0f}</text>')
     titles = (
-        f'<text x="220" y="352" text-anchor=middle>{escape(x_title)}, %</text>'
-        f'<text transform="translate(16 160) rotate(-90)" text-anchor=middle>{escape(y_title)}, %</text>'
+        f'<text x="220" y="352" text-anchor="middle">{escape(x_title)}, %</text>'
+        f'<text transform="translate(16 160) rotate(-90)" text-anchor="middle">{escape(y_title)}, %</text>'
     )
     name = f"{escape(y_title)} by {escape(x_title)}"
-    return f'<svg viewBox="0 0 400 360" role=img aria-label="{name}">{"".join(grid)}{titles}{marks}</svg>'
+    return f'<svg viewBox="0 0 400 360" role="img" aria-label="{name}">{"".join(grid)}{titles}{marks}</svg>'
 
 
 def _place(x: float, y: float) -> tuple[float, float]:
@@ -297,7 +297,7 @@ def _place(x: float, y: float) -> tuple[float, float]:
 
 def _line(points: Iterable[tuple[float, float]], kind: str) -> str:
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (_place(*point) for point in points))
-    return f'<path class={kind} d="M{path}"/>'
+    return f'<path class="{kind}" d="M{path}"/>'
 
 
 def _outcomes(e: Evaluation) -> str:

@@ -108,7 +108,7 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
     """The outcome of every photo, with tags and at least ``keep`` ranked cars (tags and candidates together).
 
     A photo is `no-car` when the things that are no car hold more than half of the probability; otherwise every car that
-    passes its threshold and the margin is a tag; otherwise it is `unknown`.
+    passes its threshold, the margin and the lead is a tag; otherwise it is `unknown`.
     """
     passes = passing(scores, cars, calibration)
     counts = np.maximum(passes.sum(axis=1), keep)
@@ -154,9 +154,11 @@ def _items(order: np.ndarray, probabilities: np.ndarray, passed: np.ndarray, car
 
 
 def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np.ndarray:
-    """Bool (n, cars): the car passes its threshold and the margin, and the photo is not `no-car`."""
+    """Bool (n, cars): the car passes its threshold, the margin and the lead, and the photo is not `no-car`."""
     thresholds = np.array([calibration.threshold_of(car) for car in cars], np.float32)
     passes: np.ndarray = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
+    if calibration.lead:
+        passes &= scores.cars >= calibration.lead * scores.cars.sum(axis=1, keepdims=True)
     passes &= (scores.no_car <= 0.5)[:, None]
     return passes
 

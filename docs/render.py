@@ -3,6 +3,9 @@
 python docs/render.py            compares, prints the differences, exits 1 if there are any
 python docs/render.py --write    writes them (`make docs`)
 
+The charts in docs/pictures are written too, and not compared: where two scores are nearly equal, another processor may
+put a point elsewhere.
+
 A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder of the page with a copy of
 `data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
 A ```yaml or ```html block whose first line is a comment with a file's name is written there under that name.
@@ -19,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +137,33 @@ def _help(command: str, scratch: Path) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
+PICTURES = {
+    "confusion matrix": "confusion",
+    "share right by mean score": "reliability",
+    "share right by share of photos answered": "coverage",
+}
+
+
+def pictures() -> dict[str, str]:
+    """The charts that `eval --report` draws of the sample gallery, each an SVG of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        shutil.copytree(ROOT / "data" / "gallery", scratch / "data" / "gallery", ignore=_left_behind)
+        for command in ("tag data/gallery --model mini", "eval data/gallery data/gallery/labels.csv --report report"):
+            _run(_program(f"cartag {command}"), scratch, check=True)
+        page = (scratch / "report" / "index.html").read_text(encoding="utf-8")
+    found = {}
+    style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
+    for chart in re.findall(r"<svg .*?</svg>", page, re.DOTALL):
+        drawn = ET.fromstring(chart)
+        inside = "".join(ET.tostring(part, encoding="unicode") for part in drawn)
+        found[f"docs/pictures/{PICTURES[drawn.attrib['aria-label']]}.svg"] = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{drawn.attrib["viewBox"]}">'
+            f"<style>{style}svg{{font:16px sans-serif;background:var(--paper)}}</style>{inside}</svg>\n"
+        )
+    return found
+
+
 def _command_reference(helps: dict[str, str]) -> str:
     parts = ["# Command reference", "", "Written by `make docs` from the commands' own help.", ""]
     for command in COMMANDS:
@@ -172,6 +203,9 @@ def main() -> int:
             if not (ROOT / name).is_file() or not same_but_for_noise((ROOT / name).read_text(encoding="utf-8"), text):
                 (ROOT / name).write_text(text, encoding="utf-8")
                 print(f"written: {name}")
+        for name, text in pictures().items():
+            (ROOT / name).parent.mkdir(exist_ok=True)
+            (ROOT / name).write_text(text, encoding="utf-8")
         return 0
     found = list(differences(files))
     print("\n\n".join(found))

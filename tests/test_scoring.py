@@ -168,10 +168,12 @@ def test_a_class_stands_in_the_middle_of_its_texts() -> None:
         ([0.4, 0.3], 0.3, 0.0, {"threshold": 0.35}, "tagged", ["car-0"]),
         ([0.5, 0.1], 0.4, 0.0, {"margin": 0.2}, "unknown", []),
         ([0.5, 0.1], 0.25, 0.0, {"margin": 0.2}, "tagged", ["car-0"]),
+        ([0.4, 0.2], 0.4, 0.0, {"threshold": 0.2, "lead": 0.6}, "tagged", ["car-0"]),
+        ([0.4, 0.3], 0.3, 0.0, {"threshold": 0.2, "lead": 0.6}, "unknown", []),
         ([0.3, 0.6], 0.1, 0.0, {"car_thresholds": {"car-0": 0.2, "car-1": 0.9}}, "tagged", ["car-0"]),
     ],
 )
-def test_an_outcome_follows_from_threshold_margin_and_what_rejects(
+def test_an_outcome_follows_from_threshold_margin_lead_and_what_rejects(
     cars: list[float], other: float, no_car: float, options: dict[str, object], outcome: str, tags: list[str]
 ) -> None:
     found = verdict(cars, other, no_car, **options)

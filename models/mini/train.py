@@ -13,11 +13,12 @@ import os
 import sys
 
 # glibc gives large blocks back to the system after every convolution unless told otherwise; a third of the time goes
-# there. The variables are read at process start, hence the re-exec.
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
-           "MALLOC_TOP_PAD_": "536870912"}
-if __name__ == "__main__" and any(k not in os.environ for k in _MALLOC):
-    os.environ.update({k: os.environ.get(k, v) for k, v in _MALLOC.items()})
+# there. numpy's linear algebra on several threads waits for ever where other programs want the cores. The variables are
+# read at process start, hence the re-exec.
+_SETTINGS = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000",
+             "MALLOC_TOP_PAD_": "536870912", "OPENBLAS_NUM_THREADS": "1"}
+if __name__ == "__main__" and any(k not in os.environ for k in _SETTINGS):
+    os.environ.update({k: os.environ.get(k, v) for k, v in _SETTINGS.items()})
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import argparse
@@ -77,9 +78,9 @@ from cartag.values import Catalog
 ARCHITECTURE = "tf_efficientnet_lite2"
 POOLING = "avgmax"  # mean of average and maximum: a car that fills a quarter of a photograph is not averaged away
 FROZEN1, FROZEN2 = 2, 3  # stages of the tower that stay as ImageNet made them: edges and textures, half of the cost
-DIM = 256          # directions learnt against the labels
-WIDE = 256         # main directions of the pooled features beside them, which tell more about cars never taught
-DIMS = DIM + WIDE  # of an embedding of the shipped model
+DIM = 256            # of the projection that stage 1 trains through
+DISCRIMINANTS = 512  # of the one that stage 2 starts with
+DIMS = 256           # of an embedding of the shipped model
 MEAN, STD = 0.5, 0.5                       # of every channel, as timm's pretrained configuration says
 CROP_HW, PHOTO_HW = (192, 256), (288, 384)  # what crops and whole photographs are kept at, height x width
 # Stage 1 is two cycles of the learning rate (Loshchilov and Hutter, "SGDR", 2017), the second lower. One entry an epoch:
@@ -384,7 +385,8 @@ def recolour(view: Tensor, strength: float, rng: np.random.Generator) -> tuple[T
 
 
 class ImageTower(nn.Module):
-    """EfficientNet-Lite2 (Tan and Le 2019) and a linear projection to unit vectors (B, 256), or (B, 512) once widened.
+    """EfficientNet-Lite2 (Tan and Le 2019) and a linear projection to unit vectors (B, dims): 256 dimensions in stage 1,
+    512 in stage 2, and 256 again in the end.
 
     The stem and the first `frozen` stages are not trained, and their batch norms keep ImageNet's statistics.
     """
@@ -431,6 +433,11 @@ class ImageTower(nn.Module):
             pixels = stage(pixels)
         return self.body.forward_head(self.body.bn2(self.body.conv_head(pixels)))  # type: ignore[no-any-return]
 
+    def set_projection(self, weight: Tensor) -> None:
+        """Puts `weight` (dims, F) in the place of the projection."""
+        self.project = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        self.project.weight = nn.Parameter(weight.clone())
+
     def forward(self, pixels: Tensor) -> Tensor:
         return F.normalize(self.project(self.pooled(pixels)), dim=-1)
 
@@ -438,9 +445,9 @@ class ImageTower(nn.Module):
 class Heads(nn.Module):
     """Cosine-softmax classifiers on the embedding, one per kind of label."""
 
-    def __init__(self, sizes: dict[str, int], scales: dict[str, float]) -> None:
+    def __init__(self, sizes: dict[str, int], scales: dict[str, float], dims: int = DIM) -> None:
         super().__init__()
-        self.weights = nn.ParameterDict({k: nn.Parameter(torch.randn(n, DIM) / 16) for k, n in sizes.items()})
+        self.weights = nn.ParameterDict({k: nn.Parameter(torch.randn(n, dims) / 16) for k, n in sizes.items()})
         self.scales = scales
 
     def forward(self, embedding: Tensor) -> dict[str, Tensor]:
@@ -641,49 +648,6 @@ def embed(tower: ImageTower, pixels: np.ndarray, hw: tuple[int, int], pooled: bo
             x = ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
             out.append(tower.pooled(x) if pooled else tower(x))
     return torch.cat(out)
-
-
-BASIS_PICTURES, BASIS_HW, WIDE_SHARE = 2000, (144, 192), 1.4  # how much longer the second half is than the learnt one
-
-
-def some_crops(world: World) -> np.ndarray:
-    """Crops (N, h, w, 3) to take the spread of the features from; none of them is held out."""
-    rows = [i.row for i in world.items if not held_out(i)]
-    chosen = np.random.default_rng(world.seed).permutation(rows)[:BASIS_PICTURES]
-    return np.asarray(world.crops.pixels[np.sort(chosen)])
-
-
-def basis(world: World) -> Tensor:
-    """The main directions (256, F) of the pooled features of stage 1, their mean taken out. The same for every fold, so
-    that a text tower begun on one image tower fits the next."""
-    saved = world.work / "basis.pt"
-    if not saved.exists():
-        tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)
-        tower.load_state_dict(torch.load(world.work / STAGE1_SAVED, weights_only=True)["tower"])
-        features = F.normalize(embed(tower, some_crops(world), BASIS_HW, pooled=True).clone(), dim=1)
-        mean = F.normalize(features.mean(0), dim=0)
-        rest = features - (features @ mean)[:, None] * mean
-        directions = torch.linalg.eigh(rest.T @ rest).eigenvectors.flip(1)[:, :WIDE]
-        torch.save(directions.T.contiguous(), saved)
-    found: Tensor = torch.load(saved, weights_only=True)
-    return found
-
-
-def widen(world: World, tower: ImageTower) -> ImageTower:
-    """The tower with `basis` beside what it learnt.
-
-    A projection trained on labels forgets what those do not need (Kornblith et al., "Why Do Better Loss Functions Lead
-    to Less Transferable Features?", 2021); a car with five pictures needs it.
-    """
-    if tower.project.out_features == DIMS:
-        return tower
-    features = embed(tower, some_crops(world)[:400], BASIS_HW, pooled=True).clone()
-    learnt, wide = tower.project.weight.detach(), basis(world)
-    scale = WIDE_SHARE * (features @ learnt.T).norm(dim=1).mean() / (features @ wide.T).norm(dim=1).mean()
-    tower.project = nn.Linear(tower.body.num_features, DIMS, bias=False)
-    with torch.no_grad():
-        tower.project.weight.copy_(torch.cat([learnt, scale * wide]))
-    return tower.eval()
 
 
 def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: Targets, pictures: Pictures,
@@ -912,31 +876,29 @@ def stage2(world: World, train: list[Photo], tag: str, work: Path, plan: list[tu
     tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
     saved = work / f"stage2-{tag}.pt"
     if saved.exists():
-        tower.load_state_dict(torch.load(saved, weights_only=True))
+        state = torch.load(saved, weights_only=True)
+        tower.set_projection(state["project.weight"])
+        tower.load_state_dict(state)
         return tower.eval()
     first = torch.load(work / STAGE1_SAVED, weights_only=True)
     tower.load_state_dict(first["tower"])
-    old: list[str] = first["classes"]["name"]
     makes: list[str] = sorted({make_of(k) for k in world.names.keys if not k.startswith("no car")})
     torch.manual_seed(world.seed)
     heads = Heads({"name": len(world.names.keys), "make": len(makes), "colour": len(COLOURS), "body": len(BODIES),
-                   "car": 2}, HEAD_SCALES)
-    vectors = embed(tower, world.photo_pictures.pixels[[p.row for p in train]], plan[0][0])
+                   "car": 2}, HEAD_SCALES, DISCRIMINANTS)
+    bank = first_bank(world).of(train)
+    tower.set_projection(discriminants(bank))
+    vectors = F.normalize(bank.features @ tower.project.weight.detach().T, dim=1)
+    with torch.no_grad():  # every class starts as the mean of its pictures (Qi et al., "Weight Imprinting", 2018)
+        for kind, values, of_bank in (
+                ("name", list(range(len(world.names.keys))), bank.key), ("make", makes, np.array(bank.make)),
+                ("colour", COLOURS, np.array(bank.colour)), ("body", BODIES, np.array(bank.body)),
+                ("car", [False, True], bank.empty.astype(bool))):
+            for i, value in enumerate(values):
+                if (of_bank == value).any():
+                    heads.weights[kind][i] = F.normalize(vectors[of_bank == value].mean(0), dim=0)
     sizes = [hw for hw, count in plan for _ in range(count)]
     steps = len(sizes)
-    with torch.no_grad():  # known rows are kept, a new name starts as the mean of its pictures (weight imprinting)
-        for kind in ("colour", "body", "car"):
-            heads.weights[kind].copy_(first["heads"][f"weights.{kind}"])
-        for i, m in enumerate(makes):
-            if m in first["classes"]["make"]:
-                heads.weights["make"][i] = first["heads"]["weights.make"][first["classes"]["make"].index(m)]
-        for i, k in enumerate(world.names.keys):
-            if k in old:
-                heads.weights["name"][i] = F.normalize(first["heads"]["weights.name"][old.index(k)], dim=-1)
-            own = [n for n, p in enumerate(train) if p.labels == (k,)]
-            if own:
-                mean = F.normalize(vectors[own].mean(0), dim=-1)
-                heads.weights["name"][i] = mean + (heads.weights["name"][i] if k in old else 0)
     kin = torch.from_numpy(world.names.kin)
     weights = photo_weights(train)
     crops = [i for i in world.items if i.name and not held_out(i)]
@@ -1015,7 +977,7 @@ def labels_of(thing: Item | Photo, names: Names, makes: list[str]) -> dict[str, 
 DRAWING_SEED, TEST_DRAWING_SEED = 101, 202
 TEXT_LENGTH, VOCABULARY, LOGIT_SCALE = 32, 4000, 30.0
 STAGE3_FIRST, STAGE3_STEPS = 1000, 350  # on the tower of stage 1, once; on each tower of stage 2
-TEXTS_A_STEP = 200
+TEXTS_A_STEP, RIDGE = 200, 0.001
 ATTRIBUTE_TEMPLATES = ["a photo of a {}.", "a photo of the {}.", "{}", "a {}", "a picture of a {}.", "a {} on the road"]
 NO_CAR_TEXTS = {
     "dog": ["a photo of a dog.", "a photo of an animal."], "bird": ["a photo of a bird.", "a photo of an animal."],
@@ -1072,6 +1034,12 @@ def spellings(names: Names) -> dict[str, Spelling]:
     return result
 
 
+def fitting(spelling: Spelling, templates: tuple[str, ...]) -> list[str]:
+    """A car's first name in every template that fits."""
+    return [t.replace("{name}", spelling.names[0]).replace("{year}", spelling.year) for t in templates
+            if spelling.year or "{year}" not in t]
+
+
 def caption(spelling: Spelling, templates: tuple[str, ...], rng: np.random.Generator) -> str:
     """One random caption of a car: a name of it in a template that fits."""
     usable = [t for t in templates if spelling.year or "{year}" not in t] + ["{name}"]
@@ -1106,7 +1074,7 @@ def train_tokenizer(names: Names, to: Path) -> PreTrainedTokenizerFast:
 
 
 class TextTower(nn.Module):
-    """A small BERT (Devlin et al. 2019) and a linear projection to unit vectors (B, 512)."""
+    """A small BERT (Devlin et al. 2019) and a linear projection to unit vectors (B, 256)."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -1115,24 +1083,32 @@ class TextTower(nn.Module):
         self.bert = BertModel(self.config)
         self.project = nn.Linear(256, DIMS, bias=False)
 
+    def read(self, **tokens: Tensor) -> Tensor:
+        """Features (B, 256) before the projection."""
+        found: Tensor = self.bert(**tokens).pooler_output
+        return found
+
     def forward(self, **tokens: Tensor) -> Tensor:
-        return F.normalize(self.project(self.bert(**tokens).pooler_output), dim=-1)
+        return F.normalize(self.project(self.read(**tokens)), dim=-1)
 
 
-def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
-    """Unit embeddings (N, 512) of texts, in evaluation mode."""
+def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list[str], pooled: bool = False) -> Tensor:
+    """Unit embeddings (N, 256) of texts, in evaluation mode; the features (N, 256) before the projection where
+    `pooled`."""
     text.eval()
     with torch.inference_mode():
-        parts = [text(**tokenizer(texts[i:i + 256], padding=True, truncation=True, max_length=TEXT_LENGTH,
-                                  return_tensors="pt")) for i in range(0, len(texts), 256)]
+        parts = [(text.read if pooled else text)(**tokenizer(
+            texts[i:i + 256], padding=True, truncation=True, max_length=TEXT_LENGTH, return_tensors="pt"))
+            for i in range(0, len(texts), 256)]
     return torch.cat(parts)
 
 
 @dataclass
 class Bank:
-    """Image embeddings (N, 512) to learn texts from, with what is known of each image."""
+    """Views of the training pictures, to learn the projection and the texts from, with what is known of each."""
 
-    vectors: Tensor
+    features: Tensor     # (N, F) of unit length, before the projection
+    photo: np.ndarray    # number of the whole photograph, -1 for anything else
     key: np.ndarray      # class number, -100 for a car nobody named
     colour: list[str]
     body: list[str]
@@ -1140,16 +1116,36 @@ class Bank:
     family: list[str]
     empty: np.ndarray    # no car
 
+    def of(self, photos: list[Photo]) -> Bank:
+        """What is left when the only whole photographs are these."""
+        keep = np.isin(self.photo, [-1, *(p.row for p in photos)])
+        lists = [[v for v, k in zip(values, keep, strict=True) if k]
+                 for values in (self.colour, self.body, self.make, self.family)]
+        return Bank(self.features[keep], self.photo[keep], self.key[keep], *lists, self.empty[keep])
+
+
+def first_bank(world: World) -> Bank:
+    """The bank of the tower of stage 1, which saw no whole photograph, so that every fold may take its own from it."""
+    tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)
+    first = torch.load(world.work / STAGE1_SAVED, weights_only=True)
+    tower.load_state_dict(first["tower"])
+    round_weights(tower)
+    torch.save({"heads": first["heads"]}, saved_heads(world, "first"))
+    return fill_bank(world, tower, world.photos, "first")
+
 
 def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, views: int = 4) -> Bank:
-    """Embeds augmented views of photographs, crops (at most 14 a name), pictures without a car, and drawings."""
+    """Features of augmented views of photographs, crops (at most 20 a name), pictures without a car, and drawings.
+
+    `tower` has the projection it was trained through, which the colour head needs. The features are kept under `tag`.
+    """
     tower.eval()
     rng = np.random.default_rng([world.seed, 3])
     by_name: dict[str, list[Item]] = {}
     for i in world.items:
         if i.name and not held_out(i):
             by_name.setdefault(f"{i.name} {i.year}" if not i.cutout else i.name, []).append(i)
-    crops = [i for group in by_name.values() for i in (group[j] for j in rng.permutation(len(group))[:14])]
+    crops = [i for group in by_name.values() for i in (group[j] for j in rng.permutation(len(group))[:20])]
     nothing = [i for i in world.items if not i.name]
     scenery_rows = np.array([i.row for i in nothing])
     jobs: list[tuple[Pictures | None, list[Any], int]] = [
@@ -1170,32 +1166,98 @@ def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, vie
             [kind_of(g) if isinstance(g, Item) else "whole" for g in group], world.crops.pixels[behind], RUN_HW, 0.3,
             own)
         with torch.inference_mode():
-            return tower(view), kept
+            return F.normalize(tower.pooled(view), dim=1), kept
 
-    torch.set_num_threads(1)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        done = list(pool.map(run, batches))  # type: ignore[arg-type]
+    saved = world.work / f"bank-{tag}.pt"
+    if not saved.exists():
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(WORKERS) as pool:
+            done = list(pool.map(run, batches))  # type: ignore[arg-type]
+        torch.set_num_threads(os.cpu_count() or 1)
+        torch.save({"features": torch.cat([v for v, _ in done]).clone(), "kept": torch.cat([k for _, k in done])}, saved)
+    state = torch.load(saved, weights_only=True)
+    features, kept = state["features"], state["kept"].tolist()
     things = [g for _, group, _ in batches for g in group]
-    kept = torch.cat([k for _, k in done]).tolist()
     labels = [labels_of(g, world.names, makes) for g in things]
-    vectors = torch.cat([v for v, _ in done]).clone()
+    photo = np.array([g.row if pictures is world.photo_pictures else -1 for pictures, group, _ in batches for g in group])
     spelled = spellings(world.names)
     body = [spelled[world.names.keys[v["name"]]].body if v["name"] >= 0 and not v["car"] else "" for v in labels]
     colour = [(g.colour if isinstance(g, Item) and k else "") for g, k in zip(things, kept, strict=True)]
     # Colours the labels do not know are taken from the colour head where it is sure.
     heads = torch.load(saved_heads(world, tag), weights_only=True)["heads"]
-    learnt = F.normalize(vectors[:, :DIM], dim=1)
+    learnt = F.normalize(features @ tower.project.weight.detach().T, dim=1)
     sure = (HEAD_SCALES["colour"] * learnt @ F.normalize(heads["weights.colour"], dim=-1).T).softmax(-1).max(-1)
     colour = [c or (COLOURS[int(i)] if p > 0.6 and not v["car"] else "")
               for c, p, i, v in zip(colour, sure.values.tolist(), sure.indices.tolist(), labels, strict=True)]
     make = [make_of(world.names.keys[v["name"]]) if v["name"] >= 0 and not v["car"] else "" for v in labels]
     family = [family_of(world.names.keys[v["name"]]) if m else "" for v, m in zip(labels, make, strict=True)]
-    return Bank(vectors, np.array([v["name"] for v in labels]), colour, body, make, family,
+    return Bank(features, photo, np.array([v["name"] for v in labels]), colour, body, make, family,
                 np.array([v["car"] for v in labels]))
 
 
 def saved_heads(world: World, tag: str) -> Path:
     return world.work / f"heads2-{tag}.pt"
+
+
+SHRINKAGE, WHOLE_SHARE = 0.3, 0.15
+
+
+def discriminants(bank: Bank) -> Tensor:
+    """Projection (512, F): the linear discriminants of the names (Rao 1948), for features of any length.
+
+    Directions in which pictures of one car differ count little, those in which cars differ count much, whether a car
+    has a hundred pictures or one. A projection trained on labels keeps what its own labels need and forgets the rest
+    (Kornblith et al., "Why Do Better Loss Functions Lead to Less Transferable Features?", 2021). The scatter within names
+    is shrunk towards the same in all directions (Friedman, "Regularized Discriminant Analysis", 1989); whole photographs
+    have a small share in it, for a few of one shoot say little about how photographs of a car differ. Colours and
+    bodies are among the means, so that the directions which tell them are kept.
+    """
+    features, count = bank.features.numpy().astype(np.float64), bank.features.shape[1]
+    kinds = (bank.key, np.array(bank.colour), np.array(bank.body))
+    groups = [[np.flatnonzero(kind == value) for value in np.unique(kind) if str(value) not in ("", "-100")]
+              for kind in kinds]
+    scatter = np.zeros((count, count))
+    for part, share in ((bank.photo >= 0, WHOLE_SHARE), (bank.photo < 0, 1 - WHOLE_SHARE)):
+        several = [own for own in (features[rows[part[rows]]] for rows in groups[0]) if len(own) > 1]
+        if several:
+            rest = np.concatenate([own - own.mean(0) for own in several])
+            scatter += share / (len(rest) - len(several)) * rest.T @ rest
+    values, vectors = np.linalg.eigh(scatter + SHRINKAGE * np.trace(scatter) / count * np.eye(count))
+    white = vectors / np.sqrt(values) @ vectors.T
+    middle = features.mean(0)
+    means = (np.stack([features[rows].mean(0) for kind in groups for rows in kind]) - middle) @ white
+    main = np.linalg.eigh(means.T @ means)[1][:, -DISCRIMINANTS:].T
+    # Taking out the direction of the mean is taking out the mean, near enough, and does not need a bias.
+    middle /= np.linalg.norm(middle)
+    found = main @ white @ (np.eye(count) - np.outer(middle, middle))
+    return torch.from_numpy((found / np.linalg.norm(found, axis=1).mean()).astype(np.float32))
+
+
+TRAINED_SHARE = 2.0  # how much longer the trained half of an embedding is than the discriminants
+
+
+def last_projection(bank: Bank, trained: Tensor) -> Tensor:
+    """Projection (256, F): the `trained` one (dims, F) and the discriminants of the features side by side, in the 256
+    directions that keep the cosines of the training pictures best. Either tells cars apart that the other does not."""
+    parts = [part / (bank.features @ part.T).norm(dim=1).mean() for part in (trained, discriminants(bank))]
+    both = torch.cat([TRAINED_SHARE * parts[0], parts[1]])
+    vectors = F.normalize(bank.features @ both.T, dim=1).numpy().astype(np.float64)
+    main = np.linalg.eigh(vectors.T @ vectors)[1][:, -DIMS:]
+    return torch.from_numpy(main.T.astype(np.float32)) @ both
+
+
+def round_weights(module: nn.Module) -> None:
+    """Leaves the weights as float16 can hold them, as they are shipped: what comes after is fitted to those."""
+    module.half().float()
+
+
+def prototypes(bank: Bank, project: Tensor, names: Names) -> Tensor:
+    """Unit vectors (names, 256): the mean of each name's pictures, zero for a name without one."""
+    means = torch.zeros(len(names.keys), DIMS)
+    vectors = F.normalize(bank.features @ project.T, dim=1)
+    for key in np.unique(bank.key[bank.key >= 0]):
+        means[key] = F.normalize(vectors[bank.key == key].mean(0), dim=0)
+    return means
 
 
 def attribute_captions(bank: Bank, chosen: np.ndarray, count: int,
@@ -1227,21 +1289,45 @@ def attribute_captions(bank: Bank, chosen: np.ndarray, count: int,
     return texts, np.array(truth, dtype=bool)
 
 
+def begin_at(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, means: Tensor) -> None:
+    """Fits the text projection by ridge regression from what the text tower reads in each name to the mean (K, 256) of
+    its pictures: a text tower begun on one image tower then fits the next, and has less to learn."""
+    spelled, templates = spellings(names), catalog_named("mille-miglia-2013").templates
+    pairs = [(n, t) for n, key in enumerate(names.keys) if key in spelled and means[n].any()
+             for t in fitting(spelled[key], templates)]
+    read = embed_texts(text, tokenizer, [t for _, t in pairs], pooled=True).double().numpy()
+    wanted = means[[n for n, _ in pairs]].double().numpy()
+    scatter = read.T @ read
+    ridge = RIDGE * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+    with torch.no_grad():
+        text.project.weight.copy_(torch.from_numpy(np.linalg.solve(scatter + ridge, read.T @ wanted).T))
+
+
 def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTrainedTokenizerFast, tag: str,
            steps: int, start: TextTower | None = None) -> TextTower:
-    """Trains the text tower on cached image embeddings; the image tower and the logit scale stay as they are."""
+    """Gives the tower its last projection, then trains the text tower on views of the training pictures. The rest of
+    the image tower and the logit scale stay as they are."""
     torch.manual_seed(world.seed)
     torch.set_num_threads(os.cpu_count() or 1)
     text = TextTower(len(tokenizer))
     saved = world.work / f"text-{tag}.pt"
     if saved.exists():
-        text.load_state_dict(torch.load(saved, weights_only=True))
+        state = torch.load(saved, weights_only=True)
+        text.load_state_dict(state["text"])
+        round_weights(tower)
+        tower.set_projection(state["project"])
         return text.eval()
+    keys, spelled, templates = world.names.keys, spellings(world.names), catalog_named("mille-miglia-2013").templates
+    round_weights(tower)
+    bank = first_bank(world).of([]) if start is None else fill_bank(world, tower, train, tag)
+    project = last_projection(bank, tower.project.weight.detach())
+    means = prototypes(bank, project, world.names)
     if start is not None:
         text.load_state_dict(start.state_dict())
-    bank = fill_bank(world, tower, train, tag)
-    torch.set_num_threads(os.cpu_count() or 1)
-    keys, spelled, templates = world.names.keys, spellings(world.names), catalog_named("mille-miglia-2013").templates
+        begin_at(text, tokenizer, world.names, means)
+    project = project.half().float()
+    tower.set_projection(project)
+    pictures = F.normalize(bank.features @ project.T, dim=1)
     rows_of: dict[int, np.ndarray] = {k: np.flatnonzero(bank.key == k) for k in np.unique(bank.key) if k >= 0}
     classes = np.array(sorted(rows_of))
     own_cars = {n for p in train for n in p.labels}
@@ -1249,17 +1335,15 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
                                                 1.6 if keys[c] in own_cars else 1.0) for c in classes])
     share /= share.sum()
     kin = torch.from_numpy(world.names.kin)
-    prototypes = torch.zeros(len(keys), DIMS)
-    for k, rows in rows_of.items():
-        prototypes[k] = F.normalize(bank.vectors[rows].mean(0), dim=0)
     cars = torch.tensor([not keys[c].startswith("no car") for c in classes])
-    rate = 8e-4 if start is None else 5e-4
+    # The first text tower learns what words say of many pictures, the next ones where the pictures of each name lie now.
+    rate, near_share = (8e-4, 3.0) if start is None else (1e-3, 20.0)
     adam = torch.optim.AdamW(text.parameters(), lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
     cycle = torch.optim.lr_scheduler.OneCycleLR(adam, rate, total_steps=steps, pct_start=0.1)
     total, began = 0.0, time.time()
     for step in range(steps):
         rng = np.random.default_rng([world.seed, 4, step])
-        text.train()
+        text.train(start is None)  # no dropout where each name has a place to be put to
         # Texts of many names at once, since what has to be learnt is to tell each from all others.
         shown = np.sort(rng.choice(len(classes), min(len(classes), TEXTS_A_STEP), replace=False))
         drawn = rng.choice(shown, 256, p=share[shown] / share[shown].sum())
@@ -1267,7 +1351,7 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
         texts = [caption(spelled[keys[c]], templates, rng) if not keys[c].startswith("no car")
                  else str(rng.choice(NO_CAR_TEXTS[keys[c][8:]])) for c in classes[shown]]
         more, truth = attribute_captions(bank, chosen, 40, rng)
-        vectors = F.normalize(bank.vectors[chosen] + torch.from_numpy(
+        vectors = F.normalize(pictures[chosen] + torch.from_numpy(
             rng.normal(0, 0.5 / math.sqrt(DIMS), (len(chosen), DIMS)).astype(np.float32)), dim=-1)
         tokens = tokenizer(texts + more, padding=True, truncation=True, max_length=TEXT_LENGTH, return_tensors="pt")
         written = text(**tokens)
@@ -1276,8 +1360,8 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
         loss = masked_cross_entropy(LOGIT_SCALE * vectors @ named.T, torch.from_numpy(np.searchsorted(shown, drawn)),
                                     related, 0.05)
         # A name's text belongs amid its pictures (nearest class mean, as in Snell et al., "Prototypical Networks", 2017).
-        near = (named * prototypes[classes[shown]]).sum(1)[cars[shown]]
-        loss = loss + 3 * (1 - near).mean()
+        near = (named * means[classes[shown]]).sum(1)[cars[shown]]
+        loss = loss + near_share * (1 - near).mean()
         if more:
             true = torch.from_numpy(truth)
             match = (LOGIT_SCALE * written[len(texts):] @ vectors.T).log_softmax(1).masked_fill(~true, -1e4)
@@ -1292,7 +1376,8 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
             say(f"stage 3 {tag} step {step + 1}/{steps} loss {total / 100:.3f} near {float(near.mean().detach()):.3f} "
                 f"{time.time() - began:.0f} s")
             total = 0.0
-    torch.save(text.state_dict(), saved)
+    round_weights(text)
+    torch.save({"text": text.state_dict(), "project": project}, saved)
     return text.eval()
 
 
@@ -1357,7 +1442,7 @@ class Held:
     """Held-out photographs of one fold: cosines to the classes of the tool, and ranks among all names."""
 
     photos: list[Photo]
-    vectors: np.ndarray       # (N, 512) unit embeddings
+    vectors: np.ndarray       # (N, 256) unit embeddings
     classes: ClassSet         # of the first catalog, by the fold's own text tower
     ranks: np.ndarray         # (N,) rank of the right name among all names with training pictures, -1 where none
     free_text: dict[str, float]  # precision at ten of descriptions, searched among these photographs
@@ -1392,13 +1477,12 @@ def strangers(names: Names) -> Catalog:
 
 
 def name_embeddings(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, keys: list[str]) -> np.ndarray:
-    """(len(keys), 512): mean over the templates, of a car's first spelling."""
+    """(len(keys), 256): mean over the templates, of a car's first spelling."""
     spelled, templates = spellings(names), catalog_named("mille-miglia-2013").templates
     rows = []
     for key in keys:
         s = spelled[key]
-        texts = [t.replace("{name}", s.names[0]).replace("{year}", s.year) for t in templates
-                 if s.year or "{year}" not in t]
+        texts = fitting(s, templates)
         rows.append(F.normalize(embed_texts(text, tokenizer, texts).mean(0), dim=-1).numpy())
     return np.stack(rows)
 
@@ -1464,9 +1548,12 @@ def log_sum(logits: np.ndarray) -> np.ndarray:
     return np.asarray(np.logaddexp.reduce(logits, axis=1)) if logits.shape[1] else np.full(len(logits), -np.inf)
 
 
+RESAMPLES = 100
+
+
 def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
     """Temperature and biases by likelihood, so that scores are probabilities; the no-car bias once more by its errors;
-    then the threshold with the most right tags while few are wrong.
+    then the threshold and the lead with the most right tags while few are wrong.
 
     The three kinds of photographs (a car of the catalog, another car, none) weigh 1 : 1 : 1/2, however many there are:
     a gallery's mix is not known, and a handful of photographs without a car should not decide much.
@@ -1508,16 +1595,28 @@ def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet)
     no_car_bias = float(least[np.abs(least - no_car_bias).argmin()])
     total = np.logaddexp(with_others, none + no_car_bias)
     p, empty = np.exp(car - total[:, None]), none + no_car_bias > with_others
+    share, clear = p / p.sum(1, keepdims=True), p >= np.exp(other + other_bias - total)[:, None]  # clear: a margin of 0
+    # Photographs drawn anew, with repeats (bootstrap): what is best for these alone, by a photograph or two, is not taken.
+    rng = np.random.default_rng(0)
+    kinds_drawn = [(mask, rng.multinomial(mask.sum(), np.full(mask.sum(), 1 / mask.sum()), RESAMPLES) / mask.sum())
+                   for mask in (named, others, nothing) if mask.any()]
 
-    def worth(threshold: float) -> float:
-        tags = (p >= threshold) & ~empty[:, None]
-        right = tags[named, own[named]]
-        shares = (((tags[named].sum(1) - right > 0), 0.04), (tags[others].any(1), 0.08), (tags[nothing].any(1), 0.015))
-        return float(right.mean()) - 10 * sum(max(0.0, float(x.mean()) - limit) for x, limit in shares if len(x))
+    def worth(threshold: float, lead: float) -> float:
+        tags = (p >= threshold) & (share >= lead) & clear & ~empty[:, None]
+        right = np.zeros(len(p), dtype=bool)
+        right[named] = tags[named, own[named]]
+        wrong = tags.sum(1) > right
+        value = 0.0
+        for mask, drawn in kinds_drawn:
+            limit = 0.04 if mask is named else 0.08 if mask is others else 0.015
+            value -= 10 * float(np.maximum(0, drawn @ wrong[mask] - limit).mean())
+            value += float((drawn @ right[mask]).mean()) if mask is named else 0.0
+        return value
 
-    threshold = max(np.round(np.arange(0.1, 0.91, 0.02), 2), key=worth)
+    threshold, lead = max(((round(t, 2), round(x, 2)) for x in np.arange(0, 0.99, 0.02) for t in np.arange(0.02, 0.95, 0.02)),
+                          key=lambda pair: worth(*pair))
     return Calibration(temperature=temperature, other_bias=other_bias, no_car_bias=no_car_bias,
-                       threshold=float(threshold))
+                       threshold=float(threshold), lead=float(lead))
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -1796,7 +1895,7 @@ def report(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrain
            held: list[Held]) -> dict[str, Any]:
     """Measures everything and writes it beside the weights."""
     figures, calibration = cross_validated(held)
-    own = {k: getattr(calibration, k) for k in ("temperature", "other_bias", "no_car_bias", "threshold", "margin")}
+    own = {k: getattr(calibration, k) for k in ("temperature", "other_bias", "no_car_bias", "threshold", "margin", "lead")}
     own |= {"car_thresholds": {}, "fitted_on": f"{figures['photos']} held-out photographs in {len(held)} parts"}
     (out / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
     metrics = {"cross_validation": figures, "stanford": stanford_figures(world, tower, text, tokenizer),
@@ -1881,11 +1980,9 @@ def read_world(data: Path, work: Path, seed: int, drawings: int) -> World:
 
 def first_text(world: World, tokenizer: PreTrainedTokenizerFast, steps: int) -> TextTower:
     """The text tower on the image tower of stage 1: it knows no whole photograph, so every fold may begin with it."""
-    tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)
-    first = torch.load(world.work / STAGE1_SAVED, weights_only=True)
-    tower.load_state_dict(first["tower"])
-    torch.save({"heads": first["heads"]}, saved_heads(world, "first"))
-    return stage3(world, widen(world, tower), [], tokenizer, "first", steps)
+    tower = ImageTower(FROZEN1, pretrained=False)
+    tower.load_state_dict(torch.load(world.work / STAGE1_SAVED, weights_only=True)["tower"])
+    return stage3(world, tower, [], tokenizer, "first", steps)
 
 
 @dataclass(frozen=True)
@@ -1900,7 +1997,7 @@ class Plan:
 def train_one(world: World, tokenizer: PreTrainedTokenizerFast, train: list[Photo], tag: str,
               plan: Plan) -> tuple[ImageTower, TextTower]:
     """Stages 2 and 3 on `train`."""
-    tower = widen(world, stage2(world, train, tag, world.work, plan.sizes))
+    tower = stage2(world, train, tag, world.work, plan.sizes)
     start = first_text(world, tokenizer, plan.first_text)
     return tower, stage3(world, tower, train, tokenizer, tag, plan.text, start)
 
