@@ -88,9 +88,9 @@ def content_hash(data: bytes) -> str:
 def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> Decoded:
     """Decodes a photo to what ``spec`` asks for; with ``spec`` None only the header is read.
 
-    A JPEG is decoded at the smallest DCT scale that still gives twice the model's input on both sides (Pillow's
-    `draft`), which costs a tenth of a full decode for a camera photo. Width and height of the result are those of the
-    full upright photo. ``raw`` says that the file is a camera's RAW file; most of them look like a TIFF.
+    A JPEG is decoded at the smallest DCT scale that still gives ``spec.drafted`` times the model's input on both sides
+    (Pillow's `draft`), which costs a tenth of a full decode for a camera photo. Width and height of the result are
+    those of the full upright photo. ``raw`` says that the file is a camera's RAW file; most of them look like a TIFF.
 
     Raises:
         PhotoError: with the reason why the photo cannot be read.
@@ -227,7 +227,7 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
         return Decoded(None, *upright_size)
     upright = _resized(upright_size, spec)
     resized = upright[::-1] if swapped else upright
-    drafted = image.draft(None, (2 * resized[0], 2 * resized[1]))
+    drafted = image.draft(None, (spec.drafted * resized[0], spec.drafted * resized[1]))
     image.load()
     # A side that is no multiple of the DCT scale ends in a column or row that is only partly photo: the box leaves the
     # rest of it out, or the photo would be stretched.

@@ -103,6 +103,8 @@ class ImageSpec:
     """Pillow's number of the resampling filter (3 is bicubic)."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    drafted: int = 2
+    """How many times as large, on both sides, a JPEG is decoded before it is resized to that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -421,12 +421,17 @@ def _agreement_with_full_decoding(folder: Path, photos: Sequence[bytes]) -> np.n
     import torch
     from transformers import AutoModel
 
-    ours = _embed(loaded(folder), photos)
+    ours, spec = _embed(loaded(folder), photos), loaded(folder).image_spec
+    opened = [Image.open(io.BytesIO(photo)).convert("RGB") for photo in photos]
+    if (folder / "closeup.json").is_file():  # transformers knows of no close-up: only the decoding is compared
+        size = (spec.width, spec.height)
+        in_full = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in opened]
+        return _cosines(ours, loaded(folder).embed_images(in_full))
     model, processor = AutoModel.from_pretrained(folder, local_files_only=True).eval(), own_image_processor(folder)
     own = []
     with torch.inference_mode():
-        for photo in photos:
-            inputs = processor(images=Image.open(io.BytesIO(photo)).convert("RGB"), return_tensors="pt")
+        for image in opened:
+            inputs = processor(images=image, return_tensors="pt")
             own.append(model.get_image_features(**inputs).pooler_output.numpy())
     return _cosines(ours, _unit(np.concatenate(own)))
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cartag.encoder.closeup import CloseUp
 from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype
-from cartag.encoder.processor import read_image_spec
-from cartag.encoder.tower import faster_dtype, prepared
+from cartag.encoder.processor import input_size, read_image_spec
+from cartag.encoder.tower import faster_dtype, has_batch_norms, prepared, to_dtype
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
@@ -34,12 +35,19 @@ class DualEncoder:
         folder = Path(files.folder)
         self.image_spec: ImageSpec = read_image_spec(folder, fit)
         self._device = choose_device(device)
+        self._closeup = CloseUp.load(folder, self._device)
+        self._input = input_size(folder)
         settled = choose_dtype(dtype, self._device)
         self._model, self._tokenizer = _load(folder, DTYPES[settled or "float32"])
+        if settled not in (None, "float32") and has_batch_norms(self._model):
+            # Folded as the files hold them: rounded before, they would cost much accuracy.
+            self._model, self._tokenizer = _load(folder, torch.float32)
         if self.image_spec.fit != "native":
             self._model.vision_model = prepared(self._model.vision_model)
         self.dtype = settled or faster_dtype(self._model.vision_model)
-        self._model.to(DTYPES[self.dtype]).to(self._device)
+        to_dtype(self._model, DTYPES[self.dtype])
+        self._model.to(self._device)
+        self._pixel_dtype = next(self._model.vision_model.parameters()).dtype
         self._passes = Passes(self._device)
         self._processor = _load_image_processor(folder) if self.image_spec.fit == "native" else None
         config = self._model.config
@@ -75,7 +83,9 @@ class DualEncoder:
         else:
             # uint8 travels to the device and is normalised there: a quarter of the bytes.
             batch = self._on_device(torch.from_numpy(np.stack(pixels))).permute(0, 3, 1, 2)
-            inputs = {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(DTYPES[self.dtype])}
+            if self._closeup is not None:
+                batch = self._closeup(batch, *self._input)
+            inputs = {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(self._pixel_dtype)}
         return _unit(self._model.get_image_features(**inputs))
 
     def _on_device(self, batch: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 DEFAULT_HUB_MODEL = "clip-b32"
 BUNDLED_MODEL = "mini"
 FAKE_MODEL = "fake"
-# Everything `transformers` reads, and nothing else: hub repositories also hold the same weights in other formats.
+# Everything `transformers` and `cartag.encoder.closeup` read, and nothing else: hub repositories also hold the same
+# weights in other formats.
 _NEEDED = (
     "config.json",
     "preprocessor_config.json",
@@ -39,6 +40,8 @@ _NEEDED = (
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
+    "closeup.json",
+    "closeup.safetensors",
 )
 # One of them holds the words; of a tokenizer_config.json alone transformers makes a tokenizer that knows none.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")

@@ -59,10 +59,15 @@ def _asks(node: Any, place: str = "", *, are_arguments: bool = False) -> Iterato
             yield from _asks(value, here, are_arguments=are_arguments or key in _ARGUMENTS)
 
 
+def is_plain_word(text: str) -> bool:
+    """Whether a text can name a part of a library and nothing elsewhere."""
+    return _WORD.fullmatch(text) is not None
+
+
 def _are_words(value: Any) -> bool:
     """Whether every text in a value is a plain word; numbers and nothing at all are."""
     if isinstance(value, str):
-        return not value or _WORD.fullmatch(value) is not None
+        return not value or is_plain_word(value)
     if isinstance(value, dict):
         return all(map(_are_words, value.values()))
     return not isinstance(value, list) or all(map(_are_words, value))

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains `mini`, the bundled dual encoder, from a folder of labelled car photographs; see `README.md` beside this file.
 
-Three stages, each resumable and deterministic by seed: (1) the image tower on single-car crops, (2) the image tower on
-whole photographs with balanced sampling, (3) the text tower against the frozen image tower (Zhai et al., "LiT:
-Zero-Shot Transfer with Locked-image text Tuning", 2022), begun once on the tower of stage 1. Stages 2 and 3 also run as
-grouped cross-validation, from which the calibration and every figure of the model card come.
+Three stages, each resumable and deterministic by seed: (1) the image tower on single-car crops, and on it the locator
+that finds the car in a whole photograph, (2) the image tower on close-ups of whole photographs with balanced sampling,
+(3) the text tower against the frozen image tower (Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning",
+2022), begun once on the tower of stage 1. Stages 2 and 3 also run as grouped cross-validation, from which the
+calibration and every figure of the model card come.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ from transformers import (
 
 from cartag.calibration import Calibration
 from cartag.catalog import load
+from cartag.encoder.closeup import CloseUp, Locator, write
+from cartag.encoder.processor import CloseUpSpec
 from cartag.prompts import prompt_classes
 from cartag.scoring import ClassSet, class_set, decide, score
 from cartag.values import Catalog
@@ -82,7 +85,8 @@ DIM = 256            # of the projection that stage 1 trains through
 DISCRIMINANTS = 512  # of the one that stage 2 starts with
 DIMS = 256           # of an embedding of the shipped model
 MEAN, STD = 0.5, 0.5                       # of every channel, as timm's pretrained configuration says
-CROP_HW, PHOTO_HW = (192, 256), (288, 384)  # what crops and whole photographs are kept at, height x width
+CROP_HW, PHOTO_HW = (192, 256), (432, 576)  # what crops and whole photographs are kept at, height x width
+AROUND_HW = (288, 384)                     # what is kept of a photograph around its car, to train on
 # Stage 1 is two cycles of the learning rate (Loshchilov and Hutter, "SGDR", 2017), the second lower. One entry an epoch:
 # input size (progressive, as in Tan and Le, "EfficientNetV2", 2021) and strength of the augmentation (strong at first,
 # so that the tower does not start by colour and place; then milder, to learn details).
@@ -313,12 +317,17 @@ def random_warp(kind: str, ratio: float, strength: float, rng: np.random.Generat
         cx = rng.uniform(-1, 1) * (abs(1 - w) + (0.1 if w < 1 else 0.0))
         cy = rng.uniform(-1, 1) * (abs(1 - h) + (0.1 if h < 1 else 0.0))
         paste = kind == "cut-out" or rng.random() < 0.6
+    return view_matrix(w, h, cx, cy, rng), paste
+
+
+def view_matrix(w: float, h: float, cx: float, cy: float, rng: np.random.Generator) -> np.ndarray:
+    """Affine map (2, 3) from the view to a source of size w x h at (cx, cy) in it, tilted and mirrored at random."""
     tilt = rng.normal(0, 0.05)
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = math.cos(tilt), math.sin(tilt)
     # View (u, v) to source: shift, tilt, then divide by the size of the source in the frame.
     return np.array([[mirror * cos / w, mirror * sin / w, mirror * (-cos * cx - sin * cy) / w],
-                     [-sin / h, cos / h, (sin * cx - cos * cy) / h]]), paste
+                     [-sin / h, cos / h, (sin * cx - cos * cy) / h]])
 
 
 def warped(source: np.ndarray, matrix: np.ndarray, hw: tuple[int, int], border: int) -> np.ndarray:
@@ -661,6 +670,137 @@ def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: T
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# The locator: where in a whole photograph the car is. Nobody has drawn boxes, so it learns from crops pasted on scenery
+# ---------------------------------------------------------------------------------------------------------------------
+
+CLOSE_UP = CloseUpSpec(architecture=ARCHITECTURE, stages=5, photo=PHOTO_HW, reduction=4, mean=MEAN, std=STD, faint=0.25,
+                       relative=0.35, tail=0.04, margin=0.2, least=0.3, squareness=0.75)
+LOCATOR_VIEWS, LOCATOR_STEPS = 8320, 2000  # of pictures pasted together, and of training the head on them
+
+
+def pasted(items: list[Item], pictures: Pictures, hw: tuple[int, int], count: int,
+           rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Made-up photographs (B, 3, H, W), normalised, of a car of any size on scenery, and where it is (B, H, W) in 0..1.
+
+    The car's edges are blurred at random, or else the locator would learn to find cuts. One in eight shows none.
+    """
+    cars = [i for i in items if i.name and not held_out(i)]
+    nothing = [i.row for i in items if not i.name]
+    views, places = np.empty((count, *hw, 3), dtype=np.uint8), np.zeros((count, *hw), dtype=np.float32)
+    for j in range(count):
+        behind = cv2.resize(pictures.pixels[rng.choice(nothing)], hw[::-1], interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.2:
+            behind[:] = rng.integers(0, 256, 3)
+        views[j] = behind[:, ::-1] if rng.random() < 0.5 else behind
+        if rng.random() < 0.12:
+            continue
+        item = cars[rng.integers(len(cars))]
+        ratio = float(pictures.aspects[item.row]) * math.exp(rng.uniform(-0.1, 0.1))
+        w, h = 1.0, 4 / 3 * math.exp(rng.uniform(-0.15, 0.3)) / ratio
+        scale = math.exp(rng.uniform(math.log(0.25), math.log(1.15))) / max(w, h)
+        w, h = w * scale, h * scale
+        cx, cy = rng.uniform(-1, 1) * (abs(1 - w) + 0.05), rng.uniform(-0.7, 1) * (abs(1 - h) + 0.05)
+        matrix = view_matrix(w, h, cx, cy, rng)
+        car = warped(pictures.pixels[item.row], matrix, hw, cv2.BORDER_REFLECT)
+        place = warped(np.asarray(pictures.alphas[item.row]), matrix, hw, cv2.BORDER_CONSTANT).astype(np.float32) / 255
+        soft = cv2.GaussianBlur(place, (0, 0), rng.uniform(0.3, 3)) if rng.random() < 0.7 else place
+        if not item.cutout and rng.random() < 0.5:
+            soft = np.minimum(place, cv2.blur(place, (2 * int(rng.integers(4, 14)) + 1,) * 2))
+        views[j] = (soft[..., None] * car + (1 - soft[..., None]) * views[j]).round().astype(np.uint8)
+        places[j] = place
+    return recolour(torch.from_numpy(views).permute(0, 3, 1, 2).float(), 0.4, rng)[0], torch.from_numpy(places)
+
+
+def train_locator(items: list[Item], pictures: Pictures, work: Path, seed: int, views: int, steps: int) -> CloseUp:
+    """Trains a head on the first five stages of the tower of stage 1, which stay as they are, or reads what was kept."""
+    locator = Locator(CLOSE_UP.architecture, CLOSE_UP.stages)
+    saved = work / "locator.pt"
+    if not saved.exists():
+        began = time.time()
+        tower = ImageTower(FROZEN1, pretrained=False)
+        tower.load_state_dict(torch.load(work / STAGE1_SAVED, weights_only=True)["tower"])
+        round_weights(tower)
+        trunk = nn.Sequential(tower.body.conv_stem, tower.body.bn1, *tower.body.blocks[:CLOSE_UP.stages]).eval()
+        trunk.to(memory_format=torch.channels_last)
+        hw = (PHOTO_HW[0] // CLOSE_UP.reduction, PHOTO_HW[1] // CLOSE_UP.reduction)
+
+        @torch.inference_mode()
+        def run(batch: int) -> tuple[Tensor, Tensor]:
+            seen, places = pasted(items, pictures, hw, 32, np.random.default_rng([seed, 6, batch]))
+            features = trunk(seen)
+            return features, F.adaptive_avg_pool2d(places[:, None], features.shape[2:])
+
+        torch.set_num_threads(1)
+        with ThreadPoolExecutor(WORKERS) as pool:
+            done = list(pool.map(run, range(views // 32)))
+        torch.set_num_threads(os.cpu_count() or 1)
+        features, places = torch.cat([f for f, _ in done]).clone(), torch.cat([p for _, p in done]).clone()
+        mean, std = features.mean((0, 2, 3)), features.std((0, 2, 3)) + 1e-3
+        features = (features - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+        test = max(32, views // 25)
+        torch.manual_seed(seed)
+        head = Locator(CLOSE_UP.architecture, CLOSE_UP.stages).head
+        adam = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.01)
+        cycle = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 - step / steps)
+        rng = np.random.default_rng([seed, 7])
+        for _ in range(steps):
+            chosen = rng.integers(0, len(features) - test, 64)
+            loss = F.binary_cross_entropy_with_logits(head(features[chosen]), places[chosen])
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+            cycle.step()
+        with torch.no_grad():
+            found, true = head(features[-test:]) > 0, places[-test:] > 0.5
+            head[0].bias -= head[0].weight[:, :, 0, 0] @ (mean / std)  # the first layer takes features as they are
+            head[0].weight /= std.view(1, -1, 1, 1)
+        say(f"locator: loss {float(loss.detach()):.3f}, intersection over union on others of its pictures "
+            f"{int((found & true).sum()) / max(1, int((found | true).sum())):.3f}, {time.time() - began:.0f} s")
+        locator.trunk.load_state_dict(trunk.state_dict())
+        locator.head.load_state_dict(head.state_dict())
+        round_weights(locator)
+        torch.save(locator.state_dict(), saved)
+    locator.load_state_dict(torch.load(saved, weights_only=True))
+    return CloseUp(CLOSE_UP, locator)
+
+
+@torch.inference_mode()
+def shown(closeup: CloseUp, pixels: np.ndarray) -> np.ndarray:
+    """What the model is shown (N, h, w, 3) uint8 of whole pictures (N, H, W, 3) uint8, by the tool's own code."""
+    return np.concatenate([
+        closeup(whole(pixels[i:i + 32]), *RUN_HW).round().byte().permute(0, 2, 3, 1).numpy()
+        for i in range(0, len(pixels), 32)])
+
+
+def whole(pixels: np.ndarray) -> Tensor:
+    """Pictures (N, H, W, 3) uint8 as the tool would decode them (N, 3, *PHOTO_HW) uint8."""
+    if pixels.shape[1:3] != PHOTO_HW:
+        pixels = np.stack([cv2.resize(p, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC) for p in pixels])
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+
+
+def cut_around(closeup: CloseUp, pictures: Pictures, to: Path) -> Pictures:
+    """The same pictures cut a quarter wider than the model will see them, so that training can move about there."""
+    if not (to.parent / (to.name + ".aspect.npy")).exists():
+        count, (height, width) = len(pictures.pixels), PHOTO_HW
+        out = np.lib.format.open_memmap(str(to) + ".npy", mode="w+", dtype=np.uint8, shape=(count, *AROUND_HW, 3))
+        alphas = np.lib.format.open_memmap(str(to) + ".alpha.npy", mode="w+", dtype=np.uint8, shape=(count, *AROUND_HW))
+        alphas[:] = 255
+        aspects = np.zeros(count, dtype=np.float32)
+        for i in range(count):
+            with torch.inference_mode():
+                left, top, right, bottom = closeup.boxes(whole(pictures.pixels[i:i + 1]))[0]
+            w, h = (right - left) / 8, (bottom - top) / 8
+            left, right = round(max(0, left - w)), round(min(width, right + w))
+            top, bottom = round(max(0, top - h)), round(min(height, bottom + h))
+            cut = Image.fromarray(pictures.pixels[i, top:bottom, left:right])
+            out[i] = np.asarray(cut.resize(AROUND_HW[::-1], Image.Resampling.BICUBIC))
+            aspects[i] = pictures.aspects[i] * (right - left) / width / ((bottom - top) / height)
+        np.save(str(to) + ".aspect.npy", aspects)
+    return Pictures.open(to)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Whole photographs and drawings
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -706,7 +846,8 @@ def read_photos(data: Path) -> list[Photo]:
 
 def near_duplicates(pixels: np.ndarray, photos: list[Photo]) -> list[tuple[int, int]]:
     """Pairs of photos that are one shot twice: correlation of 18 x 24 thumbnails, colour and all, above 0.95."""
-    small = pixels[[p.row for p in photos]].reshape(len(photos), 18, 16, 24, 16, 3).astype(np.float32).mean((2, 4))
+    rows = [p.row for p in photos]
+    small = np.stack([pixels[r].reshape(18, 24, 24, 24, 3).mean((1, 3), dtype=np.float32) for r in rows])
     flat = small.reshape(len(photos), -1)
     flat = flat - flat.mean(1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
@@ -836,10 +977,10 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Stage 2: the image tower on whole photographs, with a share of crops and drawings
+# Stage 2: the image tower on close-ups of whole photographs, with a share of crops and drawings
 # ---------------------------------------------------------------------------------------------------------------------
 
-RUN_HW = (208, 272)                        # what the shipped model takes: the whole photo, squashed
+RUN_HW = (192, 256)                        # what the shipped model takes: the car and a margin, squashed
 STAGE2 = [((160, 208), 270), ((192, 256), 130)]  # input size and steps at it
 ELEVEN_WEIGHT = 2.5  # how much more often a photo of a car of the catalog is drawn
 
@@ -851,12 +992,27 @@ class World:
     items: list[Item]
     crops: Pictures
     photos: list[Photo]
-    photo_pictures: Pictures
+    wholes: Pictures                 # of the photographs, as the tool decodes them
     drawings: list[Photo]
-    drawing_pictures: Pictures | None
+    drawing_wholes: Pictures | None
     names: Names
     work: Path
     seed: int
+
+    @functools.cached_property
+    def closeup(self) -> CloseUp:
+        """What finds the cars; it was trained before, on the tower of stage 1."""
+        return train_locator(self.items, self.crops, self.work, self.seed, LOCATOR_VIEWS, LOCATOR_STEPS)
+
+    @functools.cached_property
+    def photo_pictures(self) -> Pictures:
+        """Of the photographs, around the cars."""
+        return cut_around(self.closeup, self.wholes, self.work / "photos-around")
+
+    @functools.cached_property
+    def drawing_pictures(self) -> Pictures | None:
+        """Of the drawings, around the cars."""
+        return self.drawing_wholes and cut_around(self.closeup, self.drawing_wholes, self.work / "drawings-around")
 
 
 def photo_weights(photos: list[Photo]) -> np.ndarray:
@@ -1386,8 +1542,9 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, to: Path) -> None:
-    """Writes the towers as a VisionTextDualEncoderModel folder, weights in float16, to be loaded as float32."""
+def export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, locator: Path, to: Path) -> None:
+    """Writes the towers as a VisionTextDualEncoderModel folder, weights in float16, to be loaded as float32, and the
+    locator beside them."""
     vision = TimmWrapperConfig(architecture=ARCHITECTURE, num_labels=0, do_pooling=True,
                                model_args={"global_pool": POOLING})
     vision.hidden_size = tower.body.num_features
@@ -1413,6 +1570,9 @@ def export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFas
                                 image_std=[STD] * 3, resample=Image.Resampling.BICUBIC)
     VisionTextDualEncoderProcessor(images, tokenizer).save_pretrained(to)
     images.save_pretrained(to)
+    finder = Locator(CLOSE_UP.architecture, CLOSE_UP.stages)
+    finder.load_state_dict(torch.load(locator, weights_only=True))
+    write(to, CLOSE_UP, finder)
 
 
 def check_export(tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, folder: Path,
@@ -1489,7 +1649,7 @@ def name_embeddings(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: 
 
 def measure(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrainedTokenizerFast, train: list[Photo],
             test: list[Photo]) -> Held:
-    vectors = embed(tower, world.photo_pictures.pixels[[p.row for p in test]], RUN_HW).numpy()
+    vectors = embed(tower, shown(world.closeup, world.wholes.pixels[[p.row for p in test]]), RUN_HW).numpy()
     keys = sorted({n for p in train if len(p.labels) == 1 for n in p.labels})
     own = name_embeddings(text, tokenizer, world.names, keys)
     ranks = np.full(len(test), -1)
@@ -1733,7 +1893,7 @@ def stanford_figures(world: World, tower: ImageTower, text: TextTower,
     """Held-out Stanford crops by text against the 196 names, and precision at ten of body styles on them."""
     test = [i for i in world.items if held_out(i)]
     keys = sorted(world.names.stanford)
-    vectors = embed(tower, world.crops.pixels[[i.row for i in test]], RUN_HW).numpy()
+    vectors = embed(tower, shown(world.closeup, world.crops.pixels[[i.row for i in test]]), RUN_HW).numpy()
     cosines = vectors @ name_embeddings(text, tokenizer, world.names, keys).T
     own = np.array([keys.index(f"{i.name} {i.year}") for i in test])
     ranks = (cosines > cosines[np.arange(len(own)), own][:, None]).sum(1)
@@ -1752,7 +1912,7 @@ def colour_figures(world: World, tower: ImageTower, text: TextTower,
     """Precision at ten of queries such as 'red Porsche Boxster' among the cut-outs, the only pictures whose colour is
     written down; they are training pictures, and the card says so."""
     cutouts = [i for i in world.items if i.cutout]
-    vectors = embed(tower, world.crops.pixels[[i.row for i in cutouts]], RUN_HW).numpy()
+    vectors = embed(tower, shown(world.closeup, world.crops.pixels[[i.row for i in cutouts]]), RUN_HW).numpy()
     counts: dict[tuple[str, str], int] = {}
     for i in cutouts:
         counts[i.colour, family_of(i.name)] = counts.get((i.colour, family_of(i.name)), 0) + 1
@@ -1769,7 +1929,8 @@ def drawing_figures(world: World, tower: ImageTower, text: TextTower, tokenizer:
     drawn = draw(count, TEST_DRAWING_SEED, folder)
     pictures = Pictures.open(folder.parent / "drawings-test-cache")
     classes = classes_of(catalog_named("mille-miglia-2013"), text, tokenizer)
-    cosines = embed(tower, pictures.pixels[[d.row for d in drawn]], RUN_HW).numpy() @ classes.embeddings.T
+    seen = shown(world.closeup, pictures.pixels[[d.row for d in drawn]])
+    cosines = embed(tower, seen, RUN_HW).numpy() @ classes.embeddings.T
     named = [i for i, d in enumerate(drawn) if d.car in classes.cars]
     right = sum(classes.cars[int(cosines[i, :len(classes.cars)].argmax())] == drawn[i].car for i in named)
     verdicts = decisions(cosines, classes, calibration)
@@ -1876,7 +2037,7 @@ def write_card(out: Path, metrics: dict[str, Any]) -> None:
 
 def write_digests(out: Path) -> None:
     """SHA-256 of the recipe and of what it made, so that a test notices when they part ways."""
-    files = ["model.safetensors", "train.py", "tokenizer.json", "calibration.json"]
+    files = ["model.safetensors", "closeup.safetensors", "closeup.json", "train.py", "tokenizer.json", "calibration.json"]
     found = {f: out / f if f != "train.py" else Path(__file__).resolve() for f in files}
     digests = {f: hashlib.sha256(p.read_bytes()).hexdigest() for f, p in found.items() if p.exists()}
     (out / "digests.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
@@ -1956,10 +2117,11 @@ def smoke(seed: int) -> int:
         world = read_world(data, work, seed, 0)
         _, losses = stage1(world.items, world.crops, work, [((64, 80), 0.2)] * 4, seed, pretrained=False)
         stage1(world.items, world.crops, work, [((64, 80), 0.2)], seed, pretrained=False, again=True)
+        train_locator(world.items, world.crops, work, seed, 96, 20)
         tokenizer = train_tokenizer(world.names, work / "tokenizer")
         tower, text = train_one(world, tokenizer, world.photos, "smoke", Plan([((64, 80), 6)], 8, 12))
-        export(tower, text, tokenizer, work / "model")
-        cosine = check_export(tower, text, tokenizer, work / "model", world.photo_pictures.pixels[:4])
+        export(tower, text, tokenizer, work / "locator.pt", work / "model")
+        cosine = check_export(tower, text, tokenizer, work / "model", shown(world.closeup, world.wholes.pixels[:4]))
         say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
         return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1
 
@@ -2029,18 +2191,19 @@ def main() -> int:
     if "stage1" in parts:
         stage1(world.items, world.crops, args.work, STAGE1, args.seed)
         stage1(world.items, world.crops, args.work, STAGE1_AGAIN, args.seed, again=True)
+        train_locator(world.items, world.crops, args.work, args.seed, LOCATOR_VIEWS, LOCATOR_STEPS)
     tokenizer = train_tokenizer(world.names, args.work / "tokenizer")
     steps = Plan(STAGE2, STAGE3_FIRST, STAGE3_STEPS)
     if "text" in parts:
         first_text(world, tokenizer, STAGE3_FIRST)
     if "ship" in parts:
         tower, text = train_one(world, tokenizer, world.photos, "all", steps)
-        export(tower, text, tokenizer, args.out)
-        sample = world.photo_pictures.pixels[:8]
+        export(tower, text, tokenizer, args.work / "locator.pt", args.out)
+        sample = shown(world.closeup, world.wholes.pixels[:8])
         say(f"exported; smallest cosine to the towers {check_export(tower, text, tokenizer, args.out, sample):.6f}")
         write_digests(args.out)
     if "folds" in parts:
-        fold = folds_of(world.photos, world.photo_pictures.pixels, args.folds)
+        fold = folds_of(world.photos, world.wholes.pixels, args.folds)
         for k in args.fold or range(args.folds):
             train = [p for p, f in zip(world.photos, fold, strict=True) if f != k]
             test = [p for p, f in zip(world.photos, fold, strict=True) if f == k]
@@ -2052,12 +2215,12 @@ def main() -> int:
             right = sum(cars[int(cosines[i, :len(cars)].argmax())] == test[i].car for i in own)
             say(f"fold {k}: eleven-way top-1 {right}/{len(own)}")
     if "holdout" in parts:
-        fold = folds_of(world.photos, world.photo_pictures.pixels, args.folds)
+        fold = folds_of(world.photos, world.wholes.pixels, args.folds)
         train = [p for p, f in zip(world.photos, fold, strict=True) if f != 0]
         test = [p for p, f in zip(world.photos, fold, strict=True) if f == 0]
         tower, text = train_one(world, tokenizer, train, f"fold0of{args.folds}", steps)
-        export(tower, text, tokenizer, args.out)
-        sample = world.photo_pictures.pixels[:8]
+        export(tower, text, tokenizer, args.work / "locator.pt", args.out)
+        sample = shown(world.closeup, world.wholes.pixels[:8])
         say(f"exported; smallest cosine to the towers {check_export(tower, text, tokenizer, args.out, sample):.6f}")
         held = measure(world, tower, text, tokenizer, train, test)
         metrics = report(world, tower, text, tokenizer, args.out, halves(held))
