@@ -59,10 +59,10 @@ class Locator(nn.Module):
 class CloseUp:
     """Cuts out of every photo what the model is to see."""
 
-    def __init__(self, spec: CloseUpSpec, locator: Locator) -> None:
+    def __init__(self, spec: CloseUpSpec, locator: Locator, device: torch.device | None = None) -> None:
         """With a locator that has its weights; it computes in float32, so that boxes are the same on every device."""
-        self._spec = spec
-        self._locator = folded(locator.eval().float().to(memory_format=torch.channels_last))
+        self._spec, self._device = spec, device or torch.device("cpu")
+        self._locator = folded(locator.eval().float().to(memory_format=torch.channels_last)).to(self._device)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> CloseUp | None:
@@ -81,13 +81,13 @@ class CloseUp:
             locator.load_state_dict(load_file(folder / WEIGHTS))
         except Exception as e:  # timm, torch and safetensors raise whatever they like
             raise ModelError(f"{folder / WEIGHTS}: cannot be loaded ({' '.join(str(e).split())[:200]})") from e
-        closeup = cls(spec, locator)
-        closeup._locator.to(device)
-        return closeup
+        # Apple's MPS lacks the resizing with which a cut is made.
+        return cls(spec, locator, device if device.type == "cuda" else torch.device("cpu"))
 
     def boxes(self, photos: torch.Tensor) -> np.ndarray:
         """Boxes (N, 4) in whole pixels, left, top, right, bottom, of photos (N, 3, H, W) uint8."""
         spec, height, width = self._spec, photos.shape[2], photos.shape[3]
+        photos = photos.to(self._device)
         glances = _resized(photos, (height // spec.reduction, width // spec.reduction), "bilinear")
         glances = glances.div_(255).sub_(spec.mean).div_(spec.std).contiguous(memory_format=torch.channels_last)
         evidence = self._locator(glances).cpu().numpy()
@@ -96,13 +96,13 @@ class CloseUp:
         return boxes
 
     def __call__(self, photos: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Close-ups (N, 3, height, width) float32 of photos (N, 3, H, W) uint8, both in 0..255."""
-        return torch.cat(
-            [
-                _resized(photo[None, :, top:bottom, left:right], (height, width), "bicubic")
-                for photo, (left, top, right, bottom) in zip(photos, self.boxes(photos).tolist(), strict=True)
-            ]
-        )
+        """Close-ups (N, 3, height, width) float32 of photos (N, 3, H, W) uint8, both in 0..255, on the same device."""
+        here = photos.to(self._device)
+        cut = [
+            _resized(photo[None, :, top:bottom, left:right], (height, width), "bicubic")
+            for photo, (left, top, right, bottom) in zip(here, self.boxes(here).tolist(), strict=True)
+        ]
+        return torch.cat(cut).to(photos.device)
 
 
 def _resized(photos: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
