@@ -88,7 +88,7 @@ def content_hash(data: bytes) -> str:
 def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> Decoded:
     """Decodes a photo to what ``spec`` asks for; with ``spec`` None only the header is read.
 
-    A JPEG is decoded at the smallest DCT scale that still gives ``spec.drafted`` times the model's input on both sides
+    A JPEG is decoded at the smallest DCT scale that still gives ``spec.drafted`` times what is asked for on both sides
     (Pillow's `draft`), which costs a tenth of a full decode for a camera photo. Width and height of the result are
     those of the full upright photo. ``raw`` says that the file is a camera's RAW file; most of them look like a TIFF.
 
@@ -317,6 +317,9 @@ def _resized(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
         # Rounded down, as the processors of `transformers` do.
         short, long = min(size), max(size)
         scaled = int(spec.resize * long / short)
+        if spec.width != spec.height:  # what covers the target: a portrait's short side is not the target's
+            scale = max(spec.width / width, spec.height / height)
+            return max(spec.width, round(width * scale)), max(spec.height, round(height * scale))
         return (spec.resize, scaled) if width <= height else (scaled, spec.resize)
     if spec.fit == "pad":
         scale = min(spec.width / width, spec.height / height)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from cartag import encoder
+from cartag import encoder, images
 from cartag.encoder.closeup import CloseUp, Locator, box_around, write
 from cartag.encoder.processor import CloseUpSpec, read_image_spec
+from cartag.encoder.tower import to_dtype
 from cartag.errors import ModelError
 from cartag.progress import Silent
 from cartag.resources import shipped
@@ -81,13 +84,11 @@ def test_without_a_likely_car_the_model_sees_the_whole_photo(chance: float) -> N
     np.testing.assert_array_equal(box_around(np.full((7, 9), chance, np.float32), SPEC), [0, 0, 1, 1])
 
 
-@given(evidences, shares, st.floats(0, 0.49), shares, shares, shares, shares)
+@given(evidences, st.floats(0, 0.99), st.floats(0, 0.49), shares, shares, shares, shares)
 def test_a_box_lies_in_the_photo_and_is_as_large_as_it_has_to_be(
     evidence: np.ndarray, relative: float, tail: float, margin: float, least: float, squareness: float, faint: float
 ) -> None:
     spec = CloseUpSpec("x", 1, (8, 8), 1, 0.5, 0.5, faint, relative, tail, margin, least, squareness)
-    if evidence.max() <= faint or (evidence > relative * evidence.max()).sum() == 0:
-        spec = msgspec.structs.replace(spec, relative=0.0)
     left, top, right, bottom = box_around(evidence, spec)
     assert -1e-6 <= left < right <= 1 + 1e-6
     assert -1e-6 <= top < bottom <= 1 + 1e-6
@@ -145,6 +146,12 @@ def test_a_folded_locator_says_the_same() -> None:
         torch.testing.assert_close(CloseUp(SPEC, locator)._locator(glances), locator(glances), atol=1e-4, rtol=1e-4)
 
 
+def test_the_smallest_box_is_a_pixel() -> None:
+    closeup = _closeup(msgspec.structs.replace(SPEC, faint=0.0, tail=0.4999))
+    boxes = closeup.boxes(_photos(4))
+    assert (boxes[:, :2] < boxes[:, 2:]).all()
+
+
 # --- in a checkpoint --------------------------------------------------------------------------------------------
 
 
@@ -163,6 +170,47 @@ def test_a_checkpoint_with_a_locator_takes_larger_photos(checkpoints: Checkpoint
     together = model.embed_images(photos)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(together, np.concatenate([model.embed_images([p]) for p in photos]), atol=1e-4)
+
+
+def test_a_model_that_takes_any_shape_has_no_close_up(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
+    folder = copy_of(checkpoints("siglip2-naflex"), tmp_path / "model")
+    write(folder, SPEC, Locator(SPEC.architecture, SPEC.stages))
+    with pytest.raises(ModelError, match=r"closeup\.json"):
+        encoder.load(encoder.resolve(str(folder), Silent()), device="cpu")
+
+
+@pytest.mark.parametrize("size", [(600, 800), (800, 600), (700, 700), (1600, 100), (100, 1600), (3, 2)])
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_photos_of_every_shape_fill_what_mini_looks_at(size: tuple[int, int], fit: str) -> None:
+    """A portrait that was scaled by its short side left a quarter of a wide picture black."""
+    spec = read_image_spec(shipped("models", "mini"), fit)
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 40, 40)).save(buffer, "PNG")
+    pixels = images.decode(buffer.getvalue(), spec).pixels
+    assert pixels is not None
+    assert pixels.shape == (spec.height, spec.width, 3)
+    if fit != "pad":
+        assert (pixels == (200, 40, 40)).all()
+
+
+def test_half_precision_begins_after_the_first_stage(checkpoints: Checkpoints) -> None:  # noqa: F811
+    model = encoder.load(encoder.resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="bfloat16")
+    body = model._model.vision_model.timm_model  # type: ignore[attr-defined]
+    assert {p.dtype for p in [*body.conv_stem.parameters(), *body.blocks[0].parameters()]} == {torch.float32}
+    assert {p.dtype for p in body.blocks[1].parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("lacking", ["bn1", "blocks"])
+def test_a_tower_of_another_build_is_converted_whole(lacking: str) -> None:
+    parts = {"conv_stem": torch.nn.Conv2d(3, 4, 3), "bn1": torch.nn.BatchNorm2d(4)}
+    parts["blocks"] = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3), torch.nn.Conv2d(4, 4, 3))
+    if lacking == "bn1":
+        del parts["bn1"]
+    else:
+        parts["blocks"] = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3))
+    model = torch.nn.ModuleDict({"vision_model": torch.nn.ModuleDict({"timm_model": torch.nn.ModuleDict(parts)})})
+    to_dtype(model, torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
 
 
 def test_another_box_is_another_model(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
@@ -184,6 +232,11 @@ def _no_weights(folder: Path) -> None:
 def _half_weights(folder: Path) -> None:
     path = folder / "closeup.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
+
+
+def _no_numbers(folder: Path) -> None:
+    path = folder / "closeup.safetensors"
+    save_file({name: value * float("nan") for name, value in load_file(path).items()}, path)
 
 
 def _no_json(folder: Path) -> None:
@@ -208,6 +261,8 @@ def _no_json(folder: Path) -> None:
         _edit(std=0),
         _edit(tail=0.5),
         _edit(margin="wide"),
+        _edit(relative=1),
+        _no_numbers,
         _edit(unknown=1),
     ],
 )

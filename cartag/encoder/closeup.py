@@ -30,10 +30,11 @@ class Locator(nn.Module):
     """Glances (N, 3, H, W), normalised, to evidence (N, h, w): the chance that a car is in each cell."""
 
     def __init__(self, architecture: str, stages: int) -> None:
-        """Builds it with random weights.
+        """Builds it with random weights; of timm's EfficientNets, and no other kind of network.
 
         Raises:
-            RuntimeError: timm knows no such architecture.
+            RuntimeError, AttributeError, IndexError: timm knows no such network, or it is of another kind, or has fewer
+                stages.
         """
         import timm
 
@@ -60,9 +61,10 @@ class CloseUp:
     """Cuts out of every photo what the model is to see."""
 
     def __init__(self, spec: CloseUpSpec, locator: Locator, device: torch.device | None = None) -> None:
-        """With a locator that has its weights; it computes in float32, so that boxes are the same on every device."""
+        """With a locator that has its weights; it computes in float32, so that boxes hardly differ between devices."""
         self._spec, self._device = spec, device or torch.device("cpu")
         self._locator = folded(locator.eval().float().to(memory_format=torch.channels_last)).to(self._device)
+        self._locator.requires_grad_(False)
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> CloseUp | None:
@@ -79,6 +81,8 @@ class CloseUp:
         try:
             locator = Locator(spec.architecture, spec.stages)
             locator.load_state_dict(load_file(folder / WEIGHTS))
+            if not all(bool(value.isfinite().all()) for value in locator.state_dict().values()):
+                raise ValueError("some of its weights are no numbers")
         except Exception as e:  # timm, torch and safetensors raise whatever they like
             raise ModelError(f"{folder / WEIGHTS}: cannot be loaded ({' '.join(str(e).split())[:200]})") from e
         # Apple's MPS lacks the resizing with which a cut is made.
@@ -92,8 +96,10 @@ class CloseUp:
         glances = glances.div_(255).sub_(spec.mean).div_(spec.std).contiguous(memory_format=torch.channels_last)
         evidence = self._locator(glances).cpu().numpy()
         shares = np.stack([box_around(cells, spec) for cells in evidence]).reshape(-1, 2, 2)
-        boxes: np.ndarray = np.rint(shares * [width, height]).astype(int).reshape(-1, 4)
-        return boxes
+        boxes: np.ndarray = np.rint(shares * [width, height]).astype(int)
+        boxes[:, 0] = np.minimum(boxes[:, 0], [width - 1, height - 1])
+        boxes[:, 1] = np.maximum(boxes[:, 1], boxes[:, 0] + 1)  # a pixel at least
+        return boxes.reshape(-1, 4)
 
     def __call__(self, photos: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Close-ups (N, 3, height, width) float32 of photos (N, 3, H, W) uint8, both in 0..255, on the same device."""

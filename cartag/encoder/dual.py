@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch
 from cartag.encoder.closeup import CloseUp
 from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype
 from cartag.encoder.processor import input_size, read_image_spec
-from cartag.encoder.tower import faster_dtype, has_batch_norms, prepared, to_dtype
+from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
@@ -38,10 +39,9 @@ class DualEncoder:
         self._closeup = CloseUp.load(folder, self._device)
         self._input = input_size(folder)
         settled = choose_dtype(dtype, self._device)
-        self._model, self._tokenizer = _load(folder, DTYPES[settled or "float32"])
-        if settled not in (None, "float32") and has_batch_norms(self._model):
-            # Folded as the files hold them: rounded before, they would cost much accuracy.
-            self._model, self._tokenizer = _load(folder, torch.float32)
+        # The batch norms of timm's towers are folded as the files hold them: rounded before, they would cost accuracy.
+        whole = settled is None or _has_timm_tower(folder)
+        self._model, self._tokenizer = _load(folder, torch.float32 if whole else DTYPES[settled or "float32"])
         if self.image_spec.fit != "native":
             self._model.vision_model = prepared(self._model.vision_model)
         self.dtype = settled or faster_dtype(self._model.vision_model)
@@ -92,6 +92,7 @@ class DualEncoder:
         if self._device.type != "cuda":
             return batch.to(self._device)
         # From pinned memory the copy waits for nobody: while the GPU computes a pass, the next one is put together.
+        # Close-ups wait all the same, for their boxes.
         return batch.pin_memory().to(self._device, non_blocking=True)
 
     def _text_pass(self, texts: Sequence[str]) -> torch.Tensor:
@@ -109,6 +110,12 @@ class DualEncoder:
             return_tensors="pt",
         )
         return {key: value.to(self._device) for key, value in tokens.items()}
+
+
+def _has_timm_tower(folder: Path) -> bool:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))  # vetted before
+    vision = config.get("vision_config")
+    return isinstance(vision, dict) and vision.get("model_type") == "timm_wrapper"
 
 
 def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:

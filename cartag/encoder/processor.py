@@ -30,6 +30,8 @@ def read_image_spec(folder: Path, fit: str = "auto") -> ImageSpec:
     closeup = read_closeup(folder)
     if closeup is None:
         return spec
+    if spec.fit == "native":
+        raise ModelError(f"{folder / CLOSE_UP}: not for a model that takes photos of any shape; remove it")
     # The model's own input is cut from the photo later. What is decoded is larger, so that the cut is sharp; to make it
     # sharper still, from a picture twice as large, would cost more than it gives.
     height, width = closeup.photo
@@ -146,6 +148,8 @@ def read_closeup(folder: Path) -> CloseUpSpec | None:
     shares = (spec.faint, spec.relative, spec.tail, spec.margin, spec.least, spec.squareness)
     if not (0 < height * width <= _MOST_PIXELS and min(height, width) >= spec.reduction > 0 and spec.std > 0):
         raise ModelError(f"{path}: its sizes make no sense")
-    if not all(0 <= share <= 1 for share in shares) or spec.tail >= 0.5 or not is_plain_word(spec.architecture):
-        raise ModelError(f"{path}: its shares have to be from 0 to 1, tail below 0.5, its architecture a plain name")
+    if not all(0 <= share <= 1 for share in shares) or spec.tail >= 0.5 or spec.relative >= 1:
+        raise ModelError(f"{path}: its shares have to be from 0 to 1, relative below 1, and tail below 0.5")
+    if not is_plain_word(spec.architecture):
+        raise ModelError(f"{path}: its architecture has to be the plain name of a network of timm")
     return spec
