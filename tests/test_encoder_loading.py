@@ -364,6 +364,10 @@ def _bad_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def _list_for_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
 def _unknown_type(folder: Path) -> None:
     edit_json(folder / "config.json", model_type="flux-capacitor")
 
@@ -399,6 +403,7 @@ def _bad_shard_list(folder: Path) -> None:
         _no_safetensors,
         _no_config,
         _bad_config,
+        _list_for_config,
         _unknown_type,
         _no_tokenizer,
         _no_vocabulary,

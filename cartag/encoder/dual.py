@@ -114,7 +114,7 @@ class DualEncoder:
 
 def _has_timm_tower(folder: Path) -> bool:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))  # vetted before
-    vision = config.get("vision_config")
+    vision = config.get("vision_config") if isinstance(config, dict) else None
     return isinstance(vision, dict) and vision.get("model_type") == "timm_wrapper"
 
 
