@@ -982,6 +982,7 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing:
 
 RUN_HW = (192, 256)                        # what the shipped model takes: the car and a margin, squashed
 STAGE2 = [((160, 208), 270), ((192, 256), 130)]  # input size and steps at it
+TRAININGS = 3        # of which the tower is the mean
 ELEVEN_WEIGHT = 2.5  # how much more often a photo of a car of the catalog is drawn
 
 
@@ -1027,16 +1028,37 @@ def photo_weights(photos: list[Photo]) -> np.ndarray:
     return np.array(weights) / sum(weights)
 
 
-def stage2(world: World, train: list[Photo], tag: str, work: Path, plan: list[tuple[tuple[int, int], int]]) -> ImageTower:
-    """Fine-tunes the tower of stage 1 on `train`; `tag` names the checkpoint."""
+def stage2(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[int, int], int]],
+           trainings: int) -> ImageTower:
+    """The mean of the weights of several trainings on `train` that differ in their draws alone (Wortsman et al., "Model
+    soups", 2022): one training's luck is worth more photographs than most settings, and the mean costs no more to use."""
+    saved, heads_saved = world.work / f"stage2-{tag}.pt", saved_heads(world, tag)
+    if not (saved.exists() and heads_saved.exists()):
+        states = [fine_tuned(world, train, tag, plan, n) for n in range(trainings)]
+        torch.save(mean_of([tower for tower, _ in states]), saved)
+        torch.save({"heads": mean_of([heads for _, heads in states])}, heads_saved)
+    state = torch.load(saved, weights_only=True)
     tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
-    saved = work / f"stage2-{tag}.pt"
+    tower.set_projection(state["project.weight"])
+    tower.load_state_dict(state)
+    return tower.eval()
+
+
+def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Weights and statistics averaged one by one; counters as the first has them."""
+    return {key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
+            for key, value in states[0].items()}
+
+
+def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[int, int], int]],
+               number: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """One training of the tower of stage 1 on `train`, the `number`-th: the weights of tower and heads, which are kept."""
+    tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
+    saved, seed = world.work / f"stage2-{tag}-{number}.pt", world.seed + number
     if saved.exists():
         state = torch.load(saved, weights_only=True)
-        tower.set_projection(state["project.weight"])
-        tower.load_state_dict(state)
-        return tower.eval()
-    first = torch.load(work / STAGE1_SAVED, weights_only=True)
+        return state["tower"], state["heads"]
+    first = torch.load(world.work / STAGE1_SAVED, weights_only=True)
     tower.load_state_dict(first["tower"])
     makes: list[str] = sorted({make_of(k) for k in world.names.keys if not k.startswith("no car")})
     torch.manual_seed(world.seed)
@@ -1065,7 +1087,7 @@ def stage2(world: World, train: list[Photo], tag: str, work: Path, plan: list[tu
     team = Team(tower, heads)
 
     def work_on(replica: ImageTower, worker: int) -> tuple[Tensor, int]:
-        rng = np.random.default_rng([world.seed, 2, step, worker])
+        rng = np.random.default_rng([seed, 2, step, worker])
         split = rng.multinomial(PER_WORKER - 6, [0.85, 0.15]) if drawn else np.array([PER_WORKER - 6, 0])
         some = [train[i] for i in rng.choice(len(train), split[0], p=weights)]
         replay = [crops[i] for i in rng.choice(len(crops), 4)] + [nothing[i] for i in rng.choice(len(nothing), 2)]
@@ -1103,11 +1125,10 @@ def stage2(world: World, train: list[Photo], tag: str, work: Path, plan: list[tu
         cycle.step()
         total += loss
         if step % 25 == 24:
-            say(f"stage 2 {tag} step {step + 1}/{steps} loss {total / 25:.3f} {time.time() - began:.0f} s")
+            say(f"stage 2 {tag} {number + 1} step {step + 1}/{steps} loss {total / 25:.3f} {time.time() - began:.0f} s")
             total = 0.0
-    torch.save(tower.state_dict(), saved)
-    torch.save({"heads": heads.state_dict(), "makes": makes}, work / f"heads2-{tag}.pt")
-    return tower.eval()
+    torch.save({"tower": tower.state_dict(), "heads": heads.state_dict()}, saved)
+    return tower.state_dict(), heads.state_dict()
 
 
 def labels_of(thing: Item | Photo, names: Names, makes: list[str]) -> dict[str, int]:
@@ -1446,11 +1467,11 @@ def attribute_captions(bank: Bank, chosen: np.ndarray, count: int,
 
 
 def begin_at(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, means: Tensor) -> None:
-    """Fits the text projection by ridge regression from what the text tower reads in each name to the mean (K, 256) of
+    """Fits the text projection by ridge regression from what the text tower reads in each text to the mean (K, 256) of
     its pictures: a text tower begun on one image tower then fits the next, and has less to learn."""
     spelled, templates = spellings(names), catalog_named("mille-miglia-2013").templates
-    pairs = [(n, t) for n, key in enumerate(names.keys) if key in spelled and means[n].any()
-             for t in fitting(spelled[key], templates)]
+    pairs = [(n, t) for n, key in enumerate(names.keys) if means[n].any()
+             for t in (fitting(spelled[key], templates) if key in spelled else NO_CAR_TEXTS[key[8:]])]
     read = embed_texts(text, tokenizer, [t for _, t in pairs], pooled=True).double().numpy()
     wanted = means[[n for n, _ in pairs]].double().numpy()
     scatter = read.T @ read
@@ -1491,7 +1512,6 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
                                                 1.6 if keys[c] in own_cars else 1.0) for c in classes])
     share /= share.sum()
     kin = torch.from_numpy(world.names.kin)
-    cars = torch.tensor([not keys[c].startswith("no car") for c in classes])
     # The first text tower learns what words say of many pictures, the next ones where the pictures of each name lie now.
     rate, near_share = (8e-4, 3.0) if start is None else (1e-3, 20.0)
     adam = torch.optim.AdamW(text.parameters(), lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
@@ -1516,7 +1536,7 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
         loss = masked_cross_entropy(LOGIT_SCALE * vectors @ named.T, torch.from_numpy(np.searchsorted(shown, drawn)),
                                     related, 0.05)
         # A name's text belongs amid its pictures (nearest class mean, as in Snell et al., "Prototypical Networks", 2017).
-        near = (named * means[classes[shown]]).sum(1)[cars[shown]]
+        near = (named * means[classes[shown]]).sum(1)
         loss = loss + near_share * (1 - near).mean()
         if more:
             true = torch.from_numpy(truth)
@@ -2119,7 +2139,7 @@ def smoke(seed: int) -> int:
         stage1(world.items, world.crops, work, [((64, 80), 0.2)], seed, pretrained=False, again=True)
         train_locator(world.items, world.crops, work, seed, 96, 20)
         tokenizer = train_tokenizer(world.names, work / "tokenizer")
-        tower, text = train_one(world, tokenizer, world.photos, "smoke", Plan([((64, 80), 6)], 8, 12))
+        tower, text = train_one(world, tokenizer, world.photos, "smoke", Plan([((64, 80), 6)], 2, 8, 12))
         export(tower, text, tokenizer, work / "locator.pt", work / "model")
         cosine = check_export(tower, text, tokenizer, work / "model", shown(world.closeup, world.wholes.pixels[:4]))
         say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
@@ -2149,9 +2169,10 @@ def first_text(world: World, tokenizer: PreTrainedTokenizerFast, steps: int) -> 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long stages 2 and 3 train: input sizes with their steps, steps of the first text tower, and of each."""
+    """How long stages 2 and 3 train: input sizes with their steps, how often, steps of the first text tower, and of each."""
 
     sizes: list[tuple[tuple[int, int], int]]
+    trainings: int
     first_text: int
     text: int
 
@@ -2159,7 +2180,7 @@ class Plan:
 def train_one(world: World, tokenizer: PreTrainedTokenizerFast, train: list[Photo], tag: str,
               plan: Plan) -> tuple[ImageTower, TextTower]:
     """Stages 2 and 3 on `train`."""
-    tower = stage2(world, train, tag, world.work, plan.sizes)
+    tower = stage2(world, train, tag, plan.sizes, plan.trainings)
     start = first_text(world, tokenizer, plan.first_text)
     return tower, stage3(world, tower, train, tokenizer, tag, plan.text, start)
 
@@ -2193,7 +2214,7 @@ def main() -> int:
         stage1(world.items, world.crops, args.work, STAGE1_AGAIN, args.seed, again=True)
         train_locator(world.items, world.crops, args.work, args.seed, LOCATOR_VIEWS, LOCATOR_STEPS)
     tokenizer = train_tokenizer(world.names, args.work / "tokenizer")
-    steps = Plan(STAGE2, STAGE3_FIRST, STAGE3_STEPS)
+    steps = Plan(STAGE2, TRAININGS, STAGE3_FIRST, STAGE3_STEPS)
     if "text" in parts:
         first_text(world, tokenizer, STAGE3_FIRST)
     if "ship" in parts:
