@@ -101,6 +101,8 @@ class Report:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
+    """The GPU, where there is one at work."""
 
     def add(self, *cells: Any) -> None:
         """Adds a row, and shows it on stderr: a benchmark takes minutes."""
@@ -111,14 +113,14 @@ class Report:
         """The table, the machine, and the notes."""
         head = [f"| {' | '.join(self.columns)} |", f"|{'|'.join('---' for _ in self.columns)}|"]
         body = [f"| {' | '.join(map(_cell, row))} |" for row in self.rows]
-        return "\n".join(
-            [*head, *body, "", f"Measured on {describe(machine())}.", *(f"\n{note}" for note in self.notes)]
-        )
+        where = f"{self.device}, {describe(machine())}" if self.device else describe(machine())
+        return "\n".join([*head, *body, "", f"Measured on {where}.", *(f"\n{note}" for note in self.notes)])
 
     def as_json(self) -> dict[str, Any]:
         """Everything, with unrounded figures."""
         rows = [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-        return {"benchmark": self.name, "machine": machine(), "rows": rows, "notes": self.notes, **self.facts}
+        facts = {"rows": rows, "notes": self.notes, **self.facts}
+        return {"benchmark": self.name, "machine": machine(), "device": self.device, **facts}
 
 
 def _cell(value: Any) -> str:

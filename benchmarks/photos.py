@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,13 +35,28 @@ def make_gallery(folder: Path, kind: PhotoKind, count: int) -> Path:
     gallery = folder / f"{kind.name}-{count}"
     if len(list(gallery.glob("*.jpg"))) == count:
         return gallery
-    gallery.mkdir(parents=True, exist_ok=True)
-    originals: list[bytes] = []
-    for i in range(count):
-        if i < _ORIGINALS:
-            originals.append(_jpeg(draw(kind, seed=i), kind.quality))
-        (gallery / f"{i:06d}.jpg").write_bytes(originals[i % _ORIGINALS] + i.to_bytes(8, "big"))
+    _write(gallery, [_original(kind, seed) for seed in range(min(count, _ORIGINALS))], count)
     return gallery
+
+
+def make_galleries(folder: Path, counts: dict[PhotoKind, int], pool: Executor) -> dict[str, Path]:
+    """Galleries by the names of their kinds; the pool's workers draw the originals, which takes seconds each."""
+    galleries = {kind: folder / f"{kind.name}-{count}" for kind, count in counts.items()}
+    missing = [kind for kind, gallery in galleries.items() if len(list(gallery.glob("*.jpg"))) != counts[kind]]
+    drawn = {kind: [pool.submit(_original, kind, seed) for seed in range(_ORIGINALS)] for kind in missing}
+    for kind, originals in drawn.items():
+        _write(galleries[kind], [original.result() for original in originals], counts[kind])
+    return {kind.name: gallery for kind, gallery in galleries.items()}
+
+
+def _write(gallery: Path, originals: list[bytes], count: int) -> None:
+    gallery.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        (gallery / f"{i:06d}.jpg").write_bytes(originals[i % len(originals)] + i.to_bytes(8, "big"))
+
+
+def _original(kind: PhotoKind, seed: int) -> bytes:
+    return _jpeg(draw(kind, seed), kind.quality)
 
 
 def draw(kind: PhotoKind, seed: int) -> Image.Image:

@@ -4,6 +4,9 @@ All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each
 counts from start to end; *steady* leaves out what a gallery of a single photo takes, which is mostly importing torch.
 The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run, each
 alone with all cores busy: nothing that reads and embeds these photos with this model can be faster here.
+
+With ``--device cuda`` the decoders and the GPU work at the same time: the limit is the slower of the two, each measured
+alone, and cartag should come near it. The other ways are given a few photos there, and only their steady rate counts.
 """
 
 from __future__ import annotations
@@ -12,23 +15,25 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from benchmarks import contestants, measuring
 from benchmarks.checkpoint import clip_b32
 from benchmarks.measuring import Report, Run, medians
-from benchmarks.photos import KINDS, PhotoKind, make_gallery
+from benchmarks.photos import KINDS, PhotoKind, make_galleries, make_gallery
 from cartag import encoder, images
 from cartag.progress import Silent
 from cartag.settings import usable_cores
 
 _PHOTOS = {"web": 256, "camera": 64}
 _QUICK = {"web": 64, "camera": 12}
+_GPU_PHOTOS = {"web": 6144, "camera": 1024}
+_GPU_QUICK = {"web": 512, "camera": 64}
 _TRIED = 16
 """Photos with which the pipeline's best batch size is looked for."""
 _USUAL_BATCH = 8
@@ -48,7 +53,7 @@ class Floor:
         return cores / (self.decode + self.model)
 
 
-def measure(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Report:
+def measure(work: Path, *, runs: int, counts: dict[str, int], device: str = "cpu") -> Report:
     """Makes the sets and lets all contestants run."""
     report = Report("throughput", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
     model = clip_b32(work / "clip-b32")
@@ -61,6 +66,54 @@ def measure(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Re
         "The floor is processor time to decode and to embed, divided by the cores."
     )
     return report
+
+
+def measure_gpu(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Report:
+    """The same on a GPU: cartag as whole processes, all else by `benchmarks.rates`."""
+    report = Report("throughput-cuda", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
+    model, galleries = prepare(work, counts)
+    labels = work / "eleven.yaml"
+    labels.write_text(_catalog(), encoding="utf-8")
+    single = make_gallery(work / "photos", KINDS[next(iter(counts))], 1)
+    start = medians([_tag(work, single, model, labels, device) for _ in range(runs + 1)][1:])  # the first one warms up
+    command = (sys.executable, "-m", "benchmarks.rates", model, device, *galleries.values())
+    rates = json.loads(measuring.run([str(word) for word in command]).output)
+    for name, gallery in galleries.items():
+        done = medians([_tag(work, gallery, model, labels, device) for _ in range(runs)])
+        _add_gpu_rows(report, f"{counts[name]} {name}", counts[name], start, done, rates | rates[gallery.name])
+    report.device = rates["device"]
+    report.facts = {"start": start.seconds, "rates": rates}
+    report.notes.append(
+        f"steady: without what a gallery of one photo takes ({start.seconds:.1f} s); of the other ways: once they are "
+        "loaded, on a few of the photos. Decoders alone: reading, hashing and decoding, in cartag by threads. Model "
+        "alone: photos that are decoded, their way to the GPU included."
+    )
+    return report
+
+
+def prepare(work: Path, counts: dict[str, int]) -> tuple[Path, dict[str, Path]]:
+    """Checkpoint and galleries by kind, all made at the same time."""
+    with ProcessPoolExecutor() as pool:
+        model = pool.submit(clip_b32, work / "clip-b32")
+        galleries = make_galleries(work / "photos", {KINDS[name]: n for name, n in counts.items()}, pool)
+        return model.result(), galleries
+
+
+def _add_gpu_rows(report: Report, title: str, count: int, start: Run, done: Run, rates: dict[str, Any]) -> None:
+    steady = _steady(count - 1, done.seconds - start.seconds)
+    report.add(title, f"cartag, {rates['dtype']}", count / done.seconds, steady or "-", done.peak_mb, "")
+    batch = rates["pipeline_batch"]
+    for way, key in ((f"transformers pipeline, batch {batch}", "pipeline"), ("open_clip-style loop, batch 32", "loop")):
+        report.add(title, way, "", rates[key], "", _times(steady, rates[key]))
+    limit = min(("threads", "model"), key=lambda part: float(rates[part]))
+    parts = {
+        f"decoders alone, {usable_cores()} threads": "threads",
+        f"decoders alone, {usable_cores()} processes": "processes",
+        "model alone": "model",
+    }
+    for way, part in parts.items():
+        share = f"at {100 * steady / rates[part]:.0f} % of it" if steady and part == limit else ""
+        report.add(title, way, "", rates[part], "", share)
 
 
 def _measure_set(
@@ -85,13 +138,11 @@ def _measure_set(
     for way in ways:
         ratio = "" if way.startswith("cartag") else _times(steady["cartag"], steady[way])
         report.add(title, way, count / done[way].seconds, steady[way] or "-", done[way].peak_mb, ratio)
-    if device == "cpu":
-        floor = floor_of(gallery, model)
-        limit = floor.photos_per_second(usable_cores())
-        decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
-        way = f"floor ({decode} + {network} core-ms)"
-        share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
-        report.add(title, way, limit, limit, "", share)
+    floor = floor_of(gallery, model)
+    limit = floor.photos_per_second(usable_cores())
+    decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
+    share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
+    report.add(title, f"floor ({decode} + {network} core-ms)", limit, limit, "", share)
 
 
 def _steady(photos: int, seconds: float) -> float | None:
@@ -167,10 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--photos", choices=[*KINDS, "both"], default="both", help="which set")
     options = parser.parse_args(arguments)
-    counts = _QUICK if options.quick else _PHOTOS
+    is_cpu = options.device == "cpu"
+    small, large = (_QUICK, _PHOTOS) if is_cpu else (_GPU_QUICK, _GPU_PHOTOS)
+    counts = small if options.quick else large
     counts = {name: n for name, n in counts.items() if options.photos in (name, "both")}
+    runs = options.runs or (1 if options.quick else 2)
     with measuring.workplace(options.work) as work:
-        report = measure(work, runs=options.runs or (1 if options.quick else 2), counts=counts, device=options.device)
+        report = (measure if is_cpu else measure_gpu)(work, runs=runs, counts=counts, device=options.device)
     measuring.publish(report, options)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import cartag
-from benchmarks import measuring, startup
+from benchmarks import measuring, rates, startup, throughput
 from benchmarks.galleries import make_gallery
 from benchmarks.measuring import Report, Run, between_markers, medians
-from benchmarks.photos import WEB, PhotoKind
+from benchmarks.photos import WEB, PhotoKind, make_galleries
 from benchmarks.photos import make_gallery as make_photos
+from cartag.values import ImageSpec
 
 SMALL = PhotoKind("small", 160, 107, 85)
 
@@ -57,6 +59,23 @@ def test_every_photo_of_a_set_has_its_own_content_and_decodes(tmp_path: Path) ->
             image.load()
             assert image.size == (160, 107)
     assert WEB.width == 1600
+
+
+def test_the_limit_on_a_gpu_is_the_slower_of_decoders_and_model(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        galleries = make_galleries(tmp_path, {SMALL: 10}, pool)
+    photos = sorted(galleries["small"].iterdir())
+    assert len({photo.read_bytes() for photo in photos}) == 10
+    spec = ImageSpec(32, 32, "squash", 32, 3, (0.5,) * 3, (0.5,) * 3)
+    assert all(rate > 0 for rate in rates.decoders(photos, spec).values())
+    found = {"dtype": "bfloat16", "threads": 200.0, "processes": 300.0, "model": 5000.0}
+    found |= {"pipeline": 9.0, "pipeline_batch": 8, "loop": 18.0}
+    report = Report("throughput-cuda", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
+    throughput._add_gpu_rows(report, "1801 web", 1801, Run(2, 9, 5, ""), Run(12, 9, 5, ""), found)
+    shares = {row[1].split(",")[0]: row[-1] for row in report.rows if row[-1]}
+    assert shares["transformers pipeline"] == "20.0 x as fast"
+    assert shares["decoders alone"] == "at 90 % of it"
+    assert "model alone" not in shares
 
 
 def test_a_made_gallery_is_one_that_tag_leaves_alone(tmp_path: Path) -> None:

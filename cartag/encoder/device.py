@@ -24,6 +24,7 @@ _CPU_PASS = 8
 """Items a pass on a CPU core; the activations of more fall out of its cache, and are mapped anew at every layer."""
 _GPU_PASS = 256
 _MOST_WORKERS = 16
+_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -113,21 +114,38 @@ class Passes:
         parts: list[torch.Tensor] = []
         done = 0
         while done < len(items):
-            try:
-                parts.append(_inferred(embed, items[done : done + self._at_once]))
-            except torch.OutOfMemoryError as e:
-                if self._at_once == 1:
-                    raise ModelError(
-                        f"device {self._device}: its memory does not hold this model with a single photo; "
-                        "use a smaller --model, or --device cpu"
-                    ) from e
-                # What was tried in vain may have been less than a full pass.
-                self._at_once = max(1, min(self._at_once, len(items) - done) // 2)
-                log.info("%s: out of memory; going on with %d at once", self._device, self._at_once)
-                torch.cuda.empty_cache()
+            tried = items[done : done + self._at_once]
+            part = _inferred_if_it_fits(embed, tried)
+            if part is not None:
+                parts.append(part)
+                done += len(tried)
                 continue
-            done += len(items[done : done + self._at_once])
+            if len(tried) == 1:
+                raise ModelError(
+                    f"device {self._device}: its memory does not hold this model with a single photo; "
+                    "use a smaller --model, or --device cpu"
+                )
+            self._at_once = len(tried) // 2  # what was tried in vain may have been less than a full pass
+            log.info("%s: out of memory; going on with %d at once", self._device, self._at_once)
+            torch.cuda.empty_cache()
         return parts
+
+
+@contextmanager
+def room_for_a_model(device: torch.device) -> Iterator[None]:
+    """For moving weights to a device.
+
+    Raises:
+        ModelError: its memory does not hold them.
+    """
+    try:
+        yield
+    except RuntimeError as e:
+        if not _is_out_of_memory(e):
+            raise
+        raise ModelError(
+            f"device {device}: its memory does not hold this model; use a smaller --model, or --device cpu"
+        ) from e
 
 
 @contextmanager
@@ -152,3 +170,18 @@ def even_parts(items: Sequence[T], workers: int) -> list[Sequence[T]]:
 @torch.inference_mode()
 def _inferred(embed: Callable[[Sequence[T]], torch.Tensor], part: Sequence[T]) -> torch.Tensor:
     return embed(part)
+
+
+def _inferred_if_it_fits(embed: Callable[[Sequence[T]], torch.Tensor], part: Sequence[T]) -> torch.Tensor | None:
+    """None where the memory ran out; with the error everything is gone that its stack held in that memory."""
+    try:
+        return _inferred(embed, part)
+    except RuntimeError as e:
+        if not _is_out_of_memory(e):
+            raise
+        return None
+
+
+def _is_out_of_memory(e: RuntimeError) -> bool:
+    """Whether a device's memory is full; CUDA's libraries, which allocate beside torch, say so in words alone."""
+    return isinstance(e, torch.OutOfMemoryError) or any(words in str(e) for words in _OUT_OF_MEMORY)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cartag.encoder.closeup import CloseUp
-from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype
+from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
 from cartag.encoder.processor import input_size, read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
@@ -36,7 +36,8 @@ class DualEncoder:
         folder = Path(files.folder)
         self.image_spec: ImageSpec = read_image_spec(folder, fit)
         self._device = choose_device(device)
-        self._closeup = CloseUp.load(folder, self._device)
+        with room_for_a_model(self._device):
+            self._closeup = CloseUp.load(folder, self._device)
         self._input = input_size(folder)
         settled = choose_dtype(dtype, self._device)
         # The batch norms of timm's towers are folded as the files hold them: rounded before, they would cost accuracy.
@@ -46,7 +47,8 @@ class DualEncoder:
             self._model.vision_model = prepared(self._model.vision_model)
         self.dtype = settled or faster_dtype(self._model.vision_model)
         to_dtype(self._model, DTYPES[self.dtype])
-        self._model.to(self._device)
+        with room_for_a_model(self._device):
+            self._model.to(self._device)
         self._pixel_dtype = next(self._model.vision_model.parameters()).dtype
         self._passes = Passes(self._device)
         self._processor = _load_image_processor(folder) if self.image_spec.fit == "native" else None
@@ -82,18 +84,21 @@ class DualEncoder:
             inputs = {k: v.to(DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
         else:
             # uint8 travels to the device and is normalised there: a quarter of the bytes.
-            batch = self._on_device(torch.from_numpy(np.stack(pixels))).permute(0, 3, 1, 2)
+            batch = self._on_device(pixels).permute(0, 3, 1, 2)
             if self._closeup is not None:
                 batch = self._closeup(batch, *self._input)
             inputs = {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(self._pixel_dtype)}
         return _unit(self._model.get_image_features(**inputs))
 
-    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
+    def _on_device(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
+        """Photos in one tensor (n, height, width, 3)."""
         if self._device.type != "cuda":
-            return batch.to(self._device)
+            return torch.from_numpy(np.stack(pixels)).to(self._device)
         # From pinned memory the copy waits for nobody: while the GPU computes a pass, the next one is put together.
         # Close-ups wait all the same, for their boxes.
-        return batch.pin_memory().to(self._device, non_blocking=True)
+        pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
+        np.stack(pixels, out=pinned.numpy())
+        return pinned.to(self._device, non_blocking=True)
 
     def _text_pass(self, texts: Sequence[str]) -> torch.Tensor:
         return _unit(self._model.get_text_features(**self._tokens(texts)))

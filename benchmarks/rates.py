@@ -1,0 +1,109 @@
+"""Photos per second of the parts of tagging, and of the other ways, in one process, each once everything is loaded.
+
+Run as ``python -m benchmarks.rates MODEL DEVICE GALLERY...``; answers with JSON. Where cartag does a gallery in seconds
+and others in minutes, this is how they are compared: the others on a few photos, without their start-up.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cartag import encoder, images
+from cartag.encoder import Encoder
+from cartag.progress import Silent
+from cartag.reading import batch_size
+from cartag.settings import Settings, usable_cores
+from cartag.values import ImageSpec
+
+_FEW = {"web": 96, "camera": 24}
+"""Photos for the other ways, of which some do four camera photos a second."""
+_DECODED = {"web": 2048, "camera": 384}
+_SIZES = (1, 8, 32)
+_SECONDS = 1.5
+"""So long the model is run."""
+
+
+def measure(model: str, device: str, galleries: list[Path]) -> dict[str, Any]:
+    """All rates: those of the decoders and of the other ways per gallery, that of the model once."""
+    files = encoder.resolve(model, Silent())
+    spec = encoder.image_spec(files)
+    photos = {gallery.name: sorted(gallery.glob("*.jpg")) for gallery in galleries}
+    found: dict[str, Any] = {
+        name: decoders(paths[: _DECODED.get(name.split("-")[0], 64)], spec) for name, paths in photos.items()
+    }
+    found |= the_model(encoder.load(files, device=device), next(iter(photos.values())))
+    from benchmarks import contestants
+
+    pipeline, loop = contestants.make_pipeline(model, device), contestants.make_loop(model, device)
+    for name, paths in photos.items():
+        few = paths[: _FEW.get(name.split("-")[0], 24)]
+        tried = {size: _rate(pipeline, few, size) for size in _SIZES}
+        best = max(tried, key=lambda size: tried[size])
+        found[name] |= {"pipeline_batch": best, "pipeline": tried[best], "loop": _rate(loop, few, 32), "few": len(few)}
+    return found | {"device": _name_of(device)}
+
+
+def decoders(photos: list[Path], spec: ImageSpec) -> dict[str, float]:
+    """Reading, hashing and decoding with all cores busy: in threads, as cartag does it, and in processes."""
+    spawned = multiprocessing.get_context("spawn")
+    pools = {
+        "threads": ThreadPoolExecutor(usable_cores()),
+        "processes": ProcessPoolExecutor(usable_cores(), mp_context=spawned),
+    }
+    return {name: _decoded(pool, photos, spec) for name, pool in pools.items()}
+
+
+def _decoded(pool: Executor, photos: list[Path], spec: ImageSpec) -> float:
+    with pool:
+        read = partial(_read, spec=spec)
+        list(pool.map(read, photos[: 4 * usable_cores()]))  # processes start; the disk's cache is warmed for both
+        began = time.perf_counter()
+        # Few at a time, or the last worker would have many left when the others have none.
+        list(pool.map(read, photos, chunksize=max(1, len(photos) // (32 * usable_cores()))))
+        return len(photos) / (time.perf_counter() - began)
+
+
+def _read(path: Path, spec: ImageSpec) -> None:
+    data = images.read_bytes(path)
+    images.content_hash(data)
+    images.decode(data, spec)
+
+
+def the_model(loaded: Encoder, photos: list[Path]) -> dict[str, Any]:
+    """The model alone, on photos that are decoded: batches as of `tag`, the way to the device and back included."""
+    size = batch_size(Settings())
+    some = [images.decode(path.read_bytes(), loaded.image_spec).pixels for path in photos[:16]]
+    batch: list[np.ndarray] = [pixels for pixels in some * size if pixels is not None][:size]
+    loaded.embed_images(batch)
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < _SECONDS:
+        loaded.embed_images(batch)
+        done += size
+    return {"model": done / (time.perf_counter() - began), "dtype": loaded.dtype}
+
+
+def _rate(ask: Callable[[list[Path], int], list[str]], photos: list[Path], batch: int) -> float:
+    ask(photos[:batch], batch)
+    began = time.perf_counter()
+    ask(photos, batch)
+    return len(photos) / (time.perf_counter() - began)
+
+
+def _name_of(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(sys.argv[1], sys.argv[2], [Path(gallery) for gallery in sys.argv[3:]])))
