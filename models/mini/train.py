@@ -1028,20 +1028,93 @@ def photo_weights(photos: list[Photo]) -> np.ndarray:
     return np.array(weights) / sum(weights)
 
 
+STRONG, MILD = 0.7, 0.4  # augmentation, at first and at the end
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the batches of stage 2 are drawn from: photographs, a share of drawings, and crops as in stage 1."""
+
+    world: World
+    train: list[Photo]
+    weights: np.ndarray
+    makes: list[str]
+    crops: list[Item]
+    nothing: list[Item]
+    drawn: list[Photo]
+
+    @classmethod
+    def of(cls, world: World, train: list[Photo]) -> Draws:
+        makes = sorted({make_of(k) for k in world.names.keys if not k.startswith("no car")})
+        return cls(world, train, photo_weights(train), makes, [i for i in world.items if i.name and not held_out(i)],
+                   [i for i in world.items if not i.name], [d for d in world.drawings if len(d.cars) == 1])
+
+    def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Views (PER_WORKER, 3, H, W) and their class numbers per head."""
+        world, train, drawn = self.world, self.train, self.drawn
+        split = rng.multinomial(PER_WORKER - 6, [0.85, 0.15]) if drawn else np.array([PER_WORKER - 6, 0])
+        some = [train[i] for i in rng.choice(len(train), split[0], p=self.weights)]
+        replay = [self.crops[i] for i in rng.choice(len(self.crops), 4)]
+        replay += [self.nothing[i] for i in rng.choice(len(self.nothing), 2)]
+        sketches = [drawn[i] for i in rng.choice(len(drawn), split[1])] if split[1] else []
+        scenery_rows = np.array([i.row for i in self.nothing])
+        views, kept, target = [], [], {k: [] for k in HEAD_SHARES}  # type: ignore[var-annotated]
+        for pictures, group in ((world.photo_pictures, some), (world.crops, replay),
+                                (world.drawing_pictures, sketches)):
+            if not group or pictures is None:
+                continue
+            rows = [g.row for g in group]
+            kinds = [kind_of(g) if isinstance(g, Item) else "whole" for g in group]
+            behind = rng.choice(scenery_rows, size=len(rows))
+            view, keep = random_views(
+                pictures.pixels[rows], pictures.alphas[rows], pictures.aspects[rows], kinds,
+                world.crops.pixels[behind], hw, strength, rng)
+            views.append(view)
+            kept.append(keep)
+            for g in group:
+                for k, v in labels_of(g, world.names, self.makes).items():
+                    target[k].append(v)
+        wanted = {k: torch.tensor(v) for k, v in target.items()}
+        wanted["colour"][~torch.cat(kept)] = -100
+        return torch.cat(views).contiguous(memory_format=torch.channels_last), wanted
+
+
 def stage2(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[int, int], int]],
            trainings: int) -> ImageTower:
     """The mean of the weights of several trainings on `train` that differ in their draws alone (Wortsman et al., "Model
     soups", 2022): one training's luck is worth more photographs than most settings, and the mean costs no more to use."""
     saved, heads_saved = world.work / f"stage2-{tag}.pt", saved_heads(world, tag)
+    tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
     if not (saved.exists() and heads_saved.exists()):
         states = [fine_tuned(world, train, tag, plan, n) for n in range(trainings)]
-        torch.save(mean_of([tower for tower, _ in states]), saved)
+        mean = mean_of([weights for weights, _ in states])
+        tower.set_projection(mean["project.weight"])
+        tower.load_state_dict(mean)
+        measure_norms(tower, Draws.of(world, train), np.random.default_rng([world.seed, 8]), plan[-1][0])
+        torch.save(tower.state_dict(), saved)
         torch.save({"heads": mean_of([heads for _, heads in states])}, heads_saved)
     state = torch.load(saved, weights_only=True)
-    tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
     tower.set_projection(state["project.weight"])
     tower.load_state_dict(state)
     return tower.eval()
+
+
+NORM_BATCHES = 80
+
+
+def measure_norms(tower: ImageTower, draws: Draws, rng: np.random.Generator, hw: tuple[int, int]) -> None:
+    """Gives the batch norms the statistics that the tower's own weights make: the mean of several towers' statistics is
+    not that of their mean (Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018)."""
+    tower.train()
+    norms = [m for m in tower.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+    torch.set_num_threads(os.cpu_count() or 1)
+    with torch.no_grad():
+        for _ in range(NORM_BATCHES):
+            tower(draws.batch(hw, MILD, rng)[0])
+    tower.eval()
 
 
 def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -1078,39 +1151,14 @@ def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tupl
     sizes = [hw for hw, count in plan for _ in range(count)]
     steps = len(sizes)
     kin = torch.from_numpy(world.names.kin)
-    weights = photo_weights(train)
-    crops = [i for i in world.items if i.name and not held_out(i)]
-    nothing = [i for i in world.items if not i.name]
-    scenery_rows = np.array([i.row for i in nothing])
-    drawn = [d for d in world.drawings if len(d.cars) == 1]
+    draws = Draws.of(world, train)
     adam, cycle = optimiser(tower, heads, 4e-4, 3e-3, steps)
     team = Team(tower, heads)
 
     def work_on(replica: ImageTower, worker: int) -> tuple[Tensor, int]:
         rng = np.random.default_rng([seed, 2, step, worker])
-        split = rng.multinomial(PER_WORKER - 6, [0.85, 0.15]) if drawn else np.array([PER_WORKER - 6, 0])
-        some = [train[i] for i in rng.choice(len(train), split[0], p=weights)]
-        replay = [crops[i] for i in rng.choice(len(crops), 4)] + [nothing[i] for i in rng.choice(len(nothing), 2)]
-        sketches = [drawn[i] for i in rng.choice(len(drawn), split[1])] if split[1] else []
-        views, kept, target = [], [], {k: [] for k in HEAD_SHARES}  # type: ignore[var-annotated]
-        for pictures, group in ((world.photo_pictures, some), (world.crops, replay),
-                                (world.drawing_pictures, sketches)):
-            if not group or pictures is None:
-                continue
-            rows = [g.row for g in group]
-            kinds = [kind_of(g) if isinstance(g, Item) else "whole" for g in group]
-            behind = rng.choice(scenery_rows, size=len(rows))
-            view, keep = random_views(
-                pictures.pixels[rows], pictures.alphas[rows], pictures.aspects[rows], kinds,
-                world.crops.pixels[behind], sizes[step], 0.7 if step < 0.6 * steps else 0.4, rng)
-            views.append(view)
-            kept.append(keep)
-            for g in group:
-                for k, v in labels_of(g, world.names, makes).items():
-                    target[k].append(v)
-        wanted = {k: torch.tensor(v) for k, v in target.items()}
-        wanted["colour"][~torch.cat(kept)] = -100
-        logits = heads(replica(torch.cat(views).contiguous(memory_format=torch.channels_last)))
+        views, wanted = draws.batch(sizes[step], STRONG if step < 0.6 * steps else MILD, rng)
+        logits = heads(replica(views))
         loss = masked_cross_entropy(logits.pop("name"), wanted["name"], kin)
         for k, share in HEAD_SHARES.items():
             if k != "name" and (wanted[k] >= 0).any():
