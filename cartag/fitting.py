@@ -359,7 +359,7 @@ def _components(near: np.ndarray) -> np.ndarray:
     return np.asarray(connected_components(csr_array(near), directed=False)[1])
 
 
-def _splits(examples: Examples, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _splits(examples: Examples, folds: int, seed: int = _SEED) -> list[tuple[np.ndarray, np.ndarray]]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     k = min(folds, len(np.unique(examples.groups)), int(np.bincount(examples.strata).max(initial=0)))
@@ -367,7 +367,7 @@ def _splits(examples: Examples, folds: int) -> list[tuple[np.ndarray, np.ndarray
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a car with fewer labels than folds is no surprise here
-        splitter = StratifiedGroupKFold(k, shuffle=True, random_state=_SEED)
+        splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
         return list(splitter.split(examples.photos, examples.strata, examples.groups))
 
 
@@ -393,20 +393,21 @@ def cross_validate(
     folds: int,
     most: int | None = None,
     most_rejected: int | None = None,
+    seed: int = _SEED,
 ) -> CrossValidation | None:
     """Nested cross-validation: every photo is scored by a `fit` (with its own inner folds) to the other folds.
 
-    With ``most``, a fit sees at most so many labels a car, and ``most_rejected`` of other cars and of none. None where
-    the examples cannot be split.
+    With ``most``, a fit sees at most so many labels a car, and ``most_rejected`` of other cars and of none; another
+    ``seed`` draws others, and other folds. None where the examples cannot be split.
     """
-    splits = _splits(examples, folds)
+    splits = _splits(examples, folds, seed)
     if not splits:
         return None
     before = zero_scores(examples.photos, zero)
     tagged = passing(before, zero.classes.cars, zero.calibration)
     after = Scores(np.zeros_like(before.cars), np.zeros_like(before.other), np.zeros_like(before.no_car))
     tagged_after = np.zeros_like(tagged)
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(seed)
     for train, held in splits:
         rows = train if most is None else _at_most(examples, train, most, most_rejected, rng)
         learned = fit(examples.take(rows), zero, precision=precision, folds=max(2, min(folds, 4)))
