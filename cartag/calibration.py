@@ -15,19 +15,20 @@ FILE_NAME = "calibration.json"
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Temperature, biases and thresholds; the defaults are those of a hub model nobody has calibrated.
 
-    Logits are divided by ``temperature`` (Guo et al., "On Calibration of Modern Neural Networks", 2017), the biases are
-    added to the logits of every other-car and every no-car class (log prior odds against a catalog car), and a softmax
-    follows. A car becomes a tag when its probability reaches its threshold, stands ``margin`` above the summed
-    probability of all other cars, and is a share of at least ``lead`` of what the catalog's cars hold together. The
-    threshold asks whether it is one of them at all, the lead which one.
+    Logits are divided by ``temperature`` (Guo et al., "On Calibration of Modern Neural Networks", 2017). All other cars
+    count as one class, and so does all that is no car: the logit of such a class is ``spread`` times the log of the sum
+    of exp(logit / spread), the inclusive value of a nested logit (McFadden, "Modelling the Choice of Residential
+    Location", 1978), plus its bias. With a spread of 1 that is a softmax over all; with more, how many names are near
+    counts for more than how near the nearest is. A car becomes a tag when its probability reaches its threshold and
+    stands ``margin`` above that of all other cars.
     """
 
     temperature: float = 1.0
+    spread: float = 1.0
     other_bias: float = 0.0
     no_car_bias: float = 0.0
     threshold: float = 0.5
     margin: float = 0.0
-    lead: float = 0.0
     car_thresholds: dict[str, float] = {}
     fitted_on: str = "nothing: the default for a model without calibration"
 
@@ -69,15 +70,14 @@ def adjusted(
 ) -> Calibration:
     """A calibration with the user's own settings put over it; a threshold of the user's goes for every car, alone.
 
-    ``mode`` trades precision for recall by moving the calibration's own thresholds and its lead, all alike (`MODES`).
+    ``mode`` trades precision for recall by moving the calibration's own thresholds, all alike (`MODES`).
     """
     changes: dict[str, object] = {}
     if MODES[mode] != 1.0:
         changes["threshold"] = _at_odds(calibration.threshold, MODES[mode])
-        changes["lead"] = _at_odds(calibration.lead, MODES[mode])
         changes["car_thresholds"] = {c: _at_odds(t, MODES[mode]) for c, t in calibration.car_thresholds.items()}
     if threshold is not None:
-        changes |= {"threshold": threshold, "car_thresholds": {}, "lead": 0.0}
+        changes |= {"threshold": threshold, "car_thresholds": {}}
     if margin is not None:
         changes["margin"] = margin
     if temperature is not None:

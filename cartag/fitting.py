@@ -16,7 +16,7 @@ import numpy as np
 
 from cartag.calibration import Calibration
 from cartag.metrics import Answers
-from cartag.scoring import ClassSet, Scores, passing, score
+from cartag.scoring import ClassSet, Scores, passing, pooled, score
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 UNCHECKED_PENALTY = 0.1
@@ -133,7 +133,7 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     cars = len(zero.classes.cars)
     has = np.asarray(examples.shows.any(axis=0))
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
-    base = _group_logits(_logits(examples.photos, zero), zero.classes)
+    base = _group_logits(_logits(examples.photos, zero), zero)
     splits = _splits(examples, folds) if checked.any() else []
     if not splits:
         adapter = _adapter(examples, base, UNCHECKED_PENALTY, None, zero.centre)
@@ -161,8 +161,8 @@ def with_thresholds(
     """Thresholds that keep ``precision`` on these (n, cars) scores.
 
     The common one is the lowest that would keep it with one more wrong tag than was seen; where not even the surest
-    photos are enough for that, threshold and lead stay. A car with enough labels gets its own where the common one is
-    too low for it.
+    photos are enough for that, the threshold stays. A car with enough labels gets its own where the common one is too
+    low for it.
     """
     lowest = _lowest(scores.ravel(), shows.ravel(), precision, unseen=1)
     common = calibration.threshold if lowest is None else lowest
@@ -177,7 +177,6 @@ def with_thresholds(
     return msgspec.structs.replace(
         calibration,
         threshold=round(common, 4),
-        lead=calibration.lead if lowest is None else 0.0,  # a fitted threshold says all of it
         car_thresholds={car: round(threshold, 4) for car, threshold in own.items()},
     )
 
@@ -210,23 +209,15 @@ def _logits(photos: np.ndarray, zero: ZeroShot) -> np.ndarray:
     return logits
 
 
-def _group_logits(logits: np.ndarray, classes: ClassSet) -> np.ndarray:
-    """From classes to cars + 2 groups: the log of the summed exponentials of a group."""
-    cars = len(classes.cars)
-    parts = (logits[:, cars : cars + classes.others], logits[:, cars + classes.others :])
-    return np.hstack([logits[:, :cars], *(_log_sum(part)[:, None] for part in parts)])
-
-
-def _log_sum(logits: np.ndarray) -> np.ndarray:
-    if not logits.shape[1]:
-        return np.full(len(logits), -50.0)
-    top = logits.max(axis=1)
-    result: np.ndarray = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-    return result
+def _group_logits(logits: np.ndarray, zero: ZeroShot) -> np.ndarray:
+    """From classes to cars + 2 groups, pooled as in scoring; a group without classes has as good as no probability."""
+    cars, last = len(zero.classes.cars), len(zero.classes.cars) + zero.classes.others
+    groups = [pooled(part, zero.calibration.spread) for part in (logits[:, cars:last], logits[:, last:])]
+    return np.column_stack([logits[:, :cars], *(np.maximum(group, -50.0) for group in groups)])
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    result: np.ndarray = logits - _log_sum(logits)[:, None]
+    result: np.ndarray = logits - pooled(logits, 1.0)[:, None]
     return result
 
 
@@ -295,7 +286,7 @@ def _calibrate(examples: Examples, zero: ZeroShot, delta: np.ndarray) -> tuple[C
     may_move = np.array([True, (examples.kind == "unknown").any(), (examples.kind == "none").any()])
 
     def grouped(p: np.ndarray) -> np.ndarray:
-        groups = _group_logits(logits / np.exp(p[0]), zero.classes)
+        groups = _group_logits(logits / np.exp(p[0]), zero)
         groups[:, cars:] += p[1:] * may_move[1:]
         return groups
 
@@ -321,7 +312,7 @@ def _scores_of(
     logits: np.ndarray, delta: np.ndarray, zero: ZeroShot, calibration: Calibration, sharpness: float
 ) -> Scores:
     cars, c = len(zero.classes.cars), zero.calibration
-    groups = _group_logits((logits + delta[:, _members(zero.classes)]) / sharpness, zero.classes)
+    groups = _group_logits((logits + delta[:, _members(zero.classes)]) / sharpness, zero)
     groups[:, cars] += calibration.other_bias - c.other_bias / sharpness
     groups[:, cars + 1] += calibration.no_car_bias - c.no_car_bias / sharpness
     p = np.exp(_log_softmax(groups))

@@ -81,7 +81,7 @@ def score(
 ) -> Scores:
     """Probabilities for photo embeddings of shape (n, d), unit length.
 
-    One softmax over cars, other cars and no-car classes. Only where there is nothing to reject with and the model was
+    One softmax over the cars, all other cars as one, and all that is no car as one (`pooled`). Only where there is nothing to reject with and the model was
     trained with a sigmoid (``logit_bias`` given, Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023),
     each car is its own yes or no, as the model's authors use it.
     """
@@ -94,21 +94,27 @@ def score(
         return Scores(cars, np.zeros(len(photos), np.float32), np.zeros(len(photos), np.float32))
     if classes.biases is not None:
         logits = logits + classes.biases
-    logits[:, n_cars:first_no_car] += calibration.other_bias
-    logits[:, first_no_car:] += calibration.no_car_bias
-    probabilities = _softmax(logits)
-    return Scores(
-        probabilities[:, :n_cars],
-        probabilities[:, n_cars:first_no_car].sum(axis=1),
-        probabilities[:, first_no_car:].sum(axis=1),
-    )
+    other = pooled(logits[:, n_cars:first_no_car], calibration.spread) + calibration.other_bias
+    no_car = pooled(logits[:, first_no_car:], calibration.spread) + calibration.no_car_bias
+    probabilities = _softmax(np.column_stack([logits[:, :n_cars], other, no_car]))
+    return Scores(probabilities[:, :n_cars], probabilities[:, n_cars], probabilities[:, n_cars + 1])
+
+
+def pooled(logits: np.ndarray, spread: float) -> np.ndarray:
+    """One logit (n,) in place of many (n, classes), as `Calibration` says; of no classes minus infinity."""
+    if not logits.shape[1]:
+        return np.full(len(logits), -np.inf, logits.dtype)
+    top = logits.max(axis=1)
+    sums = np.exp((logits - top[:, None]) / spread).sum(axis=1)
+    result: np.ndarray = top + spread * np.log(sums)
+    return result
 
 
 def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: int) -> list[Verdict]:
     """The outcome of every photo, with tags and at least ``keep`` ranked cars (tags and candidates together).
 
     A photo is `no-car` when the things that are no car hold more than half of the probability; otherwise every car that
-    passes its threshold, the margin and the lead is a tag; otherwise it is `unknown`.
+    passes its threshold and the margin is a tag; otherwise it is `unknown`.
     """
     passes = passing(scores, cars, calibration)
     counts = np.maximum(passes.sum(axis=1), keep)
@@ -154,11 +160,9 @@ def _items(order: np.ndarray, probabilities: np.ndarray, passed: np.ndarray, car
 
 
 def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np.ndarray:
-    """Bool (n, cars): the car passes its threshold, the margin and the lead, and the photo is not `no-car`."""
+    """Bool (n, cars): the car passes its threshold and the margin, and the photo is not `no-car`."""
     thresholds = np.array([calibration.threshold_of(car) for car in cars], np.float32)
     passes: np.ndarray = (scores.cars >= thresholds) & (scores.cars - scores.other[:, None] >= calibration.margin)
-    if calibration.lead:
-        passes &= scores.cars >= calibration.lead * scores.cars.sum(axis=1, keepdims=True)
     passes &= (scores.no_car <= 0.5)[:, None]
     return passes
 

@@ -37,15 +37,6 @@ def test_settings_go_over_a_calibration_and_a_threshold_goes_for_every_car() -> 
     assert adjusted(FITTED, threshold=0.0, margin=0.0, temperature=None).threshold_of("red-racer") == 0.0
 
 
-def test_the_lead_moves_with_the_mode_and_gives_way_to_a_threshold_of_the_users() -> None:
-    fitted = Calibration(lead=0.5)
-    free = {"margin": None, "temperature": None}
-    assert adjusted(fitted, threshold=None, mode="strict", **free).lead == 0.8
-    assert adjusted(fitted, threshold=None, mode="eager", **free).lead == 0.2
-    assert adjusted(fitted, threshold=0.3, mode="strict", **free).lead == 0.0
-    assert adjusted(Calibration(), threshold=None, mode="strict", **free).lead == 0.0
-
-
 def test_equal_calibrations_have_equal_digests_and_others_do_not() -> None:
     same = Calibration(threshold=0.4, temperature=2.0, car_thresholds={"red-racer": 0.7}, fitted_on="labels")
     assert same.digest() == FITTED.digest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,14 +96,17 @@ def test_one_label_alone_is_taken_on_trust() -> None:
 
 def test_the_adapter_in_the_embeddings_gives_the_logits_it_was_fitted_with() -> None:
     examples, zero, _ = world(10, blur=1.4)
+    zero = replace(zero, calibration=Calibration(spread=2.0))
     found = fit(examples, zero, precision=0.95, folds=4)
-    member = np.r_[np.arange(CARS), np.full(OTHERS, CARS), np.full(NONE, CARS + 1)]
-    logits = examples.photos @ zero.classes.embeddings.T * zero.logit_scale
-    logits = logits + (examples.photos @ found.adapter.weights.T + found.adapter.biases)[:, member]
-    logits /= found.sharpness
-    logits[:, CARS : CARS + OTHERS] += found.calibration.other_bias
-    logits[:, CARS + OTHERS :] += found.calibration.no_car_bias
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    c, sharpness = found.calibration, found.sharpness
+    logits = examples.photos @ zero.classes.embeddings.T * zero.logit_scale / sharpness
+    other, none = (
+        c.spread * np.log(np.exp(part / c.spread).sum(axis=1))
+        for part in (logits[:, CARS : CARS + OTHERS], logits[:, CARS + OTHERS :])
+    )
+    groups = np.column_stack([logits[:, :CARS], other + c.other_bias, none + c.no_car_bias])
+    groups += (examples.photos @ found.adapter.weights.T + found.adapter.biases) / sharpness
+    p = np.exp(groups - groups.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     assert np.allclose(found.scores(examples.photos, zero).cars, p[:, :CARS], atol=1e-4)
 
@@ -109,7 +114,7 @@ def test_the_adapter_in_the_embeddings_gives_the_logits_it_was_fitted_with() -> 
 def test_the_gradient_is_that_of_the_loss() -> None:
     """The optimum: no small step is better."""
     examples, zero, rng = world(6)
-    base = fitting._group_logits(fitting._logits(examples.photos, zero), zero.classes)
+    base = fitting._group_logits(fitting._logits(examples.photos, zero), zero)
     adapter = fitting._adapter(examples, base, 1.0, None, None)
     mean = examples.photos.mean(axis=0)
 

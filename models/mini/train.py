@@ -35,7 +35,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
+from scipy.optimize import minimize
 from tokenizers import Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
@@ -70,12 +71,12 @@ from transformers import (
     VisionTextDualEncoderProcessor,
 )
 
-from cartag.calibration import Calibration
+from cartag.calibration import MODES, Calibration, adjusted
 from cartag.catalog import load
 from cartag.encoder.closeup import CloseUp, Locator, write
 from cartag.encoder.processor import CloseUpSpec
 from cartag.prompts import prompt_classes
-from cartag.scoring import ClassSet, class_set, decide, score
+from cartag.scoring import ClassSet, class_set, decide, pooled, score
 from cartag.values import Catalog
 
 ARCHITECTURE = "tf_efficientnet_lite2"
@@ -240,7 +241,7 @@ def build_cache(folder: Path, files: list[str], hw: tuple[int, int], cutouts: li
     alphas = np.lib.format.open_memmap(str(to) + ".alpha.npy", mode="w+", dtype=np.uint8, shape=shape)
     aspects = np.zeros(len(files), dtype=np.float32)
     jobs = [(str(folder / f), hw, c) for f, c in zip(files, cutouts, strict=True)]
-    with multiprocessing.Pool(2) as pool:
+    with multiprocessing.Pool() as pool:
         for i, (pixel, alpha, aspect) in enumerate(pool.imap(_decode, jobs, chunksize=32)):
             pixels[i], aspects[i] = pixel, aspect
             alphas[i] = 255 if alpha is None else alpha
@@ -488,12 +489,11 @@ HEAD_SCALES = {"name": 24.0, "make": 16.0, "colour": 12.0, "body": 12.0, "car": 
 HEAD_SHARES = {"name": 1.0, "make": 0.3, "colour": 0.15, "body": 0.15, "car": 0.3}
 
 
-def heads_loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-    total = torch.zeros(())
-    for head, share in HEAD_SHARES.items():
-        if (targets[head] >= 0).any():
-            total = total + share * F.cross_entropy(logits[head], targets[head], label_smoothing=0.1)
-    return total
+def heads_loss(logits: dict[str, Tensor], targets: dict[str, Tensor], heads: tuple[str, ...] = tuple(HEAD_SHARES)) -> Tensor:
+    """Sum over `heads` of the mean cross entropy, smoothed, of the pictures that have such a label; 0 where none has."""
+    # Summed and divided: asking whether there is any label would make a GPU wait for the answer.
+    return sum((HEAD_SHARES[k] * F.cross_entropy(logits[k], targets[k], label_smoothing=0.1, reduction="sum")
+                / (targets[k] >= 0).sum().clamp(min=1) for k in heads), start=logits[heads[0]].new_zeros(()))
 
 
 def optimiser(tower: ImageTower, heads: nn.Module, body_rate: float, head_rate: float,
@@ -521,18 +521,40 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-class Team:
-    """Data parallelism over threads: replicas share the weights, each computes gradients of its part of the batch.
+Batch = tuple[Tensor, dict[str, Tensor]]    # views (B, 3, H, W), normalised, and class numbers (B,) per head
+Draw = Callable[[int, int], Batch]          # of a step and a worker: the worker's part of that step's batch
+Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
-    On two cores two single-threaded replicas are as fast as one replica with two threads, and do not stall when other
-    programs want a core. Gradients are added in a fixed order, so runs repeat exactly.
+
+@dataclass(frozen=True)
+class Steps(torch.utils.data.Dataset[list[Batch]]):
+    """The parts of the batch of every step, for a loader."""
+
+    draw: Draw
+    numbers: range
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> list[Batch]:
+        return [self.draw(self.numbers[i], worker) for worker in range(WORKERS)]
+
+
+class Team:
+    """Gradients of batches of which every worker has drawn a part. They are added in a fixed order, so runs repeat exactly.
+
+    On a processor the workers are threads with replicas that share the weights: on two cores two single-threaded replicas
+    are as fast as one with two threads, and do not stall when other programs want a core. On a GPU all parts go through
+    one model, in turn, and are drawn ahead by as many processes as there are cores.
     """
 
-    def __init__(self, tower: ImageTower, heads: nn.Module) -> None:
+    def __init__(self, tower: ImageTower, heads: nn.Module, loss: Loss) -> None:
         torch.set_num_threads(1)
+        self.heads, self.loss = heads, loss
+        self.device = next(tower.parameters()).device
         self.towers = [tower]
         for _ in range(WORKERS - 1):
-            twin = copy.deepcopy(tower)
+            twin = copy.deepcopy(tower) if self.device.type == "cpu" else tower
             for (name, _), own in zip(tower.named_parameters(), list(tower.parameters()), strict=True):
                 owner, _, leaf = name.rpartition(".")
                 setattr(twin.get_submodule(owner), leaf, own)
@@ -540,18 +562,49 @@ class Team:
         self.weights = [p for m in (tower, heads) for p in m.parameters() if p.requires_grad]
         self.pool = ThreadPoolExecutor(WORKERS)
 
-    def step(self, work: Callable[[ImageTower, int], tuple[Tensor, int]]) -> tuple[float, int]:
-        """Runs work(tower, worker) -> (loss, number right) on every worker and leaves the mean gradient in .grad."""
-        def one(worker: int) -> tuple[float, int, tuple[Tensor | None, ...]]:
-            loss, right = work(self.towers[worker].train(), worker)
-            grads = torch.autograd.grad(loss, self.weights, allow_unused=True)
-            return float(loss.detach()), right, grads
+    def steps(self, draw: Draw, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """For one step after the other leaves the mean gradient in .grad, and gives the loss and the share of names right."""
+        for parts in self._drawn(draw, numbers):
+            at_once = self.pool.map if self.device.type == "cpu" else map
+            results = list(at_once(self._gradient, range(WORKERS), parts))
+            for weight, *grads in zip(self.weights, *(r[2] for r in results), strict=True):
+                present = [g for g in grads if g is not None]
+                weight.grad = sum(present[1:], present[0]).div_(WORKERS) if present else None
+            yield sum((r[0] for r in results), torch.zeros(())) / WORKERS, sum((r[1] for r in results), torch.zeros(())) / WORKERS
 
-        results = list(self.pool.map(one, range(WORKERS)))
-        for weight, *grads in zip(self.weights, *(r[2] for r in results), strict=True):
-            present = [g for g in grads if g is not None]
-            weight.grad = sum(present[1:], present[0]).div_(WORKERS) if present else None
-        return sum(r[0] for r in results) / WORKERS, sum(r[1] for r in results)
+    def _drawn(self, draw: Draw, numbers: range) -> Iterator[list[Callable[[], Batch]]]:
+        """Of every step what its parts are got by: on a processor each thread draws its own, and then trains on it."""
+        if self.device.type == "cpu":
+            for step in numbers:
+                yield [functools.partial(draw, step, worker) for worker in range(WORKERS)]
+            return
+        loader = torch.utils.data.DataLoader(Steps(draw, numbers), batch_size=None, num_workers=os.cpu_count() or 1,
+                                             prefetch_factor=4, pin_memory=True, multiprocessing_context="fork")
+        for parts in loader:
+            yield [functools.partial(self._moved, *part) for part in parts]
+
+    def _moved(self, views: Tensor, wanted: dict[str, Tensor]) -> Batch:
+        moved = views.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return moved, {k: v.to(self.device, non_blocking=True) for k, v in wanted.items()}
+
+    def _gradient(self, worker: int, part: Callable[[], Batch]) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+        views, wanted = part()
+        logits = self.heads(self.towers[worker].train()(views))
+        loss = self.loss(logits, wanted)
+        right = (logits["name"].detach().argmax(1) == wanted["name"]).float().mean()
+        return loss.detach(), right, torch.autograd.grad(loss, self.weights, allow_unused=True)
+
+
+def keep(state: dict[str, Any], to: Path) -> None:
+    """Saves tensors as a processor's, wherever they were trained; whole or not at all, whoever else saves the same."""
+    def here(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: here(v) for k, v in value.items()}
+        return value.cpu() if isinstance(value, Tensor) else value
+
+    part = to.with_suffix(f".{os.getpid()}")
+    torch.save(here(state), part)
+    part.replace(to)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -578,15 +631,16 @@ def kind_of(item: Item) -> str:
 
 
 def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[tuple[int, int], float]], seed: int,
-           pretrained: bool = True, again: bool = False) -> tuple[ImageTower, list[float]]:
+           pretrained: bool = True, again: bool = False,
+           device: str = "cpu") -> tuple[ImageTower, list[float]]:
     """Trains the image tower on crops; resumes after the last finished epoch. Returns it and the loss per epoch.
 
     `again`: a second cycle, at half the rate, from what the first one saved.
     """
     torch.manual_seed(seed)
     targets = Targets.fit(items)
-    tower = ImageTower(FROZEN1, pretrained).to(memory_format=torch.channels_last)
-    heads = Heads({k: len(v) for k, v in targets.classes.items()}, HEAD_SCALES)
+    tower = ImageTower(FROZEN1, pretrained).to(device=device, memory_format=torch.channels_last)
+    heads = Heads({k: len(v) for k, v in targets.classes.items()}, HEAD_SCALES).to(device)
     labels = [targets.of(i) for i in items]
     scenery_rows = np.array([i.row for i in items if not i.name])
     batch_size = WORKERS * PER_WORKER
@@ -606,39 +660,37 @@ def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[t
         adam.load_state_dict(state["adam"])
         cycle.load_state_dict(state["cycle"])
         losses = state["losses"]
-    team = Team(tower, heads)
+    team = Team(tower, heads, heads_loss)
     for epoch in range(len(losses), len(plan)):
         cycle_seed = [seed, 5 if again else 1, epoch]
         order = stage1_order(items, np.random.default_rng(cycle_seed))
-        total, right, seen, began = 0.0, 0, 0, time.time()
-        for step in range(per_epoch):
 
-            def work_on(replica: ImageTower, worker: int, epoch: int = epoch, step: int = step,
-                        order: np.ndarray = order, cycle_seed: list[int] = cycle_seed) -> tuple[Tensor, int]:
-                own = np.random.default_rng([*cycle_seed, step, worker])
-                start = step * batch_size + worker * PER_WORKER
-                chosen = order[start:start + PER_WORKER]
-                rows = [items[i].row for i in chosen]
-                behind = own.choice(scenery_rows, size=len(rows))
-                views, kept = random_views(
-                    pictures.pixels[rows], pictures.alphas[rows], pictures.aspects[rows],
-                    [kind_of(items[i]) for i in chosen], pictures.pixels[behind], *plan[epoch], own)
-                target = {k: torch.tensor([labels[i][k] for i in chosen]) for k in HEAD_SHARES}
-                target["colour"][~kept] = -100
-                logits = heads(replica(views))
-                return heads_loss(logits, target), int((logits["name"].argmax(1) == target["name"]).sum())
+        def draw(step: int, worker: int, epoch: int = epoch, order: np.ndarray = order,
+                 cycle_seed: list[int] = cycle_seed) -> Batch:
+            own = np.random.default_rng([*cycle_seed, step, worker])
+            start = step * batch_size + worker * PER_WORKER
+            chosen = order[start:start + PER_WORKER]
+            rows = [items[i].row for i in chosen]
+            behind = own.choice(scenery_rows, size=len(rows))
+            views, kept = random_views(
+                pictures.pixels[rows], pictures.alphas[rows], pictures.aspects[rows],
+                [kind_of(items[i]) for i in chosen], pictures.pixels[behind], *plan[epoch], own)
+            wanted = {k: torch.tensor([labels[i][k] for i in chosen]) for k in HEAD_SHARES}
+            wanted["colour"][~kept] = -100
+            return views, wanted
 
-            loss, hits = team.step(work_on)
+        total, right, began = torch.zeros(()), torch.zeros(()), time.time()
+        for step, (loss, hits) in enumerate(team.steps(draw, range(per_epoch)), 1):
             nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
             adam.step()
             cycle.step()
-            total, right, seen = total + loss, right + hits, seen + batch_size
-            if step % 25 == 24:
-                say(f"stage 1 epoch {epoch + 1}/{len(plan)} step {step + 1}/{per_epoch} loss {total / (step + 1):.3f} "
-                    f"name {right / seen:.3f} {seen / (time.time() - began):.1f} img/s")
-        losses.append(total / per_epoch)
-        torch.save({"tower": tower.state_dict(), "heads": heads.state_dict(), "adam": adam.state_dict(),
-                    "cycle": cycle.state_dict(), "losses": losses, "classes": targets.classes}, saved)
+            total, right = total + loss, right + hits
+            if step % 25 == 0:
+                say(f"stage 1 epoch {epoch + 1}/{len(plan)} step {step}/{per_epoch} loss {float(total) / step:.3f} "
+                    f"name {float(right) / step:.3f} {step * batch_size / (time.time() - began):.1f} img/s")
+        losses.append(float(total) / per_epoch)
+        keep({"tower": tower.state_dict(), "heads": heads.state_dict(), "adam": adam.state_dict(),
+              "cycle": cycle.state_dict(), "losses": losses, "classes": targets.classes}, saved)
         if any(held_out(i) for i in items):
             say(f"stage 1 epoch {epoch + 1}: held-out Stanford crops top-1 "
                 f"{stanford_top1(tower, heads, items, targets, pictures, (160, 208)):.3f}")
@@ -649,14 +701,14 @@ def embed(tower: ImageTower, pixels: np.ndarray, hw: tuple[int, int], pooled: bo
     """Unit embeddings (N, dims) of pictures (N, h, w, 3) uint8 at input size `hw`, without augmentation; the features
     (N, F) before the projection where `pooled`."""
     tower.eval()
-    out = []
+    out, device = [], tower.project.weight.device
     with torch.inference_mode():
         for start in range(0, len(pixels), 64):
-            x = torch.from_numpy(np.ascontiguousarray(pixels[start:start + 64])).permute(0, 3, 1, 2).float()
+            x = torch.from_numpy(np.ascontiguousarray(pixels[start:start + 64])).to(device).permute(0, 3, 1, 2).float()
             x = F.interpolate(x, size=hw, mode="bicubic", antialias=True).clamp(0, 255) / 255
             x = ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
             out.append(tower.pooled(x) if pooled else tower(x))
-    return torch.cat(out)
+    return torch.cat(out).cpu()
 
 
 def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: Targets, pictures: Pictures,
@@ -665,8 +717,8 @@ def stanford_top1(tower: ImageTower, heads: Heads, items: list[Item], targets: T
     test = [i for i in items if held_out(i)]
     rows = [i.row for i in test]
     with torch.inference_mode():
-        found = heads(embed(tower, pictures.pixels[rows], hw))["name"].argmax(1)
-    return float((found == torch.tensor([targets.of(i)["name"] for i in test])).float().mean())
+        found = heads(embed(tower, pictures.pixels[rows], hw).to(tower.project.weight.device))["name"].argmax(1)
+    return float((found.cpu() == torch.tensor([targets.of(i)["name"] for i in test])).float().mean())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -731,7 +783,7 @@ def train_locator(items: list[Item], pictures: Pictures, work: Path, seed: int, 
             return features, F.adaptive_avg_pool2d(places[:, None], features.shape[2:])
 
         torch.set_num_threads(1)
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             done = list(pool.map(run, range(views // 32)))
         torch.set_num_threads(os.cpu_count() or 1)
         features, places = torch.cat([f for f, _ in done]).clone(), torch.cat([p for _, p in done]).clone()
@@ -965,15 +1017,13 @@ class Names:
 
 def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing: float = 0.1) -> Tensor:
     """Cross entropy with smoothing over the classes that are certainly wrong; kin of the target are left out."""
-    known = target >= 0
-    if not known.any():
-        return logits.sum() * 0
-    logits, target = logits[known], target[known]
-    out = kin[target]
+    known, some = target >= 0, target.clamp(min=0)
+    out = kin[some]
     log_p = F.log_softmax(logits.masked_fill(out, -1e4), dim=1)
-    right = log_p.gather(1, target[:, None]).squeeze(1)
+    right = log_p.gather(1, some[:, None]).squeeze(1)
     rest = log_p.masked_fill(out, 0).sum(1) / (~out).sum(1)
-    return -((1 - smoothing) * right + smoothing * rest).mean()
+    loss = -((1 - smoothing) * right + smoothing * rest)
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -999,6 +1049,7 @@ class World:
     names: Names
     work: Path
     seed: int
+    device: str = "cpu"              # where image towers are trained; all else is quick enough on a processor
 
     @functools.cached_property
     def closeup(self) -> CloseUp:
@@ -1084,19 +1135,20 @@ def stage2(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[in
     """The mean of the weights of several trainings on `train` that differ in their draws alone (Wortsman et al., "Model
     soups", 2022): one training's luck is worth more photographs than most settings, and the mean costs no more to use."""
     saved, heads_saved = world.work / f"stage2-{tag}.pt", saved_heads(world, tag)
-    tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
+    tower = ImageTower(FROZEN2, pretrained=False)
     if not (saved.exists() and heads_saved.exists()):
         states = [fine_tuned(world, train, tag, plan, n) for n in range(trainings)]
         mean = mean_of([weights for weights, _ in states])
         tower.set_projection(mean["project.weight"])
         tower.load_state_dict(mean)
+        tower.to(device=world.device, memory_format=torch.channels_last)
         measure_norms(tower, Draws.of(world, train), np.random.default_rng([world.seed, 8]), plan[-1][0])
-        torch.save(tower.state_dict(), saved)
-        torch.save({"heads": mean_of([heads for _, heads in states])}, heads_saved)
+        keep(tower.state_dict(), saved)
+        keep({"heads": mean_of([heads for _, heads in states])}, heads_saved)
     state = torch.load(saved, weights_only=True)
     tower.set_projection(state["project.weight"])
     tower.load_state_dict(state)
-    return tower.eval()
+    return tower.to(device="cpu", memory_format=torch.channels_last).eval()
 
 
 NORM_BATCHES = 80
@@ -1113,7 +1165,7 @@ def measure_norms(tower: ImageTower, draws: Draws, rng: np.random.Generator, hw:
     torch.set_num_threads(os.cpu_count() or 1)
     with torch.no_grad():
         for _ in range(NORM_BATCHES):
-            tower(draws.batch(hw, MILD, rng)[0])
+            tower(draws.batch(hw, MILD, rng)[0].to(tower.project.weight.device))
     tower.eval()
 
 
@@ -1126,7 +1178,7 @@ def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[int, int], int]],
                number: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """One training of the tower of stage 1 on `train`, the `number`-th: the weights of tower and heads, which are kept."""
-    tower = ImageTower(FROZEN2, pretrained=False).to(memory_format=torch.channels_last)
+    tower = ImageTower(FROZEN2, pretrained=False)
     saved, seed = world.work / f"stage2-{tag}-{number}.pt", world.seed + number
     if saved.exists():
         state = torch.load(saved, weights_only=True)
@@ -1150,33 +1202,32 @@ def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tupl
                     heads.weights[kind][i] = F.normalize(vectors[of_bank == value].mean(0), dim=0)
     sizes = [hw for hw, count in plan for _ in range(count)]
     steps = len(sizes)
-    kin = torch.from_numpy(world.names.kin)
+    tower.to(device=world.device, memory_format=torch.channels_last)
+    heads.to(world.device)
+    kin = torch.from_numpy(world.names.kin).to(world.device)
     draws = Draws.of(world, train)
     adam, cycle = optimiser(tower, heads, 4e-4, 3e-3, steps)
-    team = Team(tower, heads)
 
-    def work_on(replica: ImageTower, worker: int) -> tuple[Tensor, int]:
+    def draw(step: int, worker: int) -> Batch:
         rng = np.random.default_rng([seed, 2, step, worker])
-        views, wanted = draws.batch(sizes[step], STRONG if step < 0.6 * steps else MILD, rng)
-        logits = heads(replica(views))
-        loss = masked_cross_entropy(logits.pop("name"), wanted["name"], kin)
-        for k, share in HEAD_SHARES.items():
-            if k != "name" and (wanted[k] >= 0).any():
-                loss = loss + share * F.cross_entropy(logits[k], wanted[k], label_smoothing=0.1)
-        return loss, 0
+        return draws.batch(sizes[step], STRONG if step < 0.6 * steps else MILD, rng)
 
-    total, began = 0.0, time.time()
-    for step in range(steps):
-        loss, _ = team.step(work_on)
+    def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+        rest = tuple(k for k in HEAD_SHARES if k != "name")
+        return masked_cross_entropy(logits["name"], wanted["name"], kin) + heads_loss(logits, wanted, rest)
+
+    total, began = torch.zeros(()), time.time()
+    for step, (loss, _) in enumerate(Team(tower, heads, loss_of).steps(draw, range(steps)), 1):
         nn.utils.clip_grad_norm_(tower.parameters(), 5.0)
         adam.step()
         cycle.step()
-        total += loss
-        if step % 25 == 24:
-            say(f"stage 2 {tag} {number + 1} step {step + 1}/{steps} loss {total / 25:.3f} {time.time() - began:.0f} s")
-            total = 0.0
-    torch.save({"tower": tower.state_dict(), "heads": heads.state_dict()}, saved)
-    return tower.state_dict(), heads.state_dict()
+        total = total + loss
+        if step % 25 == 0:
+            say(f"stage 2 {tag} {number + 1} step {step}/{steps} loss {float(total) / 25:.3f} {time.time() - began:.0f} s")
+            total = torch.zeros(())
+    keep({"tower": tower.state_dict(), "heads": heads.state_dict()}, saved)
+    state = torch.load(saved, weights_only=True)
+    return state["tower"], state["heads"]
 
 
 def labels_of(thing: Item | Photo, names: Names, makes: list[str]) -> dict[str, int]:
@@ -1355,7 +1406,8 @@ def first_bank(world: World) -> Bank:
     first = torch.load(world.work / STAGE1_SAVED, weights_only=True)
     tower.load_state_dict(first["tower"])
     round_weights(tower)
-    torch.save({"heads": first["heads"]}, saved_heads(world, "first"))
+    if not saved_heads(world, "first").exists():
+        keep({"heads": first["heads"]}, saved_heads(world, "first"))
     return fill_bank(world, tower, world.photos, "first")
 
 
@@ -1396,7 +1448,7 @@ def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, vie
     saved = world.work / f"bank-{tag}.pt"
     if not saved.exists():
         torch.set_num_threads(1)
-        with ThreadPoolExecutor(WORKERS) as pool:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             done = list(pool.map(run, batches))  # type: ignore[arg-type]
         torch.set_num_threads(os.cpu_count() or 1)
         torch.save({"features": torch.cat([v for v, _ in done]).clone(), "kept": torch.cat([k for _, k in done])}, saved)
@@ -1771,81 +1823,56 @@ def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, 
     return out
 
 
-def log_sum(logits: np.ndarray) -> np.ndarray:
-    """Logarithm of the summed exponentials of each row; minus infinity for no columns."""
-    return np.asarray(np.logaddexp.reduce(logits, axis=1)) if logits.shape[1] else np.full(len(logits), -np.inf)
-
-
-RESAMPLES = 100
+THRESHOLD = 0.5  # a car is a tag where it is likelier than not; `mode` moves that
 
 
 def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
-    """Temperature and biases by likelihood, so that scores are probabilities; the no-car bias once more by its errors;
-    then the threshold and the lead with the most right tags while few are wrong.
+    """Temperature, spread and biases by likelihood, so that scores are probabilities; the no-car bias once more by its
+    errors. The threshold is not fitted: a few photographs more or less on its right side would be luck.
 
     The three kinds of photographs (a car of the catalog, another car, none) weigh 1 : 1 : 1/2, however many there are:
     a gallery's mix is not known, and a handful of photographs without a car should not decide much.
     """
-    cars, n = classes.cars, len(classes.cars)
-    own = np.array([cars.index(p.car) if p.car in cars else -1 for p in photos])
-    named, others = own >= 0, np.array([p.car == "other" for p in photos])
-    nothing = np.array([p.car == "none" for p in photos])
+    cars, last = len(classes.cars), len(classes.cars) + classes.others
+    own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
+    named, others, nothing = own >= 0, np.array([p.car == "other" for p in photos]), np.array([p.car == "none" for p in photos])
     anycar = np.array([p.car not in ("none", "detail") for p in photos])
+    begin = np.log([1.0, 1.5])
 
-    def parts(temperature: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        logits = LOGIT_SCALE * cosines / temperature
-        return logits[:, :n], log_sum(logits[:, n:n + classes.others]), log_sum(logits[:, n + classes.others:])
+    def parts(temperature: float, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits of the cars, and of all other cars and all that is no car, as far above those of names of chance."""
+        logits = LOGIT_SCALE * cosines.astype(np.float64) / temperature
+        pools = [pooled(part, spread) - (spread - 1) * math.log(max(1, part.shape[1]))
+                 for part in (logits[:, cars:last], logits[:, last:])]
+        return logits[:, :cars], pools[0], pools[1]
 
-    best = (np.inf, 1.0, 0.0, 0.0)
-    for temperature in np.round(np.geomspace(0.5, 4.0, 24), 3):
-        car, other, none = parts(temperature)
-        any_of_ours = log_sum(car)
-        for other_bias in np.arange(-6, 2.01, 0.25):
-            with_others = np.logaddexp(any_of_ours, other + other_bias)
-            for no_car_bias in np.arange(-4, 6.01, 0.5):
-                total = np.logaddexp(with_others, none + no_car_bias)
-                kinds = [(1.0, (total - car[np.arange(len(own)), own])[named]), (1.0, (total - other - other_bias)[others]),
-                         (0.5, (total - none - no_car_bias)[nothing])]
-                loss = sum(weight * float(values.mean()) for weight, values in kinds if len(values))
-                if loss < best[0]:
-                    best = (loss, float(temperature), float(other_bias), float(no_car_bias))
-    _, temperature, other_bias, no_car_bias = best
-    car, other, none = parts(temperature)
-    with_others = np.logaddexp(log_sum(car), other + other_bias)
+    def loss(found: np.ndarray) -> float:
+        car, other, none = parts(*np.exp(found[:2]))
+        other, none = other + found[2], none + found[3]
+        total = pooled(np.column_stack([car, other, none]), 1.0)
+        kinds = [(1.0, (total - car[np.arange(len(own)), own])[named]), (1.0, (total - other)[others]),
+                 (0.5, (total - none)[nothing])]
+        return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
+
+    found = minimize(loss, [*begin, 0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 4000},
+                     bounds=[(math.log(0.25), math.log(8)), (0, math.log(8)), (-12, 12), (-12, 12)]).x
+    temperature, spread = (round(float(x), 3) for x in np.exp(found[:2]))
+    other_bias, likeliest = float(found[2]), float(found[3])
+    car, other, none = parts(temperature, spread)
+    any_car = pooled(np.column_stack([car, other + other_bias]), 1.0)
 
     def errors(bias: float) -> float:
-        empty = none + bias > with_others
+        empty = none + bias > any_car
         return float((1 - empty[nothing].mean() if nothing.any() else 0.0) + 2 * empty[anycar].mean())
 
-    tried = np.arange(-4, 6.01, 0.25)
-    wrong = np.array([errors(z) for z in tried])
+    tried = likeliest + np.arange(-4, 4.01, 0.25)
+    wrong = np.array([errors(bias) for bias in tried])
     least = tried[wrong <= wrong.min() + 1e-9]  # many are equal: the one nearest to the likeliest
-    no_car_bias = float(least[np.abs(least - no_car_bias).argmin()])
-    total = np.logaddexp(with_others, none + no_car_bias)
-    p, empty = np.exp(car - total[:, None]), none + no_car_bias > with_others
-    share, clear = p / p.sum(1, keepdims=True), p >= np.exp(other + other_bias - total)[:, None]  # clear: a margin of 0
-    # Photographs drawn anew, with repeats (bootstrap): what is best for these alone, by a photograph or two, is not taken.
-    rng = np.random.default_rng(0)
-    kinds_drawn = [(mask, rng.multinomial(mask.sum(), np.full(mask.sum(), 1 / mask.sum()), RESAMPLES) / mask.sum())
-                   for mask in (named, others, nothing) if mask.any()]
-
-    def worth(threshold: float, lead: float) -> float:
-        tags = (p >= threshold) & (share >= lead) & clear & ~empty[:, None]
-        right = np.zeros(len(p), dtype=bool)
-        right[named] = tags[named, own[named]]
-        wrong = tags.sum(1) > right
-        value = 0.0
-        for mask, drawn in kinds_drawn:
-            limit = 0.04 if mask is named else 0.08 if mask is others else 0.015
-            value -= 10 * float(np.maximum(0, drawn @ wrong[mask] - limit).mean())
-            value += float((drawn @ right[mask]).mean()) if mask is named else 0.0
-        return value
-
-    # Of thresholds that tag the same photographs the highest: it is what `mode: strict` starts from.
-    pairs = [(round(t, 2), round(x, 2)) for x in np.arange(0, 0.99, 0.02) for t in np.arange(0.94, 0.01, -0.02)]
-    threshold, lead = max(pairs, key=lambda pair: round(worth(*pair), 9))
-    return Calibration(temperature=temperature, other_bias=other_bias, no_car_bias=no_car_bias,
-                       threshold=float(threshold), lead=float(lead))
+    no_car_bias = float(least[np.abs(least - likeliest).argmin()])
+    counts = [classes.others, cosines.shape[1] - last]
+    biases = [bias - (spread - 1) * math.log(max(1, count)) for bias, count in zip((other_bias, no_car_bias), counts, strict=True)]
+    return Calibration(temperature=temperature, spread=spread, other_bias=round(biases[0], 3),
+                       no_car_bias=round(biases[1], 3), threshold=THRESHOLD)
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -1882,15 +1909,18 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
     first = cosines[:, :len(cars)].argmax(1)
     confusion = np.zeros((len(cars), len(cars)), dtype=int)
     np.add.at(confusion, (own[named], first[named]), 1)
-    verdicts: list[Any] = []
+    by_mode: dict[str, list[Any]] = {mode: [] for mode in MODES}
     untagged: list[bool] = []
     for k, h in enumerate(held):
         rest = [x for j, x in enumerate(held) if j != k]
         fitted = fit_calibration([p for x in rest for p in x.photos], np.concatenate([x.cosines for x in rest]),
                                  classes)
-        verdicts += decisions(h.cosines, classes, fitted)
+        for mode, so_far in by_mode.items():
+            moved = adjusted(fitted, threshold=None, margin=None, temperature=None, mode=mode)
+            so_far += decisions(h.cosines, classes, moved)
         shown = np.array([p.car not in ("none", "detail") for p in h.photos])
         untagged += [not v.tags for v in decisions(h.vectors[shown] @ h.strangers.embeddings.T, h.strangers, fitted)]
+    verdicts = by_mode["balanced"]
     shipped = fit_calibration(photos, cosines, classes)
     unit = ClassSet(cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
     top = score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=shipped).cars.max(1)
@@ -1918,6 +1948,7 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
                "names_photos": int(counted.sum()), "names_top1": int((ranks[counted] == 0).sum()),
                "names_top5": int((ranks[counted] < 5).sum()),
                "decisions": decision_figures(photos, verdicts, cars),
+               "decisions_by_mode": {mode: decision_figures(photos, v, cars) for mode, v in by_mode.items()},
                "decisions_with_shipped_calibration":
                    decision_figures(photos, decisions(cosines, classes, shipped), cars),
                "free_text_precision_at_10": {q: round(float(np.mean([h.free_text[q] for h in held])), 3)
@@ -2073,6 +2104,11 @@ def tables(metrics: dict[str, Any]) -> str:
              f"| AUROC, named against other cars | {m['auroc_named_vs_other']:.3f} |",
              *(f"| free text \"{q}\", precision at 10, mean of the folds | {100 * v:.0f} % |"
                for q, v in m["free_text_precision_at_10"].items()), "",
+             "| setting `mode` | right car tagged | wrong car tagged | other cars tagged | tagged without a car |",
+             "|---|---|---|---|---|",
+             *(f"| {mode} | {share(v['right'], v['eleven'])} | {share(v['wrong'], v['eleven'])} | "
+               f"{share(v['other_tagged'], v['other'])} | {share(v['none_tagged'], v['none'])} |"
+               for mode, v in m["decisions_by_mode"].items()), "",
              "| car | photographs | top-1 among the eleven | 95 % interval | tagged | tagged on photographs of others |",
              "|---|---|---|---|---|---|"]
     for c in m["per_car"]:
@@ -2125,7 +2161,7 @@ def report(world: World, tower: ImageTower, text: TextTower, tokenizer: PreTrain
            held: list[Held]) -> dict[str, Any]:
     """Measures everything and writes it beside the weights."""
     figures, calibration = cross_validated(held)
-    own = {k: getattr(calibration, k) for k in ("temperature", "other_bias", "no_car_bias", "threshold", "margin", "lead")}
+    own = {k: getattr(calibration, k) for k in ("temperature", "spread", "other_bias", "no_car_bias", "threshold", "margin")}
     own |= {"car_thresholds": {}, "fitted_on": f"{figures['photos']} held-out photographs in {len(held)} parts"}
     (out / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
     metrics = {"cross_validation": figures, "stanford": stanford_figures(world, tower, text, tokenizer),
@@ -2195,7 +2231,7 @@ def smoke(seed: int) -> int:
         return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1
 
 
-def read_world(data: Path, work: Path, seed: int, drawings: int) -> World:
+def read_world(data: Path, work: Path, seed: int, drawings: int, device: str = "cpu") -> World:
     """Reads and caches everything under `data`; `drawings` random ones are made where wanted."""
     rows = list(csv.DictReader((data / "train.csv").open(encoding="utf-8")))
     build_cache(data / "train", [r["file"] for r in rows], CROP_HW, [r["kind"] == "cut-out" for r in rows],
@@ -2206,7 +2242,7 @@ def read_world(data: Path, work: Path, seed: int, drawings: int) -> World:
     drawn = draw(drawings, DRAWING_SEED, work / "drawings-train") if drawings else []
     return World(items, Pictures.open(work / "train"), photos, Pictures.open(work / "photos"), drawn,
                  Pictures.open(work / "drawings-train-cache") if drawings else None, Names.fit(items, photos), work,
-                 seed)
+                 seed, device)
 
 
 def first_text(world: World, tokenizer: PreTrainedTokenizerFast, steps: int) -> TextTower:
@@ -2234,6 +2270,13 @@ def train_one(world: World, tokenizer: PreTrainedTokenizerFast, train: list[Phot
     return tower, stage3(world, tower, train, tokenizer, tag, plan.text, start)
 
 
+def divided(world: World, count: int, wanted: list[int] | None) -> list[tuple[int, list[Photo], list[Photo]]]:
+    """Number, training and test photographs of every fold, or of the `wanted` ones."""
+    fold = folds_of(world.photos, world.wholes.pixels, count)
+    return [(k, [p for p, f in zip(world.photos, fold, strict=True) if f != k],
+             [p for p, f in zip(world.photos, fold, strict=True) if f == k]) for k in wanted or range(count)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv")
@@ -2243,9 +2286,11 @@ def main() -> int:
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--fold", type=int, action="append", help="run only this fold; may be repeated")
     parser.add_argument("--drawings", type=int, default=260)
-    parser.add_argument("--only", choices=["stage1", "text", "ship", "folds", "holdout"],
-                        help="one part; default: all and the report. holdout: train on all folds but the first, ship "
-                             "that, and measure it on the first")
+    parser.add_argument("--device", default="cpu", help="where image towers are trained: cpu (default) or cuda")
+    parser.add_argument("--only", choices=["stage1", "towers", "text", "ship", "folds", "holdout"],
+                        help="one part; default: all and the report. towers: stage 2 alone, of all photographs (unless "
+                             "--fold is given) and of each fold. holdout: train on all folds but the first, ship that, "
+                             "and measure it on the first")
     parser.add_argument("--report", action="store_true", help="only measure what has been trained")
     parser.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
     args = parser.parse_args()
@@ -2256,14 +2301,19 @@ def main() -> int:
         parser.error("--data and --work are needed")
     args.work.mkdir(parents=True, exist_ok=True)
     parts = [] if args.report else [args.only] if args.only else ["stage1", "text", "ship", "folds"]
-    world = read_world(args.data, args.work, args.seed, args.drawings if args.only != "stage1" else 0)
+    world = read_world(args.data, args.work, args.seed, args.drawings if args.only != "stage1" else 0, args.device)
     say("caches ready")
     if "stage1" in parts:
-        stage1(world.items, world.crops, args.work, STAGE1, args.seed)
-        stage1(world.items, world.crops, args.work, STAGE1_AGAIN, args.seed, again=True)
+        stage1(world.items, world.crops, args.work, STAGE1, args.seed, device=args.device)
+        stage1(world.items, world.crops, args.work, STAGE1_AGAIN, args.seed, again=True, device=args.device)
         train_locator(world.items, world.crops, args.work, args.seed, LOCATOR_VIEWS, LOCATOR_STEPS)
     tokenizer = train_tokenizer(world.names, args.work / "tokenizer")
     steps = Plan(STAGE2, TRAININGS, STAGE3_FIRST, STAGE3_STEPS)
+    if "towers" in parts:
+        if args.fold is None:
+            stage2(world, world.photos, "all", STAGE2, TRAININGS)
+        for k, train, _ in divided(world, args.folds, args.fold):
+            stage2(world, train, f"fold{k}of{args.folds}", STAGE2, TRAININGS)
     if "text" in parts:
         first_text(world, tokenizer, STAGE3_FIRST)
     if "ship" in parts:
@@ -2273,10 +2323,7 @@ def main() -> int:
         say(f"exported; smallest cosine to the towers {check_export(tower, text, tokenizer, args.out, sample):.6f}")
         write_digests(args.out)
     if "folds" in parts:
-        fold = folds_of(world.photos, world.wholes.pixels, args.folds)
-        for k in args.fold or range(args.folds):
-            train = [p for p, f in zip(world.photos, fold, strict=True) if f != k]
-            test = [p for p, f in zip(world.photos, fold, strict=True) if f == k]
+        for k, train, test in divided(world, args.folds, args.fold):
             tower, text = train_one(world, tokenizer, train, f"fold{k}of{args.folds}", steps)
             held = measure(world, tower, text, tokenizer, train, test)
             write_held(held, args.work / f"held-{k}of{args.folds}")
@@ -2285,9 +2332,7 @@ def main() -> int:
             right = sum(cars[int(cosines[i, :len(cars)].argmax())] == test[i].car for i in own)
             say(f"fold {k}: eleven-way top-1 {right}/{len(own)}")
     if "holdout" in parts:
-        fold = folds_of(world.photos, world.wholes.pixels, args.folds)
-        train = [p for p, f in zip(world.photos, fold, strict=True) if f != 0]
-        test = [p for p, f in zip(world.photos, fold, strict=True) if f == 0]
+        _, train, test = divided(world, args.folds, [0])[0]
         tower, text = train_one(world, tokenizer, train, f"fold0of{args.folds}", steps)
         export(tower, text, tokenizer, args.work / "locator.pt", args.out)
         sample = shown(world.closeup, world.wholes.pixels[:8])
