@@ -51,7 +51,7 @@ demo: .venv/installed
 	$(call show,cartag tag $(GALLERY) --model mini)
 	$(call show,cartag show $(GALLERY))
 	$(call ask,cartag find $(GALLERY) pagani)
-	$(call ask,cartag find $(GALLERY) huayra --not "zonda f" --min-score 0.2 --format table)
+	$(call ask,cartag find $(GALLERY) huayra --min-score 0.3 --format table)
 	$(call show,cartag eval $(GALLERY) $(GALLERY)/labels.csv)
 	@echo
 	@echo "These figures are on drawings; models/mini/README.md has those on photographs."

@@ -81,9 +81,9 @@ def score(
 ) -> Scores:
     """Probabilities for photo embeddings of shape (n, d), unit length.
 
-    One softmax over the cars, all other cars as one, and all that is no car as one (`pooled`). Only where there is nothing to reject with and the model was
-    trained with a sigmoid (``logit_bias`` given, Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023),
-    each car is its own yes or no, as the model's authors use it.
+    One softmax over the cars, all other cars as one, and all that is no car as one (`pooled`). Only where there is
+    nothing to reject with and the model was trained with a sigmoid (``logit_bias`` given, Zhai et al., "Sigmoid Loss
+    for Language Image Pre-Training", 2023), each car is its own yes or no, as the model's authors use it.
     """
     # einsum without BLAS would be slow; float32 matmul differs in the last bits with the batch size, which after the
     # softmax is below 1e-5.
