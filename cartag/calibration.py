@@ -16,11 +16,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """Temperature, biases and thresholds; the defaults are those of a hub model nobody has calibrated.
 
     Logits are divided by ``temperature`` (Guo et al., "On Calibration of Modern Neural Networks", 2017). All other cars
-    count as one class, and so does all that is no car: the logit of such a class is ``spread`` times the log of the sum
-    of exp(logit / spread), the inclusive value of a nested logit (McFadden, "Modelling the Choice of Residential
-    Location", 1978), plus its bias. With a spread of 1 that is a softmax over all; with more, how many names are near
-    counts for more than how near the nearest is. A car becomes a tag when its probability reaches its threshold and
-    stands ``margin`` above that of all other cars.
+    count as one class, and so does all that is no car. The logit of such a class of n members is log(n) plus ``spread``
+    times the log of the mean of exp(logit / spread), plus its bias; that is the inclusive value of a nested logit
+    (McFadden, "Modelling the Choice of Residential Location", 1978), with a spread that may be above 1, where his is
+    below. A spread of 1 makes it a softmax over all; with more, how many names are near counts for more than how near
+    the nearest is, and n equal logits count as they do with 1. A car becomes a tag when its probability reaches its
+    threshold and stands ``margin`` above that of all other cars.
     """
 
     temperature: float = 1.0
@@ -68,7 +69,7 @@ def adjusted(
     temperature: float | None,
     mode: str = "balanced",
 ) -> Calibration:
-    """A calibration with the user's own settings put over it; a threshold of the user's goes for every car, alone.
+    """A calibration with the user's own settings put over it; a threshold of the user's goes for every car.
 
     ``mode`` trades precision for recall by moving the calibration's own thresholds, all alike (`MODES`).
     """

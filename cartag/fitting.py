@@ -212,8 +212,11 @@ def _logits(photos: np.ndarray, zero: ZeroShot) -> np.ndarray:
 def _group_logits(logits: np.ndarray, zero: ZeroShot) -> np.ndarray:
     """From classes to cars + 2 groups, pooled as in scoring; a group without classes has as good as no probability."""
     cars, last = len(zero.classes.cars), len(zero.classes.cars) + zero.classes.others
-    groups = [pooled(part, zero.calibration.spread) for part in (logits[:, cars:last], logits[:, last:])]
-    return np.column_stack([logits[:, :cars], *(np.maximum(group, -50.0) for group in groups)])
+    groups = [
+        pooled(part, zero.calibration.spread) if part.shape[1] else np.full(len(logits), -50.0)
+        for part in (logits[:, cars:last], logits[:, last:])
+    ]
+    return np.column_stack([logits[:, :cars], *groups])
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

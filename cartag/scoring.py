@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, eq=False)
 class ClassSet:
-    """The classes of the softmax with their embeddings: cars first, then other cars, then no-car prompts."""
+    """The classes with their embeddings: cars first, then other cars, then no-car prompts."""
 
     cars: tuple[str, ...]
     embeddings: np.ndarray
@@ -39,9 +40,9 @@ class Scores:
     cars: np.ndarray
     """Shape (n, cars): of every car of the catalog."""
     other: np.ndarray
-    """Shape (n,): summed over all other cars."""
+    """Shape (n,): of all other cars together."""
     no_car: np.ndarray
-    """Shape (n,): summed over all things that are no car."""
+    """Shape (n,): of all things together that are no car."""
 
 
 class Verdict(Struct, frozen=True, gc=False):
@@ -105,8 +106,8 @@ def pooled(logits: np.ndarray, spread: float) -> np.ndarray:
     if not logits.shape[1]:
         return np.full(len(logits), -np.inf, logits.dtype)
     top = logits.max(axis=1)
-    sums = np.exp((logits - top[:, None]) / spread).sum(axis=1)
-    result: np.ndarray = top + spread * np.log(sums)
+    means = np.exp((logits - top[:, None]) / spread).mean(axis=1)
+    result: np.ndarray = top + spread * np.log(means) + math.log(logits.shape[1])
     return result
 
 

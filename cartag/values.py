@@ -65,7 +65,7 @@ class Catalog(Struct, frozen=True, kw_only=True):
 
 
 class PromptClass(Struct, frozen=True):
-    """One class of the softmax: all texts whose mean embedding stands for it."""
+    """One class: all texts whose mean embedding stands for it."""
 
     kind: Literal["car", "other-car", "no-car"]
     label: str

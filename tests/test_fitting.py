@@ -10,7 +10,7 @@ import pytest
 from cartag import fitting, metrics
 from cartag.calibration import Calibration
 from cartag.fitting import Examples, ZeroShot, cross_validate, fit
-from cartag.scoring import ClassSet, score
+from cartag.scoring import ClassSet, pooled, score
 
 CARS, OTHERS, NONE, WIDTH = 4, 6, 3, 48
 
@@ -101,7 +101,7 @@ def test_the_adapter_in_the_embeddings_gives_the_logits_it_was_fitted_with() -> 
     c, sharpness = found.calibration, found.sharpness
     logits = examples.photos @ zero.classes.embeddings.T * zero.logit_scale / sharpness
     other, none = (
-        c.spread * np.log(np.exp(part / c.spread).sum(axis=1))
+        np.log(part.shape[1]) + c.spread * np.log(np.exp(part / c.spread).mean(axis=1))
         for part in (logits[:, CARS : CARS + OTHERS], logits[:, CARS + OTHERS :])
     )
     groups = np.column_stack([logits[:, :CARS], other + c.other_bias, none + c.no_car_bias])
@@ -109,6 +109,16 @@ def test_the_adapter_in_the_embeddings_gives_the_logits_it_was_fitted_with() -> 
     p = np.exp(groups - groups.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     assert np.allclose(found.scores(examples.photos, zero).cars, p[:, :CARS], atol=1e-4)
+
+
+def test_groups_are_pooled_as_scoring_pools_them_and_empty_ones_have_no_weight() -> None:
+    _, zero, rng = world(4)
+    alone = replace(zero, classes=ClassSet(zero.classes.cars, zero.classes.embeddings[:CARS], 0))
+    logits = rng.normal(0, 200, (5, len(zero.classes.embeddings)))  # of a model as sharp as can be: nothing is cut off
+    groups = fitting._group_logits(logits, zero)
+    assert np.allclose(groups[:, CARS], pooled(logits[:, CARS : CARS + OTHERS], 1.0))
+    assert np.allclose(groups[:, CARS + 1], pooled(logits[:, CARS + OTHERS :], 1.0))
+    assert (fitting._group_logits(logits[:, :CARS], alone)[:, CARS:] == -50).all()
 
 
 def test_the_gradient_is_that_of_the_loss() -> None:

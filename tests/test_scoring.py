@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import unit_vectors
 
 from cartag.calibration import Calibration
-from cartag.scoring import ClassSet, Scores, Verdict, class_set, decide, score
+from cartag.scoring import ClassSet, Scores, Verdict, class_set, decide, pooled, score
 from cartag.values import PromptClass
 
 PLAIN = Calibration()
@@ -124,8 +124,27 @@ def test_the_spread_pools_many_names_into_one_worked_by_hand() -> None:
     classes = classes_of(np.eye(4, dtype=np.float32), 1, 2)
     x = np.array([[1.0, 2.0, 4.0, -1.0]], np.float32)
     found = score(x, classes, logit_scale=1.0, calibration=Calibration(spread=2.0))
-    weights = np.array([np.exp(1.0), (np.exp(2.0 / 2) + np.exp(4.0 / 2)) ** 2, np.exp(-1.0)])
+    weights = np.array([np.exp(1.0), 2 * ((np.exp(2.0 / 2) + np.exp(4.0 / 2)) / 2) ** 2, np.exp(-1.0)])
     assert np.allclose([found.cars[0, 0], found.other[0], found.no_car[0]], weights / weights.sum(), atol=1e-6)
+
+
+@given(st.integers(1, 40), st.floats(1, 5), st.floats(-30, 30))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_names_that_are_equally_near_count_alike_whatever_the_spread(n: int, spread: float, logit: float) -> None:
+    """So that biases hold for a list of other cars of any length."""
+    assert pooled(np.full((1, n), logit), spread)[0] == pytest.approx(logit + np.log(n), abs=1e-9)
+
+
+def test_with_a_spread_and_nothing_to_reject_with_the_cars_hold_everything() -> None:
+    found = score(
+        np.eye(3, dtype=np.float32),
+        classes_of(np.eye(3, dtype=np.float32), 3, 0),
+        logit_scale=9.0,
+        calibration=Calibration(spread=2.0),
+    )
+    assert np.allclose(found.cars.sum(axis=1), 1)
+    assert not found.other.any()
+    assert not found.no_car.any()
 
 
 def test_with_a_spread_how_many_names_are_near_counts_for_more_than_how_near_one_is() -> None:

@@ -76,7 +76,7 @@ from cartag.catalog import load
 from cartag.encoder.closeup import CloseUp, Locator, write
 from cartag.encoder.processor import CloseUpSpec
 from cartag.prompts import prompt_classes
-from cartag.scoring import ClassSet, class_set, decide, pooled, score
+from cartag.scoring import ClassSet, Scores, class_set, decide, pooled, score
 from cartag.values import Catalog
 
 ARCHITECTURE = "tf_efficientnet_lite2"
@@ -489,11 +489,19 @@ HEAD_SCALES = {"name": 24.0, "make": 16.0, "colour": 12.0, "body": 12.0, "car": 
 HEAD_SHARES = {"name": 1.0, "make": 0.3, "colour": 0.15, "body": 0.15, "car": 0.3}
 
 
-def heads_loss(logits: dict[str, Tensor], targets: dict[str, Tensor], heads: tuple[str, ...] = tuple(HEAD_SHARES)) -> Tensor:
-    """Sum over `heads` of the mean cross entropy, smoothed, of the pictures that have such a label; 0 where none has."""
-    # Summed and divided: asking whether there is any label would make a GPU wait for the answer.
-    return sum((HEAD_SHARES[k] * F.cross_entropy(logits[k], targets[k], label_smoothing=0.1, reduction="sum")
-                / (targets[k] >= 0).sum().clamp(min=1) for k in heads), start=logits[heads[0]].new_zeros(()))
+def heads_loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """Sum over the heads of `targets` of the mean cross entropy, smoothed, of the pictures that have such a label."""
+    total = next(iter(logits.values())).new_zeros(())
+    for head, share in HEAD_SHARES.items():
+        if head in targets:
+            total = total + share * F.cross_entropy(logits[head], targets[head], label_smoothing=0.1)
+    return total
+
+
+def labelled(targets: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without the heads for which no picture has a label. Asked where batches are drawn: a GPU would have to be waited
+    for."""
+    return {head: classes for head, classes in targets.items() if (classes >= 0).any()}
 
 
 def optimiser(tower: ImageTower, heads: nn.Module, body_rate: float, head_rate: float,
@@ -521,7 +529,7 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-Batch = tuple[Tensor, dict[str, Tensor]]    # views (B, 3, H, W), normalised, and class numbers (B,) per head
+Batch = tuple[Tensor, dict[str, Tensor]]    # views (B, 3, H, W), normalised, and class numbers (B,) per head with labels
 Draw = Callable[[int, int], Batch]          # of a step and a worker: the worker's part of that step's batch
 Loss = Callable[[dict[str, Tensor], dict[str, Tensor]], Tensor]
 
@@ -541,11 +549,12 @@ class Steps(torch.utils.data.Dataset[list[Batch]]):
 
 
 class Team:
-    """Gradients of batches of which every worker has drawn a part. They are added in a fixed order, so runs repeat exactly.
+    """Gradients of batches of which every worker has drawn a part. They are added in a fixed order, so that runs on one
+    processor repeat exactly.
 
-    On a processor the workers are threads with replicas that share the weights: on two cores two single-threaded replicas
-    are as fast as one with two threads, and do not stall when other programs want a core. On a GPU all parts go through
-    one model, in turn, and are drawn ahead by as many processes as there are cores.
+    There the workers are threads with replicas that share the weights: on two cores two single-threaded replicas are as
+    fast as one with two threads, and do not stall when other programs want a core. On a GPU all parts go through one
+    model, in turn, and are drawn ahead by as many processes as there are cores.
     """
 
     def __init__(self, tower: ImageTower, heads: nn.Module, loss: Loss) -> None:
@@ -563,14 +572,15 @@ class Team:
         self.pool = ThreadPoolExecutor(WORKERS)
 
     def steps(self, draw: Draw, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """For one step after the other leaves the mean gradient in .grad, and gives the loss and the share of names right."""
+        """For one step after the other leaves the mean gradient in .grad, and gives loss and share of names right."""
         for parts in self._drawn(draw, numbers):
             at_once = self.pool.map if self.device.type == "cpu" else map
             results = list(at_once(self._gradient, range(WORKERS), parts))
             for weight, *grads in zip(self.weights, *(r[2] for r in results), strict=True):
                 present = [g for g in grads if g is not None]
                 weight.grad = sum(present[1:], present[0]).div_(WORKERS) if present else None
-            yield sum((r[0] for r in results), torch.zeros(())) / WORKERS, sum((r[1] for r in results), torch.zeros(())) / WORKERS
+            loss, right = (sum((r[i] for r in results), torch.zeros(())) / WORKERS for i in (0, 1))
+            yield loss, right
 
     def _drawn(self, draw: Draw, numbers: range) -> Iterator[list[Callable[[], Batch]]]:
         """Of every step what its parts are got by: on a processor each thread draws its own, and then trains on it."""
@@ -602,9 +612,9 @@ def keep(state: dict[str, Any], to: Path) -> None:
             return {k: here(v) for k, v in value.items()}
         return value.cpu() if isinstance(value, Tensor) else value
 
-    part = to.with_suffix(f".{os.getpid()}")
-    torch.save(here(state), part)
-    part.replace(to)
+    with tempfile.NamedTemporaryFile(dir=to.parent, prefix=to.name, delete=False) as part:
+        torch.save(here(state), part)
+    Path(part.name).replace(to)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -677,7 +687,7 @@ def stage1(items: list[Item], pictures: Pictures, work: Path, plan: list[tuple[t
                 [kind_of(items[i]) for i in chosen], pictures.pixels[behind], *plan[epoch], own)
             wanted = {k: torch.tensor([labels[i][k] for i in chosen]) for k in HEAD_SHARES}
             wanted["colour"][~kept] = -100
-            return views, wanted
+            return views, labelled(wanted)
 
         total, right, began = torch.zeros(()), torch.zeros(()), time.time()
         for step, (loss, hits) in enumerate(team.steps(draw, range(per_epoch)), 1):
@@ -811,7 +821,7 @@ def train_locator(items: list[Item], pictures: Pictures, work: Path, seed: int, 
         locator.trunk.load_state_dict(trunk.state_dict())
         locator.head.load_state_dict(head.state_dict())
         round_weights(locator)
-        torch.save(locator.state_dict(), saved)
+        keep(locator.state_dict(), saved)
     locator.load_state_dict(torch.load(saved, weights_only=True))
     return CloseUp(CLOSE_UP, locator)
 
@@ -835,10 +845,7 @@ def cut_around(closeup: CloseUp, pictures: Pictures, to: Path) -> Pictures:
     """The same pictures cut a quarter wider than the model will see them, so that training can move about there."""
     if not (to.parent / (to.name + ".aspect.npy")).exists():
         count, (height, width) = len(pictures.pixels), PHOTO_HW
-        out = np.lib.format.open_memmap(str(to) + ".npy", mode="w+", dtype=np.uint8, shape=(count, *AROUND_HW, 3))
-        alphas = np.lib.format.open_memmap(str(to) + ".alpha.npy", mode="w+", dtype=np.uint8, shape=(count, *AROUND_HW))
-        alphas[:] = 255
-        aspects = np.zeros(count, dtype=np.float32)
+        out, aspects = np.empty((count, *AROUND_HW, 3), np.uint8), np.zeros(count, dtype=np.float32)
         for i in range(count):
             with torch.inference_mode():
                 left, top, right, bottom = closeup.boxes(whole(pictures.pixels[i:i + 1]))[0]
@@ -848,7 +855,11 @@ def cut_around(closeup: CloseUp, pictures: Pictures, to: Path) -> Pictures:
             cut = Image.fromarray(pictures.pixels[i, top:bottom, left:right])
             out[i] = np.asarray(cut.resize(AROUND_HW[::-1], Image.Resampling.BICUBIC))
             aspects[i] = pictures.aspects[i] * (right - left) / width / ((bottom - top) / height)
-        np.save(str(to) + ".aspect.npy", aspects)
+        for ending, values in ((".npy", out), (".alpha.npy", np.full(out.shape[:3], 255, np.uint8)),
+                               (".aspect.npy", aspects)):
+            with tempfile.NamedTemporaryFile(dir=to.parent, delete=False) as part:
+                np.save(part, values)
+            Path(part.name).replace(str(to) + ending)
     return Pictures.open(to)
 
 
@@ -1100,8 +1111,8 @@ class Draws:
         return cls(world, train, photo_weights(train), makes, [i for i in world.items if i.name and not held_out(i)],
                    [i for i in world.items if not i.name], [d for d in world.drawings if len(d.cars) == 1])
 
-    def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Views (PER_WORKER, 3, H, W) and their class numbers per head."""
+    def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> Batch:
+        """A worker's part of a batch."""
         world, train, drawn = self.world, self.train, self.drawn
         split = rng.multinomial(PER_WORKER - 6, [0.85, 0.15]) if drawn else np.array([PER_WORKER - 6, 0])
         some = [train[i] for i in rng.choice(len(train), split[0], p=self.weights)]
@@ -1127,7 +1138,7 @@ class Draws:
                     target[k].append(v)
         wanted = {k: torch.tensor(v) for k, v in target.items()}
         wanted["colour"][~torch.cat(kept)] = -100
-        return torch.cat(views).contiguous(memory_format=torch.channels_last), wanted
+        return torch.cat(views).contiguous(memory_format=torch.channels_last), labelled(wanted)
 
 
 def stage2(world: World, train: list[Photo], tag: str, plan: list[tuple[tuple[int, int], int]],
@@ -1213,8 +1224,8 @@ def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tupl
         return draws.batch(sizes[step], STRONG if step < 0.6 * steps else MILD, rng)
 
     def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
-        rest = tuple(k for k in HEAD_SHARES if k != "name")
-        return masked_cross_entropy(logits["name"], wanted["name"], kin) + heads_loss(logits, wanted, rest)
+        rest = {k: v for k, v in wanted.items() if k != "name"}
+        return masked_cross_entropy(logits["name"], wanted["name"], kin) + heads_loss(logits, rest)
 
     total, began = torch.zeros(()), time.time()
     for step, (loss, _) in enumerate(Team(tower, heads, loss_of).steps(draw, range(steps)), 1):
@@ -1223,7 +1234,8 @@ def fine_tuned(world: World, train: list[Photo], tag: str, plan: list[tuple[tupl
         cycle.step()
         total = total + loss
         if step % 25 == 0:
-            say(f"stage 2 {tag} {number + 1} step {step}/{steps} loss {float(total) / 25:.3f} {time.time() - began:.0f} s")
+            say(f"stage 2 {tag} {number + 1} step {step}/{steps} loss {float(total) / 25:.3f} "
+                f"{time.time() - began:.0f} s")
             total = torch.zeros(())
     keep({"tower": tower.state_dict(), "heads": heads.state_dict()}, saved)
     state = torch.load(saved, weights_only=True)
@@ -1451,7 +1463,7 @@ def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, vie
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             done = list(pool.map(run, batches))  # type: ignore[arg-type]
         torch.set_num_threads(os.cpu_count() or 1)
-        torch.save({"features": torch.cat([v for v, _ in done]).clone(), "kept": torch.cat([k for _, k in done])}, saved)
+        keep({"features": torch.cat([v for v, _ in done]).clone(), "kept": torch.cat([k for _, k in done])}, saved)
     state = torch.load(saved, weights_only=True)
     features, kept = state["features"], state["kept"].tolist()
     things = [g for _, group, _ in batches for g in group]
@@ -1653,7 +1665,7 @@ def stage3(world: World, tower: ImageTower, train: list[Photo], tokenizer: PreTr
                 f"{time.time() - began:.0f} s")
             total = 0.0
     round_weights(text)
-    torch.save({"text": text.state_dict(), "project": project}, saved)
+    keep({"text": text.state_dict(), "project": project}, saved)
     return text.eval()
 
 
@@ -1795,10 +1807,14 @@ def precision_at_ten(vectors: np.ndarray, text: TextTower, tokenizer: PreTrained
 
 
 def decisions(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) -> list[Any]:
-    """Verdicts of the tool's own scoring for cosines (N, classes)."""
+    """Verdicts of the tool for cosines (N, classes)."""
+    return decide(scores_of(cosines, classes, calibration), classes.cars, calibration, 3)
+
+
+def scores_of(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) -> Scores:
+    """Scores by the tool's own code for cosines (N, classes)."""
     unit = ClassSet(classes.cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
-    scores = score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=calibration)
-    return decide(scores, classes.cars, calibration, 3)
+    return score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=calibration)
 
 
 def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, ...]) -> dict[str, Any]:
@@ -1826,53 +1842,51 @@ def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, 
 THRESHOLD = 0.5  # a car is a tag where it is likelier than not; `mode` moves that
 
 
-def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
-    """Temperature, spread and biases by likelihood, so that scores are probabilities; the no-car bias once more by its
-    errors. The threshold is not fitted: a few photographs more or less on its right side would be luck.
+def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+    """Temperature, spread and biases by likelihood, so that scores are probabilities.
 
     The three kinds of photographs (a car of the catalog, another car, none) weigh 1 : 1 : 1/2, however many there are:
     a gallery's mix is not known, and a handful of photographs without a car should not decide much.
     """
     cars, last = len(classes.cars), len(classes.cars) + classes.others
     own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
-    named, others, nothing = own >= 0, np.array([p.car == "other" for p in photos]), np.array([p.car == "none" for p in photos])
-    anycar = np.array([p.car not in ("none", "detail") for p in photos])
-    begin = np.log([1.0, 1.5])
-
-    def parts(temperature: float, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Logits of the cars, and of all other cars and all that is no car, as far above those of names of chance."""
-        logits = LOGIT_SCALE * cosines.astype(np.float64) / temperature
-        pools = [pooled(part, spread) - (spread - 1) * math.log(max(1, part.shape[1]))
-                 for part in (logits[:, cars:last], logits[:, last:])]
-        return logits[:, :cars], pools[0], pools[1]
+    named, others = own >= 0, np.array([p.car == "other" for p in photos])
+    nothing = np.array([p.car == "none" for p in photos])
 
     def loss(found: np.ndarray) -> float:
-        car, other, none = parts(*np.exp(found[:2]))
-        other, none = other + found[2], none + found[3]
+        logits = LOGIT_SCALE * cosines.astype(np.float64) / math.exp(found[0])
+        car, spread = logits[:, :cars], math.exp(found[1])
+        other, none = pooled(logits[:, cars:last], spread) + found[2], pooled(logits[:, last:], spread) + found[3]
         total = pooled(np.column_stack([car, other, none]), 1.0)
         kinds = [(1.0, (total - car[np.arange(len(own)), own])[named]), (1.0, (total - other)[others]),
                  (0.5, (total - none)[nothing])]
         return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
 
-    found = minimize(loss, [*begin, 0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 4000},
-                     bounds=[(math.log(0.25), math.log(8)), (0, math.log(8)), (-12, 12), (-12, 12)]).x
-    temperature, spread = (round(float(x), 3) for x in np.exp(found[:2]))
-    other_bias, likeliest = float(found[2]), float(found[3])
-    car, other, none = parts(temperature, spread)
-    any_car = pooled(np.column_stack([car, other + other_bias]), 1.0)
+    found = np.array([math.log(1.5), math.log(1.5), -1.0, -1.0])
+    bounds = [(math.log(0.25), math.log(8)), (0, math.log(8)), (-12, 12), (-12, 12)]
+    for _ in range(4):  # the simplex may collapse on the way: each time anew, as wide as at first
+        found = minimize(loss, found, method="Nelder-Mead", bounds=bounds, options={
+            "initial_simplex": np.vstack([found, found + 0.5 * np.eye(4)]), "xatol": 1e-4, "fatol": 1e-7}).x
+    temperature, spread, other, none = (round(float(x), 3) for x in (*np.exp(found[:2]), *found[2:]))
+    return Calibration(temperature=temperature, spread=spread, other_bias=other, no_car_bias=none, threshold=THRESHOLD)
+
+
+def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+    """The likeliest one, with the no-car bias once more by its errors. The threshold is not fitted: a few photographs
+    more or less on its right side would be luck."""
+    found = likeliest(photos, cosines, classes)
+    nothing = np.array([p.car == "none" for p in photos])
+    anycar = np.array([p.car not in ("none", "detail") for p in photos])
 
     def errors(bias: float) -> float:
-        empty = none + bias > any_car
+        empty = scores_of(cosines, classes, msgspec.structs.replace(found, no_car_bias=bias)).no_car > 0.5
         return float((1 - empty[nothing].mean() if nothing.any() else 0.0) + 2 * empty[anycar].mean())
 
-    tried = likeliest + np.arange(-4, 4.01, 0.25)
+    tried = found.no_car_bias + np.arange(-4, 4.01, 0.25)
     wrong = np.array([errors(bias) for bias in tried])
     least = tried[wrong <= wrong.min() + 1e-9]  # many are equal: the one nearest to the likeliest
-    no_car_bias = float(least[np.abs(least - likeliest).argmin()])
-    counts = [classes.others, cosines.shape[1] - last]
-    biases = [bias - (spread - 1) * math.log(max(1, count)) for bias, count in zip((other_bias, no_car_bias), counts, strict=True)]
-    return Calibration(temperature=temperature, spread=spread, other_bias=round(biases[0], 3),
-                       no_car_bias=round(biases[1], 3), threshold=THRESHOLD)
+    best = float(least[np.abs(least - found.no_car_bias).argmin()])
+    return msgspec.structs.replace(found, no_car_bias=round(best, 3))
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -1922,8 +1936,7 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
         untagged += [not v.tags for v in decisions(h.vectors[shown] @ h.strangers.embeddings.T, h.strangers, fitted)]
     verdicts = by_mode["balanced"]
     shipped = fit_calibration(photos, cosines, classes)
-    unit = ClassSet(cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
-    top = score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=shipped).cars.max(1)
+    top = scores_of(cosines, classes, shipped).cars.max(1)
     per_car = []
     for i, car in enumerate(cars):
         count, right = int(confusion[i].sum()), int(confusion[i, i])

@@ -1,0 +1,157 @@
+"""Parts of the recipe of `mini` that can be told from right or wrong without training anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from cartag.calibration import Calibration
+from cartag.scoring import ClassSet, score
+
+pytest.importorskip("cv2", reason="OpenCV is not installed: pip install 'cartag[train]'")
+
+CARS, OTHERS, NONE = 4, 30, 6
+TRUE = Calibration(temperature=1.3, spread=2.0, other_bias=-1.5, no_car_bias=0.5)
+
+
+@pytest.fixture(scope="module")
+def recipe() -> ModuleType:
+    path = Path(__file__).resolve().parent.parent / "models" / "mini" / "train.py"
+    spec = importlib.util.spec_from_file_location("recipe_of_mini", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    threads = torch.get_num_threads()
+    spec.loader.exec_module(module)
+    torch.set_num_threads(threads)
+    return module
+
+
+# --- calibration ------------------------------------------------------------------------------------------------
+
+
+def drawn(true: Calibration, recipe: ModuleType, count: int, seed: int) -> tuple[list[Any], np.ndarray, ClassSet]:
+    """Photos with cosines (N, classes) that say something of the truth, and the truth drawn from their probabilities."""
+    rng = np.random.default_rng(seed)
+    classes = ClassSet(tuple(f"car-{i}" for i in range(CARS)), np.eye(CARS + OTHERS + NONE, dtype=np.float32), OTHERS)
+    cosines = rng.normal(0, 0.12, (count, CARS + OTHERS + NONE)).astype(np.float32)
+    scores = score(cosines, classes, logit_scale=recipe.LOGIT_SCALE, calibration=true)
+    p = np.column_stack([scores.cars, scores.other, scores.no_car]).astype(float)
+    shown = (rng.random((count, 1)) < np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)).argmax(axis=1)
+    kinds = [*classes.cars, "other", "none"]
+    return [SimpleNamespace(car=kinds[i]) for i in shown], cosines, classes
+
+
+def loss(found: Calibration, photos: list[Any], cosines: np.ndarray, classes: ClassSet, scale: float) -> float:
+    """What the fit is to make small, by the scoring of the tool."""
+    scores = score(cosines, classes, logit_scale=scale, calibration=found)
+    p = np.column_stack([scores.cars, scores.other, scores.no_car])
+    kinds = [*classes.cars, "other", "none"]
+    shown = np.array([kinds.index(photo.car) for photo in photos])
+    each = -np.log(p[np.arange(len(p)), shown])
+    return sum(
+        weight * float(each[rows].mean())
+        for weight, rows in ((1, shown < CARS), (1, shown == CARS), (0.5, shown > CARS))
+    )
+
+
+FITTED = {"temperature": 0.05, "spread": 0.08, "other_bias": 0.1, "no_car_bias": 0.1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_calibration_nearby_is_likelier_than_the_one_that_is_fitted(recipe: ModuleType, seed: int) -> None:
+    """By the scoring of the tool, for which it is meant."""
+    world = drawn(TRUE, recipe, 1500, seed)
+    found = recipe.likeliest(*world)
+    best = loss(found, *world, recipe.LOGIT_SCALE)
+    assert best < loss(TRUE, *world, recipe.LOGIT_SCALE)
+    for name, step in FITTED.items():
+        for value in (getattr(found, name) - step, getattr(found, name) + step):
+            if name != "spread" or value >= 1:
+                moved = msgspec.structs.replace(found, **{name: value})
+                assert loss(moved, *world, recipe.LOGIT_SCALE) > best
+
+
+def test_many_photos_bring_the_calibration_near_to_the_true_one(recipe: ModuleType) -> None:
+    found = recipe.likeliest(*drawn(TRUE, recipe, 12000, 9))
+    assert found.temperature == pytest.approx(TRUE.temperature, rel=0.1)
+    assert found.spread == pytest.approx(TRUE.spread, rel=0.35)
+
+
+def test_no_bias_of_what_is_no_car_makes_fewer_errors(recipe: ModuleType) -> None:
+    photos, cosines, classes = drawn(TRUE, recipe, 1500, 5)
+    found, before = (fit(photos, cosines, classes) for fit in (recipe.fit_calibration, recipe.likeliest))
+    assert msgspec.structs.replace(found, no_car_bias=0.0) == msgspec.structs.replace(before, no_car_bias=0.0)
+    assert found.threshold == 0.5
+    nothing = np.array([photo.car == "none" for photo in photos])
+
+    def errors(bias: float) -> float:
+        moved = msgspec.structs.replace(found, no_car_bias=bias)
+        empty = score(cosines, classes, logit_scale=recipe.LOGIT_SCALE, calibration=moved).no_car > 0.5
+        return 1 - float(empty[nothing].mean()) + 2 * float(empty[~nothing].mean())
+
+    assert all(
+        errors(found.no_car_bias) <= errors(bias) + 1e-9 for bias in before.no_car_bias + np.arange(-4, 4.01, 0.5)
+    )
+
+
+# --- losses -----------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_is_the_mean_over_the_pictures_that_have_the_label(recipe: ModuleType) -> None:
+    torch.manual_seed(0)
+    logits = {head: torch.randn(6, 5) for head in recipe.HEAD_SHARES}
+    targets = {head: torch.tensor([0, 3, -100, 1, -100, 4]) for head in recipe.HEAD_SHARES}
+    targets["colour"][:] = -100
+    known = torch.tensor([0, 1, 3, 5])
+    wanted = sum(
+        share * cross_entropy(logits[head][known], targets[head][known], label_smoothing=0.1)
+        for head, share in recipe.HEAD_SHARES.items()
+        if head != "colour"
+    )
+    assert set(recipe.labelled(targets)) == set(recipe.HEAD_SHARES) - {"colour"}
+    assert recipe.heads_loss(logits, recipe.labelled(targets)) == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_what_may_be_true_as_well_is_no_mistake(recipe: ModuleType) -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(3, 4), torch.tensor([0, -100, 2])
+    kin = torch.zeros(4, 4, dtype=torch.bool)
+    kin[0, 1] = True  # a picture of class 0 may show class 1
+    first = logits[0, [0, 2, 3]].log_softmax(0)
+    third = logits[2].log_softmax(0)
+    wanted = -sum(0.9 * right + 0.1 * rest.mean() for right, rest in ((first[0], first), (third[2], third))) / 2
+    assert recipe.masked_cross_entropy(logits, target, kin) == pytest.approx(float(wanted), rel=1e-5)
+    assert recipe.masked_cross_entropy(logits, torch.full((3,), -100), kin) == 0
+
+
+# --- batches and checkpoints ------------------------------------------------------------------------------------
+
+
+def test_a_loader_gives_the_parts_of_every_step_in_their_order(recipe: ModuleType) -> None:
+    def draw(step: int, worker: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return torch.tensor([step, worker]), {"name": torch.tensor([step * worker])}
+
+    steps = recipe.Steps(draw, range(3, 9))
+    loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=2, multiprocessing_context="fork")
+    seen = [[part[0].tolist() for part in parts] for parts in loader]
+    assert seen == [[[step, worker] for worker in range(recipe.WORKERS)] for step in range(3, 9)]
+
+
+def test_a_checkpoint_is_written_whole_over_the_last_one(recipe: ModuleType, tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        recipe.keep({"tower": {"w": torch.full((3,), value)}, "losses": [value]}, tmp_path / "a.pt")
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert state["losses"] == [2.0]
+    assert state["tower"]["w"].tolist() == [2.0] * 3
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
