@@ -1,42 +1,52 @@
 """What `tag --isolate` costs: photos a second with decoding in threads and in worker processes, in turn, in one run.
 
-python -m benchmarks.isolation [FOLDER]     the sample gallery by default, and the fake model: decoding is what counts
+    python -m benchmarks.isolation [--web 2000] [--camera 200] [--rounds 3]
+
+With the fake model: decoding is what counts. *Whole* is a run with all that belongs to it, the start of the workers
+too; *one photo* is a run with a single photo, which is that start and little else.
 """
 
 from __future__ import annotations
 
-import shutil
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import cartag
-from cartag.settings import Settings
-
-_ROUNDS = 3
-_COPIES = 2
-_SAMPLES = Path(__file__).resolve().parent.parent / "data" / "gallery"
+from benchmarks.photos import KINDS, make_gallery
+from cartag.settings import Settings, usable_cores
 
 
 def main() -> None:
-    """Prints the median of each, and their ratio; the start of the workers counts."""
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else _SAMPLES
+    """Prints a line for each kind of photo."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--web", type=int, default=2000, help="photos of 1600 x 1067 pixels")
+    parser.add_argument("--camera", type=int, default=200, help="photos of 24 megapixels")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for copy in range(_COPIES):
-            (Path(scratch) / str(copy)).mkdir()
-            for photo in source.glob("*.jpg"):
-                shutil.copy(photo, Path(scratch) / str(copy) / photo.name)
-        speeds: dict[bool, list[float]] = {False: [], True: []}
-        for _ in range(_ROUNDS):
-            for isolate in (False, True):
-                began = time.perf_counter()
-                report = cartag.tag(scratch, model="fake", retag=True, settings=Settings(isolate=isolate))
-                speeds[isolate].append(len(report.index) / (time.perf_counter() - began))
-    free, caged = (statistics.median(speeds[isolate]) for isolate in (False, True))
-    cost = f"{free:.1f} photos/s in threads, {caged:.1f} with --isolate, ratio {caged / free:.2f}"
-    print(f"{len(report.index)} photos: {cost}")
+        for name, count in (("web", args.web), ("camera", args.camera)):
+            single, gallery = (make_gallery(Path(scratch), KINDS[name], n) for n in (1, count))
+            turns = [[(seconds(g, False), seconds(g, True)) for g in (single, gallery)] for _ in range(args.rounds)]
+            (start, caged_start), (free, caged) = (
+                [statistics.median(turn[i][j] for turn in turns) for j in (0, 1)] for i in (0, 1)
+            )
+            print(
+                f"{count} {name} photos, {usable_cores()} cores: {count / free:.1f} photos/s in threads, "
+                f"{count / caged:.1f} with --isolate, ratio {free / caged:.2f}; one photo: {start:.2f} and "
+                f"{caged_start:.2f} s"
+            )
+
+
+def seconds(gallery: Path, isolate: bool) -> float:
+    """How long a first run takes, into a state of its own."""
+    with tempfile.TemporaryDirectory() as state:
+        began = time.perf_counter()
+        report = cartag.tag(gallery, model="fake", index=Path(state) / "i.json", settings=Settings(isolate=isolate))
+        assert len(report.index) == int(gallery.name.rpartition("-")[2])
+        return time.perf_counter() - began
 
 
 if __name__ == "__main__":
