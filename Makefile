@@ -95,7 +95,7 @@ build/requirements.txt: build/tools-release/made pyproject.toml
 	  --output-file $@ pyproject.toml
 
 audit: build/requirements.txt
-	@build/tools-release/bin/pip-audit --requirement $< --disable-pip --require-hashes
+	@build/tools-release/bin/pip-audit --strict --requirement $< --disable-pip --require-hashes
 
 sbom: build/requirements.txt
 	@mkdir -p dist
