@@ -2,8 +2,8 @@
 
     python -m benchmarks.isolation [--web 2000] [--camera 200] [--rounds 3]
 
-With the fake model: decoding is what counts. *Whole* is a run with all that belongs to it, the start of the workers
-too; *one photo* is a run with a single photo, which is that start and little else.
+With the fake model: decoding is what counts. Every run is a first one, with all that belongs to it; a run with a single
+photo is the start of the workers and little else.
 """
 
 from __future__ import annotations

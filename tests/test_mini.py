@@ -43,7 +43,7 @@ def test_it_names_the_drawings_of_the_sample_gallery(tmp_path: Path) -> None:
     assert sum(report.outcomes.values()) == 37
     result = cartag.evaluate(gallery, gallery / "labels.csv", index=tmp_path / "index.json")
     assert result.top1 is not None
-    assert result.top1 >= 0.7  # chance is 0.09; other random drawings than these gave 0.84 (model card)
+    assert result.top1 >= 0.7  # chance is 0.09; other random drawings than these gave 0.83 (model card)
 
 
 def test_bfloat16_hardly_moves_its_embeddings() -> None:

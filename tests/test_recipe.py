@@ -1,8 +1,9 @@
-"""Parts of the recipe of `mini` that can be told from right or wrong without training anything."""
+"""Parts of the recipe of `mini` that can be told right from wrong without training, and what pages say of its figures."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -17,16 +18,14 @@ from torch.nn.functional import cross_entropy
 from cartag.calibration import Calibration
 from cartag.scoring import ClassSet, score
 
-pytest.importorskip("cv2", reason="OpenCV is not installed: pip install 'cartag[train]'")
-
+MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
 CARS, OTHERS, NONE = 4, 30, 6
 TRUE = Calibration(temperature=1.3, spread=2.0, other_bias=-1.5, no_car_bias=0.5)
 
 
 @pytest.fixture(scope="module")
 def recipe() -> ModuleType:
-    path = Path(__file__).resolve().parent.parent / "models" / "mini" / "train.py"
-    spec = importlib.util.spec_from_file_location("recipe_of_mini", path)
+    spec = importlib.util.spec_from_file_location("recipe_of_mini", MINI / "train.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -155,3 +154,36 @@ def test_a_checkpoint_is_written_whole_over_the_last_one(recipe: ModuleType, tmp
     assert state["losses"] == [2.0]
     assert state["tower"]["w"].tolist() == [2.0] * 3
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+
+
+# --- what the pages say of it -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((MINI / "metrics.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_cards_tables_are_those_of_what_was_measured(recipe: ModuleType, measured: dict[str, Any]) -> None:
+    card = (MINI / "README.md").read_text(encoding="utf-8")
+    assert card.split("<!-- tables -->\n")[1].split("\n<!-- end of tables -->")[0] == recipe.tables(measured)
+
+
+def test_sentences_with_figures_say_what_was_measured(measured: dict[str, Any]) -> None:
+    modes = measured["cross_validation"]["decisions_by_mode"]
+    right, other = (
+        {mode: f"{100 * v[part] / v[whole]:.0f} %" for mode, v in modes.items()}
+        for part, whole in (("right", "eleven"), ("other_tagged", "other"))
+    )
+    readme = " ".join((MINI.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"`mini` then tags {other['strict']} of other cars with one of the eleven instead of {other['balanced']}"
+        in (readme)
+    )
+    assert f"{right['strict']} of the eleven's photographs rightly instead of {right['balanced']}" in readme
+    card = " ".join((MINI / "README.md").read_text(encoding="utf-8").split())
+    nothing = modes["balanced"]
+    assert nothing["none"] - nothing["none_no_car"] == 1
+    assert nothing["none_tagged"] == 0
+    assert f"One of the {nothing['none']} photographs without a car comes out as `unknown`" in card
