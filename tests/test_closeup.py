@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import checkpoints, copy_of, edit_json  # noqa: F401 - a fixture
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from cartag import encoder, images
 from cartag.encoder.closeup import CloseUp, Locator, box_around, write
 from cartag.encoder.processor import CloseUpSpec, read_image_spec
+from cartag.encoder.resizing import Filter, cuts
 from cartag.encoder.tower import to_dtype
 from cartag.errors import ModelError
 from cartag.progress import Silent
@@ -132,6 +133,41 @@ def test_the_cut_is_the_box_and_nothing_else(monkeypatch: pytest.MonkeyPatch) ->
     with torch.inference_mode():
         seen = closeup(photos, 40, 56)
     np.testing.assert_allclose(seen[0].numpy(), photos[0, :, 20:60, 10:66].numpy(), atol=1e-3)
+
+
+@st.composite
+def _cut_out(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int]]:
+    """Boxes in photos of 96 x 128 pixels, and a size."""
+    corners = st.tuples(st.integers(0, 126), st.integers(0, 94), st.integers(1, 128), st.integers(1, 96))
+    boxes = [
+        (left, top, min(128, left + width), min(96, top + height))
+        for left, top, width, height in draw(st.lists(corners, min_size=1, max_size=5))
+    ]
+    return np.array(boxes), draw(st.tuples(st.integers(1, 160), st.integers(1, 160)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(_cut_out(), st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 3))
+def test_a_gpu_is_to_cut_the_very_bytes_that_torch_cuts_on_a_cpu(
+    cut_out: tuple[np.ndarray, tuple[int, int]], how: Filter, seed: int
+) -> None:
+    boxes, size = cut_out
+    pixels = np.random.default_rng(seed).integers(0, 256, (len(boxes), 96, 128, 3), np.uint8)
+    pixels[::2] = np.where(pixels[::2] > 127, 255, 0)  # hard edges, over which a bicubic filter overshoots
+    photos = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    expected = [
+        torch.nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode=how, antialias=True)
+        for photo, (left, top, right, bottom) in zip(photos, boxes.tolist(), strict=True)
+    ]
+    assert torch.equal(cuts(photos, boxes, size, how), torch.cat(expected))
+
+
+def test_more_photos_than_are_cut_at_once_come_in_their_order() -> None:
+    photos = _photos(2).repeat(20, 1, 1, 1)
+    boxes = np.array([[i, i, 60 + i, 50 + i] for i in range(40)])
+    together = cuts(photos, boxes, (24, 32), "bicubic")
+    for i in (0, 31, 32, 39):
+        assert torch.equal(together[i : i + 1], cuts(photos[i : i + 1], boxes[i : i + 1], (24, 32), "bicubic"))
 
 
 def test_a_folded_locator_says_the_same() -> None:

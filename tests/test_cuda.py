@@ -16,6 +16,7 @@ import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 
 from cartag import encoder, images
+from cartag.encoder.resizing import cuts
 from cartag.errors import ModelError
 from cartag.progress import Silent
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GALLERY = ROOT / "data" / "gallery"
 DEVICE = "cuda"
 # A relative error e of an embedding makes its cosine 1 - e**2 / 2. A number is rounded by 2**-9 in bfloat16, by 2**-12 in
-# float16 and in TF32, in which cuDNN may multiply float32; a dozen layers make some ten times that of it.
+# float16; a dozen layers make some ten times that of it. In float32 it is close-ups that may be a pixel off.
 LEAST_COSINE = {"bfloat16": 0.999, "float16": 0.9999, "float32": 0.9999}
 
 
@@ -73,12 +74,22 @@ def test_a_photo_has_one_embedding_whatever_shares_its_pass(checkpoints: Callabl
     np.testing.assert_allclose(together[263:], model.embed_images(pixels[263:]), atol=1e-3)
 
 
+def test_cuts_are_the_bytes_of_the_cpu() -> None:
+    rng = np.random.default_rng(5)
+    batch = torch.from_numpy(rng.integers(0, 256, (40, 90, 120, 3), np.uint8)).permute(0, 3, 1, 2)
+    boxes = np.stack(
+        [rng.integers(0, 30, 40), rng.integers(0, 20, 40), rng.integers(40, 121, 40), rng.integers(30, 91, 40)], 1
+    )
+    for how in ("bilinear", "bicubic"):
+        assert torch.equal(cuts(batch, boxes, (48, 64), how), cuts(batch.to(DEVICE), boxes, (48, 64), how).cpu())
+
+
 def test_a_close_up_is_cut_where_the_cpu_cuts_it() -> None:
-    """TF32 would move one box in some by a pixel or two; the photos are 576 pixels wide."""
+    """In TF32 some boxes would be two pixels off; the photos are 576 pixels wide."""
     here, there = (load("mini", device, "float32") for device in ("cpu", DEVICE))
     batch = torch.from_numpy(np.stack(photos(here))).permute(0, 3, 1, 2)
     boxes = [model._closeup.boxes(batch) for model in (here, there)]
-    assert np.abs(boxes[0] - boxes[1]).max() <= 2
+    assert np.abs(boxes[0] - boxes[1]).max() <= 1
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -146,11 +157,19 @@ def verdicts(index: dict[str, Any]) -> dict[str, Any]:
     return {photo["path"]: (photo["outcome"], [tag["car"] for tag in photo["tags"]]) for photo in index["photos"]}
 
 
+def likeliest(index: dict[str, Any]) -> dict[str, float]:
+    return {photo["path"]: photo["candidates"][0]["score"] for photo in index["photos"]}
+
+
 def test_the_sample_gallery_is_tagged_as_on_the_cpu(tmp_path: Path) -> None:
     expected = tagged(tmp_path, "cpu", "float32")
     exact = tagged(tmp_path, DEVICE, "float32")
     assert len(expected["photos"]) == 37
-    assert verdicts(exact) == verdicts(expected)
+    apart = {path: abs(score - likeliest(exact)[path]) for path, score in likeliest(expected).items()}
+    assert max(apart.values()) <= 0.02, apart
+    close = {path for path, score in likeliest(expected).items() if abs(score - 0.5) <= 0.02}
+    changed = {path for path, verdict in verdicts(expected).items() if verdict != verdicts(exact)[path]}
+    assert changed <= close
     fast = tagged(tmp_path, DEVICE, "auto")
     assert fast["model"]["dtype"] in ("bfloat16", "float16")
     changed = [path for path, verdict in verdicts(fast).items() if verdict != verdicts(expected)[path]]

@@ -40,7 +40,7 @@ SIDEWAYS = {
 }
 ONLY_IMPORTERS = {
     "PIL": {"images.py"},
-    "torch": {"encoder/dual.py", "encoder/device.py", "encoder/tower.py", "encoder/closeup.py"},
+    "torch": {f"encoder/{name}.py" for name in ("dual", "device", "tower", "closeup", "resizing")},
     "transformers": {"encoder/dual.py"},
     "huggingface_hub": {"encoder/table.py"},
     "sqlite3": {"store.py", "tagging.py", "finding.py", "learning.py"},

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from cartag.encoder.processor import CLOSE_UP, CloseUpSpec, read_closeup
+from cartag.encoder.resizing import cuts
 from cartag.encoder.tower import folded
 from cartag.errors import ModelError
 
@@ -85,14 +86,14 @@ class CloseUp:
                 raise ValueError("some of its weights are no numbers")
         except Exception as e:  # timm, torch and safetensors raise whatever they like
             raise ModelError(f"{folder / WEIGHTS}: cannot be loaded ({' '.join(str(e).split())[:200]})") from e
-        # Apple's MPS lacks the resizing with which a cut is made.
+        # On Apple's MPS the cuts were never tried.
         return cls(spec, locator, device if device.type == "cuda" else torch.device("cpu"))
 
     def boxes(self, photos: torch.Tensor) -> np.ndarray:
         """Boxes (N, 4) in whole pixels, left, top, right, bottom, of photos (N, 3, H, W) uint8."""
         spec, height, width = self._spec, photos.shape[2], photos.shape[3]
         photos = photos.to(self._device)
-        glances = _resized(photos, (height // spec.reduction, width // spec.reduction), "bilinear")
+        glances = _reduced(photos, (height // spec.reduction, width // spec.reduction))
         glances = glances.div_(255).sub_(spec.mean).div_(spec.std).contiguous(memory_format=torch.channels_last)
         evidence = self._locator(glances).cpu().numpy()
         shares = np.stack([box_around(cells, spec) for cells in evidence]).reshape(-1, 2, 2)
@@ -104,19 +105,26 @@ class CloseUp:
     def __call__(self, photos: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Close-ups (N, 3, height, width) float32 of photos (N, 3, H, W) uint8, both in 0..255, on the same device."""
         here = photos.to(self._device)
-        cut = [
-            _resized(photo[None, :, top:bottom, left:right], (height, width), "bicubic")
-            for photo, (left, top, right, bottom) in zip(here, self.boxes(here).tolist(), strict=True)
-        ]
-        return torch.cat(cut).to(photos.device)
+        return _cut(here, self.boxes(here), (height, width)).to(photos.device)
 
 
-def _resized(photos: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
-    """Photos (N, 3, H, W) uint8 at another size, as float32 of whole numbers in 0..255."""
-    if photos.device.type != "cpu":  # only on a CPU does torch resize bytes, and there ten times as fast as floats
-        photos = photos.float()
-    resized = torch.nn.functional.interpolate(photos, size, mode=mode, antialias=True)
-    return resized.float().round_().clamp_(0, 255)
+def _reduced(photos: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Photos (N, 3, H, W) uint8 at another size: float32, the same whole numbers on any device."""
+    if photos.device.type == "cpu":
+        return nn.functional.interpolate(photos, size, mode="bilinear", antialias=True).float()
+    whole = np.tile([0, 0, photos.shape[3], photos.shape[2]], (len(photos), 1))
+    return cuts(photos, whole, size, "bilinear").float()
+
+
+def _cut(photos: torch.Tensor, boxes: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    """The boxes (N, 4) of such photos, likewise."""
+    if photos.device.type != "cpu":
+        return cuts(photos, boxes, size, "bicubic").float()
+    parts = [
+        nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode="bicubic", antialias=True)
+        for photo, (left, top, right, bottom) in zip(photos, boxes.tolist(), strict=True)
+    ]
+    return torch.cat(parts).float()
 
 
 def box_around(evidence: np.ndarray, spec: CloseUpSpec) -> np.ndarray:

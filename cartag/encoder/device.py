@@ -73,6 +73,20 @@ def _cpu_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
 
 
+@contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """Here convolutions in float32 keep all of its digits on CUDA too; as it comes, cuDNN drops half of them (TF32).
+
+    For one thread at a time: the switch is the process's.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    now = torch.backends.cudnn
+    with now.flags(enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False):
+        yield
+
+
 class Passes:
     """Runs a model over many items, a few of them a pass.
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cartag.encoder.closeup import CloseUp
-from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
+from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model, whole_float32
 from cartag.encoder.processor import input_size, read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
@@ -79,16 +79,19 @@ class DualEncoder:
         return vectors
 
     def _image_pass(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
+        # Close-ups need it most: a cell more or less at the edge of a car moves the whole box.
+        with whole_float32(self._device):
+            return _unit(self._model.get_image_features(**self._inputs(pixels)))
+
+    def _inputs(self, pixels: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         if self._processor is not None:
             inputs = self._processor(images=list(pixels), return_tensors="pt").to(self._device)
-            inputs = {k: v.to(DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
-        else:
-            # uint8 travels to the device and is normalised there: a quarter of the bytes.
-            batch = self._on_device(pixels).permute(0, 3, 1, 2)
-            if self._closeup is not None:
-                batch = self._closeup(batch, *self._input)
-            inputs = {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(self._pixel_dtype)}
-        return _unit(self._model.get_image_features(**inputs))
+            return {k: v.to(DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
+        # uint8 travels to the device and is normalised there: a quarter of the bytes.
+        batch = self._on_device(pixels).permute(0, 3, 1, 2)
+        if self._closeup is not None:
+            batch = self._closeup(batch, *self._input)
+        return {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(self._pixel_dtype)}
 
     def _on_device(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
         """Photos in one tensor (n, height, width, 3)."""
