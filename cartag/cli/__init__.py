@@ -71,6 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # `cartag find ... | head`
         sys.stderr.close()
         code = 0
+    finally:  # click exits by itself
+        gc.freeze()  # or the interpreter looks for cycles among all of torch before it ends: a second and more
     sys.exit(code)
 
 

@@ -20,6 +20,7 @@ from cartag import images
 from cartag.errors import ExportError, PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.photos import is_raw, printable
+from cartag.settings import usable_cores
 from cartag.values import ERROR_REASONS
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -92,7 +93,7 @@ def _pictures(job: Job, to: Path, sizes: dict[str, int]) -> Iterator[Step]:
             return f"{photo.record.path} ({e.detail})"
 
     job.progress.start("pictures", len(missing))
-    with ThreadPoolExecutor(job.settings.decode_threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(job.settings.decode_threads or usable_cores()) as pool:
         for start in range(0, len(missing), _AT_ONCE):
             for made in pool.map(picture, missing[start : start + _AT_ONCE]):
                 if isinstance(made, str):
