@@ -1,7 +1,7 @@
 """Photos per second of the parts of tagging, and of the other ways, in one process, each once everything is loaded.
 
-Run as ``python -m benchmarks.rates MODEL DEVICE GALLERY...``; answers with JSON. Where cartag does a gallery in seconds
-and others in minutes, this is how they are compared: the others on a few photos, without their start-up.
+Run as ``python -m benchmarks.rates MODEL DEVICE CATALOG RUNS GALLERY...``; answers with JSON. Where cartag does a
+gallery in seconds and others in minutes, this is how they are compared: without start-up, the others on a few photos.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+import cartag
 from cartag import encoder, images
 from cartag.encoder import Encoder
 from cartag.progress import Silent
@@ -33,8 +36,8 @@ _SECONDS = 1.5
 """So long the model is run."""
 
 
-def measure(model: str, device: str, galleries: list[Path]) -> dict[str, Any]:
-    """All rates: those of the decoders and of the other ways per gallery, that of the model once."""
+def measure(model: str, device: str, catalog: Path, runs: int, galleries: list[Path]) -> dict[str, Any]:
+    """All rates: those of cartag, its decoders and the other ways per gallery, that of the model once."""
     files = encoder.resolve(model, Silent())
     spec = encoder.image_spec(files)
     photos = {gallery.name: sorted(gallery.glob("*.jpg")) for gallery in galleries}
@@ -42,6 +45,8 @@ def measure(model: str, device: str, galleries: list[Path]) -> dict[str, Any]:
         name: decoders(paths[: _DECODED.get(name.split("-")[0], 64)], spec) for name, paths in photos.items()
     }
     found |= the_model(encoder.load(files, device=device), next(iter(photos.values())))
+    for gallery in galleries:
+        found[gallery.name]["tag"] = median(tagging(gallery, model, device, catalog) for _ in range(runs))
     from benchmarks import contestants
 
     pipeline, loop = contestants.make_pipeline(model, device), contestants.make_loop(model, device)
@@ -79,6 +84,14 @@ def _read(path: Path, spec: ImageSpec) -> None:
     images.decode(data, spec)
 
 
+def tagging(gallery: Path, model: str, device: str, catalog: Path) -> float:
+    """All of `cartag.tag`, from the walk to the index, in a process that has imported what it needs."""
+    with TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        report = cartag.tag(gallery, model=model, device=device, catalog=catalog, index=Path(folder) / "cartag.json")
+        return report.embedded / (time.perf_counter() - began)
+
+
 def the_model(loaded: Encoder, photos: list[Path]) -> dict[str, Any]:
     """The model alone, on photos that are decoded: batches as of `tag`, the way to the device and back included."""
     size = batch_size(Settings())
@@ -93,7 +106,7 @@ def the_model(loaded: Encoder, photos: list[Path]) -> dict[str, Any]:
 
 
 def _rate(ask: Callable[[list[Path], int], list[str]], photos: list[Path], batch: int) -> float:
-    ask(photos[:batch], batch)
+    ask(photos[:1], batch)
     began = time.perf_counter()
     ask(photos, batch)
     return len(photos) / (time.perf_counter() - began)
@@ -106,4 +119,6 @@ def _name_of(device: str) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], sys.argv[2], [Path(gallery) for gallery in sys.argv[3:]])))
+    _, the_name, the_device, the_catalog, the_runs, *the_galleries = sys.argv
+    answer = measure(the_name, the_device, Path(the_catalog), int(the_runs), [Path(g) for g in the_galleries])
+    print(json.dumps(answer))

@@ -74,19 +74,17 @@ def measure_gpu(work: Path, *, runs: int, counts: dict[str, int], device: str) -
     model, galleries = prepare(work, counts)
     labels = work / "eleven.yaml"
     labels.write_text(_catalog(), encoding="utf-8")
-    single = make_gallery(work / "photos", KINDS[next(iter(counts))], 1)
-    start = medians([_tag(work, single, model, labels, device) for _ in range(runs + 1)][1:])  # the first one warms up
-    command = (sys.executable, "-m", "benchmarks.rates", model, device, *galleries.values())
+    command = (sys.executable, "-m", "benchmarks.rates", model, device, labels, runs, *galleries.values())
     rates = json.loads(measuring.run([str(word) for word in command]).output)
     for name, gallery in galleries.items():
         done = medians([_tag(work, gallery, model, labels, device) for _ in range(runs)])
-        _add_gpu_rows(report, f"{counts[name]} {name}", counts[name], start, done, rates | rates[gallery.name])
+        _add_gpu_rows(report, f"{counts[name]} {name}", counts[name], done, rates | rates[gallery.name])
     report.device = rates["device"]
-    report.facts = {"start": start.seconds, "rates": rates}
+    report.facts = {"rates": rates}
     report.notes.append(
-        f"steady: without what a gallery of one photo takes ({start.seconds:.1f} s); of the other ways: once they are "
-        "loaded, on a few of the photos. Decoders alone: reading, hashing and decoding, in cartag by threads. Model "
-        "alone: photos that are decoded, their way to the GPU included."
+        "steady: in a process that has imported and loaded everything before, but for cartag's weights, which it loads "
+        "again; the other ways on a few of the photos. Decoders alone: reading, hashing and decoding, in cartag by "
+        "threads. Model alone: photos that are decoded, their way to the GPU included."
     )
     return report
 
@@ -99,9 +97,9 @@ def prepare(work: Path, counts: dict[str, int]) -> tuple[Path, dict[str, Path]]:
         return model.result(), galleries
 
 
-def _add_gpu_rows(report: Report, title: str, count: int, start: Run, done: Run, rates: dict[str, Any]) -> None:
-    steady = _steady(count - 1, done.seconds - start.seconds)
-    report.add(title, f"cartag, {rates['dtype']}", count / done.seconds, steady or "-", done.peak_mb, "")
+def _add_gpu_rows(report: Report, title: str, count: int, done: Run, rates: dict[str, Any]) -> None:
+    steady = rates["tag"]
+    report.add(title, f"cartag, {rates['dtype']}", count / done.seconds, steady, done.peak_mb, "")
     batch = rates["pipeline_batch"]
     for way, key in ((f"transformers pipeline, batch {batch}", "pipeline"), ("open_clip-style loop, batch 32", "loop")):
         report.add(title, way, "", rates[key], "", _times(steady, rates[key]))
@@ -112,7 +110,7 @@ def _add_gpu_rows(report: Report, title: str, count: int, start: Run, done: Run,
         "model alone": "model",
     }
     for way, part in parts.items():
-        share = f"at {100 * steady / rates[part]:.0f} % of it" if steady and part == limit else ""
+        share = f"at {100 * steady / rates[part]:.0f} % of it" if part == limit else ""
         report.add(title, way, "", rates[part], "", share)
 
 
@@ -141,8 +139,10 @@ def _measure_set(
     floor = floor_of(gallery, model)
     limit = floor.photos_per_second(usable_cores())
     decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
+    pipeline = next(rate for way, rate in steady.items() if way.startswith("transformers"))
     share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
-    report.add(title, f"floor ({decode} + {network} core-ms)", limit, limit, "", share)
+    most = f", which is {limit / pipeline:.1f} x the pipeline" if pipeline else ""
+    report.add(title, f"floor ({decode} + {network} core-ms)", limit, limit, "", share + most)
 
 
 def _steady(photos: int, seconds: float) -> float | None:
