@@ -34,8 +34,8 @@ _PHOTOS = {"web": 256, "camera": 64}
 _QUICK = {"web": 64, "camera": 12}
 _GPU_PHOTOS = {"web": 6144, "camera": 1024}
 _GPU_QUICK = {"web": 512, "camera": 64}
-_TRIED = 16
-"""Photos with which the pipeline's best batch size is looked for."""
+_TRIED = 64
+"""Photos with which the pipeline's best batch size is looked for, and the floor measured."""
 _USUAL_BATCH = 8
 _NOISE = 0.3  # seconds
 T = TypeVar("T")

@@ -28,9 +28,6 @@ _PHOTOS_A_CORE = 16
 _SMALLEST_BATCH, _LARGEST_BATCH = 32, 256
 _LOOK_AHEAD_BYTES = 64 * 2**20
 _NATIVE_SIDE = 1024
-_WAITED_FOR = 16
-"""Photos that the consumer waits for at a time: woken for each, it would take the interpreter lock from the decoders
-as often as they decode."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -91,7 +88,6 @@ class Reader:
         self._waiting = iter(photos)
         self._pool = ThreadPoolExecutor(settings.decode_threads or usable_cores(), "cartag-read")
         self._window: deque[tuple[PhotoFile, Future[ReadPhoto]]] = deque()
-        self._held = 0
         self._ahead = window(settings, spec)
         self._fill()
 
@@ -106,20 +102,16 @@ class Reader:
 
     def __iter__(self) -> Iterator[ReadPhoto]:
         while self._window:
-            some = [self._window.popleft() for _ in range(min(_WAITED_FOR, len(self._window)))]
-            self._held = len(some)
-            wait([future for _, future in some])
-            for photo, future in some:
-                try:
-                    read = future.result()
-                except MemoryError:
-                    read = self._read_alone(photo)
-                self._held -= 1
-                self._fill()
-                yield read
+            photo, future = self._window.popleft()
+            try:
+                read = future.result()
+            except MemoryError:
+                read = self._read_alone(photo)
+            self._fill()
+            yield read
 
     def _fill(self) -> None:
-        while len(self._window) + self._held < self._ahead and (photo := next(self._waiting, None)) is not None:
+        while len(self._window) < self._ahead and (photo := next(self._waiting, None)) is not None:
             self._window.append((photo, self._pool.submit(self._read, photo)))
 
     def _read_alone(self, photo: PhotoFile) -> ReadPhoto:
