@@ -45,8 +45,8 @@ def run(command: Sequence[str], **variables: str) -> Run:
         RuntimeError: it failed; the message holds what it wrote to stderr.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CARTAG_")}
-    found = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-    environment |= {"PYTHONPATH": found, "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": "/nonexistent", **variables}
+    modules = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])  # ours, and where others lie
+    environment |= {"PYTHONPATH": modules, "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": "/nonexistent", **variables}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)

@@ -1,12 +1,16 @@
 """Photos per second of `cartag tag` against other ways, and against what the machine allows.
 
 All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each as a whole process, in turns. *Whole*
-counts from start to end; *steady* leaves out what a gallery of a single photo takes, which is mostly importing torch.
+counts from start to end; *steady* is by how much a larger gallery takes longer than a smaller one, so that importing
+torch is left out. cartag decodes photos meanwhile, so its smaller one is half of the larger, which is more than it can
+decode in that time; that of the others, which do not, is a single photo.
+
 The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run, each
 alone with all cores busy: nothing that reads and embeds these photos with this model can be faster here.
 
 With ``--device cuda`` the decoders and the GPU work at the same time: the limit is the slower of the two, each measured
-alone, and cartag should come near it. The other ways are given a few photos there, and only their steady rate counts.
+alone, and cartag should come near it. *Steady* is measured in one process there, in which all is imported, and for the
+other ways on a few of the photos (`benchmarks.rates`).
 """
 
 from __future__ import annotations
@@ -30,8 +34,10 @@ from cartag import encoder, images
 from cartag.progress import Silent
 from cartag.settings import usable_cores
 
-_PHOTOS = {"web": 256, "camera": 64}
-_QUICK = {"web": 64, "camera": 12}
+_PHOTOS = {"web": 1024, "camera": 256}
+_QUICK = {"web": 128, "camera": 24}
+_FEWER = 4
+"""The other ways are given a quarter of the photos: some do three camera photos a second."""
 _GPU_PHOTOS = {"web": 6144, "camera": 1024}
 _GPU_QUICK = {"web": 512, "camera": 64}
 _TRIED = 64
@@ -62,14 +68,14 @@ def measure(work: Path, *, runs: int, counts: dict[str, int], device: str = "cpu
     for name, count in counts.items():
         _measure_set(report, work, KINDS[name], count, model, labels, runs, device)
     report.notes.append(
-        "steady: without what a gallery of one photo takes. "
-        "The floor is processor time to decode and to embed, divided by the cores."
+        "steady: without the start, by the difference of two galleries. The other ways compute in float32 and decode "
+        "on one core, as they come. The floor is processor time to decode and to embed, divided by the cores."
     )
     return report
 
 
 def measure_gpu(work: Path, *, runs: int, counts: dict[str, int], device: str) -> Report:
-    """The same on a GPU: cartag as whole processes, all else by `benchmarks.rates`."""
+    """The same on a GPU: cartag as a whole process too, all else in one process, by `benchmarks.rates`."""
     report = Report("throughput-cuda", ("photos", "way", "whole /s", "steady /s", "peak MiB", "cartag is"))
     model, galleries = prepare(work, counts)
     labels = work / "eleven.yaml"
@@ -83,8 +89,9 @@ def measure_gpu(work: Path, *, runs: int, counts: dict[str, int], device: str) -
     report.facts = {"rates": rates}
     report.notes.append(
         "steady: in a process that has imported and loaded everything before, but for cartag's weights, which it loads "
-        "again; the other ways on a few of the photos. Decoders alone: reading, hashing and decoding, in cartag by "
-        "threads. Model alone: photos that are decoded, their way to the GPU included."
+        "again. The other ways are given a few of the photos; they compute in float32 and decode on one core, as they "
+        "come. Decoders alone: reading, hashing and decoding, in cartag by threads. Model alone: photos that are "
+        "decoded, their way to the GPU included."
     )
     return report
 
@@ -117,32 +124,36 @@ def _add_gpu_rows(report: Report, title: str, count: int, done: Run, rates: dict
 def _measure_set(
     report: Report, work: Path, kind: PhotoKind, count: int, model: Path, labels: Path, runs: int, device: str
 ) -> None:
-    gallery, single = (make_gallery(work / "photos", kind, n) for n in (count, 1))
-    ways: dict[str, Callable[[Path], Run]] = {"cartag": lambda g: _tag(work, g, model, labels, device)}
-    ways["cartag"](single)  # also warms the disk's cache
+    single, few, half, gallery = (
+        make_gallery(work / "photos", kind, max(1, n)) for n in (1, count // _FEWER, count // 2, count)
+    )
+    ways: dict[str, tuple[Path, Path, Callable[[Path], Run]]] = {}
+    ways["cartag"] = half, gallery, lambda g: _tag(work, g, model, labels, device)
+    _tag(work, single, model, labels, device)  # also warms the disk's cache
     if _dtype(work) != "float32":
-        ways["cartag, float32"] = lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
+        ways["cartag, float32"] = half, gallery, lambda g: _tag(work, g, model, labels, device, CARTAG_DTYPE="float32")
     best = _USUAL_BATCH
     if runs > 1:
         sample = make_gallery(work / "photos", kind, min(_TRIED, count))
         best = int(json.loads(_other("best-batch", sample, model, 32, device).output)[0])
-    ways[f"transformers pipeline, batch {best}"] = lambda g: _other("pipeline", g, model, best, device)
-    ways["open_clip-style loop, batch 32"] = lambda g: _other("loop", g, model, 32, device)
-    starts = {way: medians([go(single) for _ in range(min(runs, 2))]) for way, go in ways.items()}
-    turns = [{way: go(gallery) for way, go in ways.items()} for _ in range(runs)]  # A B C A B C
-    done = {way: medians([turn[way] for turn in turns]) for way in ways}
-    steady = {way: _steady(count - 1, done[way].seconds - starts[way].seconds) for way in ways}
-    title = f"{count} {kind.name}"
-    for way in ways:
-        ratio = "" if way.startswith("cartag") else _times(steady["cartag"], steady[way])
-        report.add(title, way, count / done[way].seconds, steady[way] or "-", done[way].peak_mb, ratio)
+    pipeline = f"transformers pipeline, batch {best}"
+    ways[pipeline] = single, few, lambda g: _other("pipeline", g, model, best, device)
+    ways["open_clip-style loop, batch 32"] = single, few, lambda g: _other("loop", g, model, 32, device)
+    turns = [{way: (go(small), go(large)) for way, (small, large, go) in ways.items()} for _ in range(runs)]  # A B A B
+    rates: dict[str, float | None] = {}
+    for way, (small, large, _) in ways.items():
+        start, done = (medians([turn[way][i] for turn in turns]) for i in (0, 1))
+        photos = len(list(large.iterdir()))
+        rate = rates[way] = _steady(photos - len(list(small.iterdir())), done.seconds - start.seconds)
+        ratio = "" if way.startswith("cartag") else _times(rates["cartag"], rate)
+        report.add(f"{photos} {kind.name}", way, photos / done.seconds, rate or "-", done.peak_mb, ratio)
     floor = floor_of(gallery, model)
     limit = floor.photos_per_second(usable_cores())
     decode, network = (f"{1000 * value:.1f}" for value in (floor.decode, floor.model))
-    pipeline = next(rate for way, rate in steady.items() if way.startswith("transformers"))
-    share = f"at {100 * steady['cartag'] / limit:.0f} % of it" if steady["cartag"] else "-"
-    most = f", which is {limit / pipeline:.1f} x the pipeline" if pipeline else ""
-    report.add(title, f"floor ({decode} + {network} core-ms)", limit, limit, "", share + most)
+    reached, base = rates["cartag"], rates[pipeline]
+    shares = [f"at {100 * reached / limit:.0f} % of it"] if reached else []
+    shares += [f"it is {limit / base:.1f} x the pipeline"] if base else []
+    report.add(kind.name, f"floor ({decode} + {network} core-ms)", limit, limit, "", "; ".join(shares))
 
 
 def _steady(photos: int, seconds: float) -> float | None:

@@ -116,11 +116,7 @@ def _opened(data: bytes) -> Image.Image:
     if _is_heif(data):
         _register_heif()
         return Image.open(io.BytesIO(data), formats=_HEIF_FORMATS)
-    image = Image.open(io.BytesIO(data), formats=_formats())
-    if image.format in _DRAFTED and isinstance(image, ImageFile.ImageFile):
-        # The decoder is given the file whole: after each piece of 64 kB it would wait for the interpreter lock.
-        image.decodermaxblock = max(image.decodermaxblock, len(data))
-    return image
+    return Image.open(io.BytesIO(data), formats=_formats())
 
 
 @cache

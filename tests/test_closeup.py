@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,8 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from cartag import encoder, images
 from cartag.encoder.closeup import CloseUp, Locator, box_around, write
+from cartag.encoder.device import without_tf32
 from cartag.encoder.processor import CloseUpSpec, read_image_spec
-from cartag.encoder.resizing import Filter, cuts
+from cartag.encoder.resizing import Mode, cuts
 from cartag.encoder.tower import to_dtype
 from cartag.errors import ModelError
 from cartag.progress import Silent
@@ -149,24 +151,35 @@ def _cut_out(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int]]:
 @settings(deadline=None, max_examples=60)
 @given(_cut_out(), st.sampled_from(["bilinear", "bicubic"]), st.integers(0, 3))
 def test_a_gpu_is_to_cut_the_very_bytes_that_torch_cuts_on_a_cpu(
-    cut_out: tuple[np.ndarray, tuple[int, int]], how: Filter, seed: int
+    cut_out: tuple[np.ndarray, tuple[int, int]], mode: Mode, seed: int
 ) -> None:
     boxes, size = cut_out
     pixels = np.random.default_rng(seed).integers(0, 256, (len(boxes), 96, 128, 3), np.uint8)
     pixels[::2] = np.where(pixels[::2] > 127, 255, 0)  # hard edges, over which a bicubic filter overshoots
     photos = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     expected = [
-        torch.nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode=how, antialias=True)
+        torch.nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode=mode, antialias=True)
         for photo, (left, top, right, bottom) in zip(photos, boxes.tolist(), strict=True)
     ]
-    assert torch.equal(cuts(photos, boxes, size, how), torch.cat(expected))
+    assert torch.equal(cuts(photos, boxes, size, mode), torch.cat(expected))
+
+
+def test_a_gpu_is_to_see_what_a_cpu_sees() -> None:
+    rng = np.random.default_rng(2)
+    large = torch.from_numpy(rng.integers(0, 256, (5, 432, 576, 3), np.uint8)).permute(0, 3, 1, 2)
+    spec = msgspec.structs.replace(SPEC, photo=(432, 576), faint=0.0)
+    on_cpu, as_on_gpu = _closeup(spec), _closeup(spec)
+    as_on_gpu._torch_resizes_bytes = False
+    with torch.inference_mode():
+        np.testing.assert_array_equal(as_on_gpu.boxes(large), on_cpu.boxes(large))
+        assert torch.equal(as_on_gpu(large, 192, 256), on_cpu(large, 192, 256))
 
 
 def test_more_photos_than_are_cut_at_once_come_in_their_order() -> None:
-    photos = _photos(2).repeat(20, 1, 1, 1)
-    boxes = np.array([[i, i, 60 + i, 50 + i] for i in range(40)])
+    photos = _photos(2).repeat(40, 1, 1, 1)
+    boxes = np.array([[i % 40, i % 40, 60 + i % 37, 50 + i % 37] for i in range(80)])
     together = cuts(photos, boxes, (24, 32), "bicubic")
-    for i in (0, 31, 32, 39):
+    for i in (0, 63, 64, 79):
         assert torch.equal(together[i : i + 1], cuts(photos[i : i + 1], boxes[i : i + 1], (24, 32), "bicubic"))
 
 
@@ -186,6 +199,33 @@ def test_the_smallest_box_is_a_pixel() -> None:
     closeup = _closeup(msgspec.structs.replace(SPEC, faint=0.0, tail=0.4999))
     boxes = closeup.boxes(_photos(4))
     assert (boxes[:, :2] < boxes[:, 2:]).all()
+
+
+def _tf32() -> object:
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision if hasattr(cudnn, "conv") else cudnn.allow_tf32  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("before", ["ieee", "tf32"])
+def test_tf32_is_off_for_a_while_and_then_as_it_was(before: str) -> None:
+    cudnn, found = torch.backends.cudnn, _tf32()
+    try:
+        if hasattr(cudnn, "conv"):
+            cudnn.conv.fp32_precision = before  # type: ignore[attr-defined]
+        else:
+            cudnn.allow_tf32 = before == "tf32"  # type: ignore[assignment]
+        set_by_others = _tf32()
+        with suppress(LookupError), without_tf32(torch.device("cuda")):
+            assert _tf32() in ("ieee", False)
+            raise LookupError
+        assert _tf32() == set_by_others
+        with without_tf32(torch.device("cpu")):
+            assert _tf32() == set_by_others
+    finally:
+        if hasattr(cudnn, "conv"):
+            cudnn.conv.fp32_precision = found  # type: ignore[attr-defined]
+        else:
+            cudnn.allow_tf32 = found  # type: ignore[assignment]
 
 
 # --- in a checkpoint --------------------------------------------------------------------------------------------

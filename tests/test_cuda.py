@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GALLERY = ROOT / "data" / "gallery"
 DEVICE = "cuda"
 # A relative error e of an embedding makes its cosine 1 - e**2 / 2. A number is rounded by 2**-9 in bfloat16, by 2**-12 in
-# float16; a dozen layers make some ten times that of it. In float32 it is close-ups that may be a pixel off.
+# float16 and in TF32, in which cuDNN may multiply float32; a dozen layers make some ten times that of it.
 LEAST_COSINE = {"bfloat16": 0.999, "float16": 0.9999, "float32": 0.9999}
 
 
@@ -80,12 +80,12 @@ def test_cuts_are_the_bytes_of_the_cpu() -> None:
     boxes = np.stack(
         [rng.integers(0, 30, 40), rng.integers(0, 20, 40), rng.integers(40, 121, 40), rng.integers(30, 91, 40)], 1
     )
-    for how in ("bilinear", "bicubic"):
-        assert torch.equal(cuts(batch, boxes, (48, 64), how), cuts(batch.to(DEVICE), boxes, (48, 64), how).cpu())
+    for mode in ("bilinear", "bicubic"):
+        assert torch.equal(cuts(batch, boxes, (48, 64), mode), cuts(batch.to(DEVICE), boxes, (48, 64), mode).cpu())
 
 
 def test_a_close_up_is_cut_where_the_cpu_cuts_it() -> None:
-    """In TF32 some boxes would be two pixels off; the photos are 576 pixels wide."""
+    """Sums are added up in another order there, so that a box may round to the next pixel of the photo's 576."""
     here, there = (load("mini", device, "float32") for device in ("cpu", DEVICE))
     batch = torch.from_numpy(np.stack(photos(here))).permute(0, 3, 1, 2)
     boxes = [model._closeup.boxes(batch) for model in (here, there)]
@@ -119,7 +119,7 @@ def test_when_memory_runs_out_passes_are_halved_and_nothing_is_lost() -> None:
     pixels = photos(model, 256)
     expected = model.embed_images(pixels)
     at_once = model._passes._at_once
-    leave_room(300)  # the pixels of 256 photos take 182 MiB, and as floats four times that
+    leave_room(300)  # the pixels of 256 photos take 182 MiB, the locator's widest layer twice that
     found = model.embed_images(pixels)
     assert 1 <= model._passes._at_once <= at_once // 2
     assert (found * expected).sum(axis=1).min() >= LEAST_COSINE["float32"]
@@ -157,19 +157,11 @@ def verdicts(index: dict[str, Any]) -> dict[str, Any]:
     return {photo["path"]: (photo["outcome"], [tag["car"] for tag in photo["tags"]]) for photo in index["photos"]}
 
 
-def likeliest(index: dict[str, Any]) -> dict[str, float]:
-    return {photo["path"]: photo["candidates"][0]["score"] for photo in index["photos"]}
-
-
 def test_the_sample_gallery_is_tagged_as_on_the_cpu(tmp_path: Path) -> None:
     expected = tagged(tmp_path, "cpu", "float32")
     exact = tagged(tmp_path, DEVICE, "float32")
     assert len(expected["photos"]) == 37
-    apart = {path: abs(score - likeliest(exact)[path]) for path, score in likeliest(expected).items()}
-    assert max(apart.values()) <= 0.02, apart
-    close = {path for path, score in likeliest(expected).items() if abs(score - 0.5) <= 0.02}
-    changed = {path for path, verdict in verdicts(expected).items() if verdict != verdicts(exact)[path]}
-    assert changed <= close
+    assert verdicts(exact) == verdicts(expected)
     fast = tagged(tmp_path, DEVICE, "auto")
     assert fast["model"]["dtype"] in ("bfloat16", "float16")
     changed = [path for path, verdict in verdicts(fast).items() if verdict != verdicts(expected)[path]]

@@ -71,8 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # `cartag find ... | head`
         sys.stderr.close()
         code = 0
-    finally:  # click exits by itself
-        gc.freeze()  # or the interpreter looks for cycles among all of torch before it ends: a second and more
+    finally:  # also when click exits, as it always does
+        # The process ends here; else the interpreter looks for cycles in all of torch before, for a second and more.
+        gc.freeze()
     sys.exit(code)
 
 

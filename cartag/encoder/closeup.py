@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cartag.encoder.device import without_tf32
 from cartag.encoder.processor import CLOSE_UP, CloseUpSpec, read_closeup
 from cartag.encoder.resizing import cuts
 from cartag.encoder.tower import folded
@@ -66,6 +67,7 @@ class CloseUp:
         self._spec, self._device = spec, device or torch.device("cpu")
         self._locator = folded(locator.eval().float().to(memory_format=torch.channels_last)).to(self._device)
         self._locator.requires_grad_(False)
+        self._torch_resizes_bytes = self._device.type == "cpu"
 
     @classmethod
     def load(cls, folder: Path, device: torch.device) -> CloseUp | None:
@@ -93,9 +95,10 @@ class CloseUp:
         """Boxes (N, 4) in whole pixels, left, top, right, bottom, of photos (N, 3, H, W) uint8."""
         spec, height, width = self._spec, photos.shape[2], photos.shape[3]
         photos = photos.to(self._device)
-        glances = _reduced(photos, (height // spec.reduction, width // spec.reduction))
+        glances = self._reduced(photos, (height // spec.reduction, width // spec.reduction))
         glances = glances.div_(255).sub_(spec.mean).div_(spec.std).contiguous(memory_format=torch.channels_last)
-        evidence = self._locator(glances).cpu().numpy()
+        with without_tf32(self._device):  # a cell more or less at the edge of a car moves the whole box
+            evidence = self._locator(glances).cpu().numpy()
         shares = np.stack([box_around(cells, spec) for cells in evidence]).reshape(-1, 2, 2)
         boxes: np.ndarray = np.rint(shares * [width, height]).astype(int)
         boxes[:, 0] = np.minimum(boxes[:, 0], [width - 1, height - 1])
@@ -105,26 +108,24 @@ class CloseUp:
     def __call__(self, photos: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Close-ups (N, 3, height, width) float32 of photos (N, 3, H, W) uint8, both in 0..255, on the same device."""
         here = photos.to(self._device)
-        return _cut(here, self.boxes(here), (height, width)).to(photos.device)
+        return self._cut(here, self.boxes(here), (height, width)).to(photos.device)
 
+    def _reduced(self, photos: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Photos (N, 3, H, W) uint8 at another size: float32, the same whole numbers on a CPU and on a GPU."""
+        if self._torch_resizes_bytes:
+            return nn.functional.interpolate(photos, size, mode="bilinear", antialias=True).float()
+        whole = np.tile([0, 0, photos.shape[3], photos.shape[2]], (len(photos), 1))
+        return cuts(photos, whole, size, "bilinear").float()
 
-def _reduced(photos: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Photos (N, 3, H, W) uint8 at another size: float32, the same whole numbers on any device."""
-    if photos.device.type == "cpu":
-        return nn.functional.interpolate(photos, size, mode="bilinear", antialias=True).float()
-    whole = np.tile([0, 0, photos.shape[3], photos.shape[2]], (len(photos), 1))
-    return cuts(photos, whole, size, "bilinear").float()
-
-
-def _cut(photos: torch.Tensor, boxes: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
-    """The boxes (N, 4) of such photos, likewise."""
-    if photos.device.type != "cpu":
-        return cuts(photos, boxes, size, "bicubic").float()
-    parts = [
-        nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode="bicubic", antialias=True)
-        for photo, (left, top, right, bottom) in zip(photos, boxes.tolist(), strict=True)
-    ]
-    return torch.cat(parts).float()
+    def _cut(self, photos: torch.Tensor, boxes: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+        """The boxes (N, 4) of such photos, likewise."""
+        if not self._torch_resizes_bytes:
+            return cuts(photos, boxes, size, "bicubic").float()
+        parts = [
+            nn.functional.interpolate(photo[None, :, top:bottom, left:right], size, mode="bicubic", antialias=True)
+            for photo, (left, top, right, bottom) in zip(photos, boxes.tolist(), strict=True)
+        ]
+        return torch.cat(parts).float()
 
 
 def box_around(evidence: np.ndarray, spec: CloseUpSpec) -> np.ndarray:

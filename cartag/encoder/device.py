@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -73,18 +74,30 @@ def _cpu_has_bfloat16() -> bool:
     return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)
 
 
-@contextmanager
-def whole_float32(device: torch.device) -> Iterator[None]:
-    """Here convolutions in float32 keep all of its digits on CUDA too; as it comes, cuDNN drops half of them (TF32).
+_SWITCH = threading.Lock()
 
-    For one thread at a time: the switch is the process's.
+
+@contextmanager
+def without_tf32(device: torch.device) -> Iterator[None]:
+    """Within it, cuDNN's float32 convolutions do not use TF32, which has 10 bits of mantissa instead of 23.
+
+    The switch is the process's: what others compute meanwhile does without TF32 as well, and theirs is restored.
     """
     if device.type != "cuda":
         yield
         return
-    now = torch.backends.cudnn
-    with now.flags(enabled=now.enabled, benchmark=now.benchmark, deterministic=now.deterministic, allow_tf32=False):
-        yield
+    cudnn = torch.backends.cudnn
+    # Since torch 2.9 there are new switches, and the old one raises where somebody has used these.
+    switch, name, off = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    with _SWITCH:
+        before = getattr(switch, name)
+        setattr(switch, name, off)
+        try:
+            yield
+        finally:
+            setattr(switch, name, before)
 
 
 class Passes:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cartag.encoder.closeup import CloseUp
-from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model, whole_float32
+from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
 from cartag.encoder.processor import input_size, read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
@@ -79,9 +79,7 @@ class DualEncoder:
         return vectors
 
     def _image_pass(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
-        # Close-ups need it most: a cell more or less at the edge of a car moves the whole box.
-        with whole_float32(self._device):
-            return _unit(self._model.get_image_features(**self._inputs(pixels)))
+        return _unit(self._model.get_image_features(**self._inputs(pixels)))
 
     def _inputs(self, pixels: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         if self._processor is not None:
