@@ -78,6 +78,13 @@ def test_the_limit_on_a_gpu_is_the_slower_of_decoders_and_model(tmp_path: Path) 
     assert "model alone" not in shares
 
 
+def test_the_rate_of_tagging_is_of_photos_that_were_embedded(tmp_path: Path) -> None:
+    gallery = make_photos(tmp_path, SMALL, 10)
+    rate = rates.tagging(gallery, "fake", "cpu", measuring.ROOT / "configs" / "mille-miglia-2013.yaml")
+    assert 0 < rate < 10_000
+    assert {path.suffix for path in gallery.iterdir()} == {".jpg"}  # its index lay elsewhere
+
+
 def test_a_made_gallery_is_one_that_tag_leaves_alone(tmp_path: Path) -> None:
     folder = make_gallery(tmp_path / "g", 1200, "fake", "mille-miglia-2013")
     report = cartag.tag(folder, model="fake")
