@@ -8,10 +8,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -263,6 +264,7 @@ def _system_lock(path: Path) -> filelock.BaseFileLock:
 def _locked(place: Place) -> Iterator[None]:
     """One writer at a time. The operating system frees the lock of a run that dies."""
     lock = _system_lock(place.lock)
+    is_first = not place.state.exists()
     try:
         place.state.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -281,6 +283,13 @@ def _locked(place: Place) -> Iterator[None]:
         ) from e
     try:
         yield
+    except BaseException:
+        if is_first:  # a mistyped model or catalog leaves nothing behind in the gallery
+            with suppress(OSError):
+                if os.listdir(place.state) == [place.lock.name]:
+                    place.lock.unlink()
+                    place.state.rmdir()
+        raise
     finally:
         lock.release()
 

@@ -205,6 +205,20 @@ def test_a_gallery_that_is_no_folder_leaves_no_trace(gallery: Gallery, name: str
     assert os.listdir(gallery.path) == ["file.jpg"]
 
 
+@pytest.mark.parametrize("mistake", [{"model": "nomodel/anywhere"}, {"catalog": "no-catalog"}, {"model": "./folder"}])
+def test_a_mistyped_model_or_catalog_leaves_no_trace(gallery: Gallery, mistake: dict[str, str]) -> None:
+    gallery.paint("file.jpg")
+    (mistyped,) = mistake.values()
+    with pytest.raises(CartagError, match=mistyped.split("/")[-1]):
+        gallery.tag(**mistake)
+    assert os.listdir(gallery.path) == ["file.jpg"]
+    gallery.tag()
+    before = snapshot(gallery.path / ".cartag")
+    with pytest.raises(CartagError, match=mistyped.split("/")[-1]):
+        gallery.tag(**mistake)
+    assert snapshot(gallery.path / ".cartag") == before
+
+
 def test_photos_are_never_modified(gallery: Gallery) -> None:
     for i, colour in enumerate(OUTCOME_OF):
         os.utime(gallery.paint(f"{colour}/{i}.JPG", colour), ns=(i, 1369000000_000000000 + i))
