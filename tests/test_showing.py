@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from conftest import OUTCOME_OF, Gallery
 
 import cartag
+from cartag.cli.show import _age
 from cartag.errors import IndexFileError
 
 
@@ -46,6 +49,21 @@ def test_an_empty_gallery_is_summed_up_too(gallery: Gallery) -> None:
     gallery.tag()
     found = cartag.show(gallery.path)
     assert (found.photos, found.errors, len(found.cars)) == (0, {}, 3)
+
+
+@pytest.mark.parametrize(
+    ("updated", "age"),
+    [
+        ("2026-11-26T11:00:00Z", " (less than a day ago)"),
+        ("2026-11-25T11:00:00Z", " (a day ago)"),
+        ("2026-10-27T11:00:00+00:00", " (30 days ago)"),
+        ("2026-11-27T11:00:00Z", ""),  # a clock that goes wrong
+        ("2026-11-25T11:00:00", ""),
+        ("last summer", ""),
+    ],
+)
+def test_the_age_is_said_in_words(updated: str, age: str) -> None:
+    assert _age(updated, datetime(2026, 11, 26, 12, tzinfo=UTC)) == age
 
 
 def test_no_index_is_an_error(gallery: Gallery) -> None:
