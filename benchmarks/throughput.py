@@ -3,7 +3,7 @@
 All tag the same JPEGs with the same labels and weights (ViT-B/32, random), each as a whole process, in turns. *Whole*
 counts from start to end; *steady* is by how much a larger gallery takes longer than a smaller one, so that importing
 torch is left out. cartag decodes photos meanwhile, so its smaller one is half of the larger, which is more than it can
-decode in that time; that of the others, which do not, is a single photo.
+decode in that time (but with ``--quick``); that of the others, which do not, is a single photo.
 
 The floor is (processor time to read and decode + processor time of the model) / cores, measured in the same run, each
 alone with all cores busy: nothing that reads and embeds these photos with this model can be faster here.

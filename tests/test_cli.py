@@ -150,3 +150,19 @@ def test_every_option_has_its_help(gallery: Path, command: str) -> None:
     assert done.returncode == 0
     lines = [line for line in done.stdout.decode().splitlines() if line.strip().startswith("--")]
     assert lines
+
+
+def test_what_is_loaded_is_not_searched_for_cycles_when_the_process_ends(gallery: Path) -> None:
+    script = (
+        "import gc, sys\n"
+        "from cartag.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(gc.get_freeze_count(), len(gc.get_objects()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "show", str(gallery)], capture_output=True, text=True, check=False
+    )
+    frozen, searched = map(int, done.stdout.splitlines()[-1].split())
+    assert frozen > 100 * searched
