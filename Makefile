@@ -70,6 +70,7 @@ stress: .venv/installed-test
 
 docs: .venv/installed-test
 	@$(BIN)/python docs/render.py --write
+	@$(BIN)/python docs/screenshots.py
 
 # Tools with virtual environments of their own: their dependencies are not cartag's.
 build/tools-%/made: .venv/made pyproject.toml

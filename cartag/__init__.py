@@ -1,7 +1,8 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
-Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`, `cars`,
-`models`; `load` reads an index. They are imported on first use, so that ``import cartag`` costs nothing.
+Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`,
+`review`, `cars`, `models`; `load` reads an index. They are imported on first use, so that ``import cartag`` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cartag.index import read as load
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
+    from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.tagging import TagReport, tag
 
@@ -33,6 +35,7 @@ _WHERE = {
     "LearnReport": ("cartag.learning", "LearnReport"),
     "Mention": ("cartag.article", "Mention"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
+    "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
@@ -44,6 +47,7 @@ _WHERE = {
     "learn": ("cartag.learning", "learn"),
     "load": ("cartag.index", "read"),
     "models": ("cartag.listing", "models"),
+    "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),
     "tag": ("cartag.tagging", "tag"),
 }
@@ -58,6 +62,7 @@ __all__ = [
     "LearnReport",
     "Mention",
     "ModelInfo",
+    "ReviewReport",
     "Summary",
     "TagReport",
     "__version__",
@@ -70,6 +75,7 @@ __all__ = [
     "learn",
     "load",
     "models",
+    "review",
     "show",
     "tag",
 ]

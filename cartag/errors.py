@@ -9,6 +9,7 @@ CartagError                    a message a person can act on: what, where, remed
 │   └── UnknownCarError        a car that the catalog does not hold (carries `suggestions`)
 ├── GalleryError               the gallery is missing or cannot be read
 ├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
+├── ReviewError                a review cannot be served, or was asked for what cannot be done
 ├── ExportError                something that an export writes or merges with cannot be read or written
 ├── ModelError                 a model is unknown, incomplete, or not here and cannot be fetched
 └── PhotoError                 one photo cannot be read (carries `reason`); becomes a record, never ends a run
@@ -59,6 +60,10 @@ class GalleryError(CartagError):
 
 class IndexFileError(CartagError):
     """An index is missing, damaged, of a newer schema, or cannot be written."""
+
+
+class ReviewError(CartagError):
+    """A review cannot be served, or its page asked for something that cannot be done."""
 
 
 class ExportError(CartagError):

@@ -18,7 +18,7 @@ from cartag.labels import Label
 from cartag.metrics import Answers, Bin, Coverage, Interval
 from cartag.settings import load_settings
 from cartag.truth import read_truth
-from cartag.values import OUTCOMES, PhotoRecord, is_settled_by_human, ranking
+from cartag.values import OUTCOMES, PhotoRecord, as_model_has_it, ranking
 
 TRUTHS = ("car", "unknown", "none")
 _RIGHT_OUTCOME = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
@@ -187,7 +187,7 @@ def evaluate(
     """
     found = indexes.read(Path(gallery), load_settings({"index": index}).index)
     truth = read_truth(Path(labels), found, Path(gallery))
-    by_model = [(label, record) for label, record in truth.pairs if not is_settled_by_human(record)]
+    by_model = [(label, said) for label, record in truth.pairs if (said := as_model_has_it(record)) is not None]
     evaluation = _figures(
         by_model,
         found,
@@ -290,11 +290,11 @@ def _answers(pairs: Sequence[_Pair], ids: Sequence[str]) -> Answers:
 def _comparison(pairs: Sequence[_Pair], index: Index, path: Path) -> Comparison:
     other = indexes.read(path.parent if path.suffix else path, path)
     both = [
-        (label, record, other.photos[record.path])
+        (label, record, there)
         for label, record in pairs
         if record.path in other.photos
         and other.photos[record.path].missing is UNSET
-        and not is_settled_by_human(other.photos[record.path])
+        and (there := as_model_has_it(other.photos[record.path])) is not None
     ]
     if not both:
         raise LabelsError(f"{path}: holds none of the labelled photos of {index.path}; compare indexes of one gallery")

@@ -125,6 +125,11 @@ class Place:
         """Held by a run that writes."""
         return self.state / f"{self.index.stem}.lock"
 
+    @property
+    def write_lock(self) -> Path:
+        """Held for the moment in which the index is replaced."""
+        return self.state / f"{self.index.stem}.write.lock"
+
 
 def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     """``GALLERY/cartag.json`` with its state in ``GALLERY/.cartag``, or ``index`` with its state beside it."""

@@ -129,7 +129,7 @@ def _remarks(e: Evaluation) -> str:
     for count, text in (
         (len(e.not_in_index), "labelled files are not in the index"),
         (e.without_label, "photos have no label"),
-        (e.settled_by_hand, "photos left out: a person tagged them"),
+        (e.settled_by_hand, "photos left out: tagged by a person, without what the model says"),
         (e.labels_outside_catalog, "labels name cars outside the catalog, which count as other cars"),
         (len(e.silent_folders), "folders are not named after a car"),
     ):

@@ -7,12 +7,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,16 +18,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
 import msgspec
 import numpy as np
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from cartag import calibration as calibrations
 from cartag import catalog as catalogs
 from cartag import encoder as encoders
 from cartag import index as indexes
-from cartag import raw, scoring
+from cartag import locks, raw, scoring
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
@@ -53,6 +50,7 @@ from cartag.values import (
     IndexedCatalog,
     IndexedModel,
     IndexHeader,
+    ModelAnswer,
     ModelFiles,
     Outcome,
     PhotoFile,
@@ -135,7 +133,7 @@ def tag(
     place = indexes.place_of(gallery, settings.index)
     pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
     photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
-    with _locked(place):
+    with locks.running(place):
         indexes.remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
         _check_same_gallery(run, photos)
@@ -250,48 +248,6 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
     if not found.facts.source:  # otherwise it is learned again at the end
         progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
     return None
-
-
-def _system_lock(path: Path) -> filelock.BaseFileLock:
-    """A lock of the operating system, or none: filelock's way out is a file that a killed run would leave locked."""
-    try:
-        return filelock.FileLock(path, timeout=0, fallback_to_soft=False)
-    except TypeError:  # an older filelock
-        return filelock.FileLock(path, timeout=0)
-
-
-@contextmanager
-def _locked(place: Place) -> Iterator[None]:
-    """One writer at a time. The operating system frees the lock of a run that dies."""
-    lock = _system_lock(place.lock)
-    is_first = not place.state.exists()
-    try:
-        place.state.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        if isinstance(cast(object, lock), filelock.SoftFileLock):  # a killed run would leave it locked
-            lock.release()
-            raise OSError(errno.ENOSYS, "no locks")
-    except filelock.Timeout as e:
-        raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
-    except (OSError, RuntimeError) as e:  # RuntimeError: how older releases of filelock say that there are no locks
-        if not isinstance(e, OSError) or e.errno == errno.ENOSYS:
-            raise IndexFileError(
-                f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
-            ) from e
-        raise IndexFileError(
-            f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
-        ) from e
-    try:
-        yield
-    except BaseException:
-        if is_first:  # a mistyped model or catalog leaves nothing behind in the gallery
-            with suppress(OSError):
-                if os.listdir(place.state) == [place.lock.name]:
-                    place.lock.unlink()
-                    place.state.rmdir()
-        raise
-    finally:
-        lock.release()
 
 
 # --- the run ----------------------------------------------------------------------------------------------------
@@ -479,6 +435,10 @@ class _Tagger:
     # --- the new index
 
     def _save(self, plan: _Plan, *, complete: bool) -> TagReport:
+        with locks.replacing(self._run.place):
+            return self._merged_and_written(plan, complete)
+
+    def _merged_and_written(self, plan: _Plan, complete: bool) -> TagReport:
         self._heed_edits()
         records = {path: self._old.get(path, record) for path, record in plan.kept.items()}
         carried = self._said_of_gone_photos()
@@ -580,10 +540,18 @@ def _stands(record: PhotoRecord, photo: PhotoFile) -> bool:
     """Whether a record is of the file as it is now (a killed run may have journaled a newer one)."""
     return (
         (record.size, record.mtime_ns) == (photo.size, photo.mtime_ns)
+        and record.confirmed is not False
         and record.missing is UNSET
         and record.error is UNSET
         and record.outcome != "error"
     )
+
+
+def _answer(verdict: Verdict | None) -> ModelAnswer:
+    """What the model says; of a photo that cannot be read, that."""
+    if verdict is None:
+        return ModelAnswer(outcome="error")
+    return ModelAnswer(outcome=verdict.outcome, tags=verdict.tags, candidates=verdict.candidates)
 
 
 def _record(
@@ -595,6 +563,9 @@ def _record(
     outcome: Outcome = "error"
     tags: tuple[Tag, ...] = said
     candidates: tuple[Candidate, ...] = ()
+    by_model: ModelAnswer | UnsetType = UNSET
+    if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
+        by_model = _answer(verdict)
     if old is not None and confirmed:  # a person's word stands, even over a file that became unreadable
         outcome, tags, candidates = old.outcome, old.tags, old.candidates
     elif verdict is not None and not said:
@@ -617,4 +588,5 @@ def _record(
         error=facts.error,
         path_on_disk=name_on_disk(photo) or UNSET,
         confirmed=True if confirmed else UNSET,
+        by_model=by_model,
     )

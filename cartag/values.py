@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
 
 if TYPE_CHECKING:  # numpy stays out of the start-up path
     import numpy as np
@@ -173,6 +174,14 @@ class ReadError(Struct, frozen=True, kw_only=True, gc=False):
     detail: str
 
 
+class ModelAnswer(Struct, frozen=True, kw_only=True, gc=False):
+    """What the model says of a photo of which a person says something too."""
+
+    outcome: Outcome
+    tags: tuple[Tag, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
 class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     """What the index says of one photo."""
 
@@ -190,9 +199,13 @@ class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     path_on_disk: str | UnsetType = UNSET
     """Percent-encoded bytes of the name on disk, where they are not the UTF-8 of `path` (NFD, Latin-1, ...)."""
     confirmed: bool | UnsetType = UNSET
-    """True: a person settled outcome and tags as a whole; no run changes them."""
+    """True: a person settled outcome and tags as a whole; no run changes them. False: she took that back, and the next
+    run says again what the model thinks."""
     missing: bool | UnsetType = UNSET
     """True: the photo is gone, the record stays because it holds what a person said."""
+    by_model: ModelAnswer | UnsetType = UNSET
+    """Beside what a person said in a review, what the model says: it is measured by that, and gets its say back if she
+    takes hers back. Where other programs wrote a person's tags it is not there."""
 
 
 class PhotoTags(Struct, frozen=True, kw_only=True, gc=False):
@@ -260,6 +273,18 @@ def human_tags(record: PhotoRecord) -> tuple[Tag, ...]:
 def is_settled_by_human(record: PhotoRecord) -> bool:
     """Whether a person had a say in this record, so that no run may drop it."""
     return record.confirmed is True or bool(human_tags(record))
+
+
+def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
+    """A record without what a person said; None where it does not tell what the model says."""
+    if not is_settled_by_human(record):
+        return record
+    said = record.by_model
+    if said is UNSET:
+        return None
+    return replace(
+        record, outcome=said.outcome, tags=said.tags, candidates=said.candidates, confirmed=UNSET, by_model=UNSET
+    )
 
 
 def ranking(record: PhotoRecord) -> list[str]:

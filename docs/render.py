@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/tutorial.md")
 # These begin where the tutorial ends: with the gallery tagged by the bundled model.
 HOW_TOS = tuple(f"docs/howto/{name}.md" for name in ("keywords", "learn", "catalog", "offline", "models", "python"))
-COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "cars", "models", "models fetch")
+COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "review", "cars", "models", "models fetch")
 _BLOCK = re.compile(r"```(console|python|yaml|html)\n(.*?)```", re.DOTALL)
 _NAME = re.compile(r"(?:# |<!-- )(\S+\.(?:yaml|html))(?: -->)?\n")
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")

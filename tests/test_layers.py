@@ -18,10 +18,11 @@ PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
     ("errors", "values", "progress", "resources", "version"),
-    ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer"),
+    ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer", "pages"),
     ("cage", "calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
-    ("reading", "truth", "basis", "report", "article"),
+    ("reading", "truth", "basis", "report", "article", "locks"),
     ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing", "exporting"),
+    ("reviewing",),
     ("cli", "__init__", "__main__"),
 )
 SIDEWAYS = {
@@ -50,11 +51,13 @@ ONLY_IMPORTERS = {
     "lxml": {"exporting/rdf.py"},
     "pillow_heif": {"images.py"},
     "rawpy": {"raw.py"},
+    "starlette": {"reviewing/app.py"},
+    "uvicorn": {"reviewing/__init__.py"},
     "typer": None,  # all of cli/
 }
 HEAVY = (
     *("torch", "PIL", "numpy", "transformers", "sklearn", "scipy", "torchvision", "huggingface_hub", "timm"),
-    *("lxml", "rawpy", "pillow_heif"),
+    *("lxml", "rawpy", "pillow_heif", "starlette", "uvicorn", "anyio"),
 )
 
 

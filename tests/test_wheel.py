@@ -50,7 +50,7 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
         "models/mini/model.safetensors",
     ):
         assert f"cartag/_shipped/{needed}" in names
-    for needed in ("cartag/py.typed", "cartag/exporting/page.html"):
+    for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js"):
         assert needed in names
     assert [n for n in names if n.endswith("share/man/man1/cartag.1")]
     assert not [n for n in names if n.endswith((".jpg", ".sqlite", ".pyc")) or "/tests/" in n or "cartag.json" in n]

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, eval, export, find, learn, models, output, show, tag
+from cartag.cli import cars, eval, export, find, learn, models, output, review, show, tag
 from cartag.errors import CartagError, UsageError
 from cartag.version import __version__
 
@@ -32,6 +32,7 @@ app.command("show")(show.command)
 app.command("eval")(eval.command)
 app.command("learn")(learn.command)
 app.command("export")(export.command)
+app.command("review")(review.command)
 app.command("cars")(cars.command)
 app.add_typer(models.app, name="models")
 

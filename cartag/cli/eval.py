@@ -103,7 +103,9 @@ def _say_coverage(result: Evaluation, labels: Path) -> None:
     if result.without_label:
         output.say(f"cartag: {result.without_label} photo(s) of the index have no label")
     if result.settled_by_hand:
-        output.say(f"cartag: {result.settled_by_hand} photo(s) left out: a person tagged them")
+        output.say(
+            f"cartag: {result.settled_by_hand} photo(s) left out: tagged by a person, without what the model says"
+        )
     if result.names_outside_catalog:
         names = result.names_outside_catalog
         some = ", ".join(list(names)[:3])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import os
 import re
@@ -16,14 +14,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from cartag import images
+from cartag import images, pages
 from cartag.errors import ExportError, PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.photos import is_raw, printable
 from cartag.settings import usable_cores
 from cartag.values import ERROR_REASONS
 
-TEMPLATE = Path(__file__).with_name("page.html")
 THUMBS, COPIES = "thumbs", "photos"
 THUMB_SIDE, COPY_SIDE = 400, 1600
 _AT_ONCE = 64
@@ -123,25 +120,12 @@ def _left_over(folder: Path, wanted: set[str | None]) -> Iterator[Step]:
 
 
 def _page(job: Job, to: Path) -> bytes:
-    template = TEMPLATE.read_text(encoding="utf-8")
-    values = {"title": html.escape(_title(job)), "policy": _policy(template), "data": _json(_data(job, to))}
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template).encode("utf-8")
+    values = {"title": html.escape(_title(job)), "data": _json(_data(job, to))}
+    return pages.one_page("gallery.html", values).encode("utf-8")
 
 
 def _title(job: Job) -> str:
     return printable(job.gallery.resolve().name) or "Photos"
-
-
-def _policy(template: str) -> str:
-    """What the page may load and run: its own pictures and, by their hashes, its own style and script. No name that
-    a photo or car may have can become code."""
-    style, script = (_digest(re.search(f"<{kind}>(.*?)</{kind}>", template, re.DOTALL)) for kind in ("style", "script"))
-    return f"default-src 'none'; img-src 'self' file:; style-src {style}; script-src {script}; base-uri 'none'"
-
-
-def _digest(found: re.Match[str] | None) -> str:
-    assert found is not None  # the template is ours
-    return f"'sha256-{base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()}'"
 
 
 def _json(value: Any) -> str:

@@ -1,0 +1,414 @@
+"use strict";
+const OUTCOMES = { tagged: "Tagged", unknown: "Another car", "no-car": "No car", error: "Unreadable" };
+const TRUTHS = { tagged: "car", unknown: "unknown", "no-car": "none" };
+const STATES = { todo: "To do", settled: "Settled", differs: "Label says otherwise", all: "All" };
+let cars = new Map(), photos = [], byPath = new Map(), shown = [], edition = 0;
+const chosen = new Set();  // of photos
+const recent = [];         // ids of the cars picked last
+
+// --- what a photo says ---
+const name = id => cars.get(id)?.name ?? id;
+const thought = photo => photo.model?.scores ?? [];
+const answer = (truth, ids = []) => ({ truth, cars: [...ids] });
+const same = (a, b) => a.truth === b.truth && a.cars.length === b.cars.length && a.cars.every(id => b.cars.includes(id));
+const stands = photo => answer(TRUTHS[photo.outcome] ?? null, photo.tags.map(tag => tag.car));
+const differs = photo => Boolean(photo.label) && !same(answer(photo.label.truth, photo.label.cars), stands(photo));
+const isSettled = photo => photo.settled || photo.tags.some(tag => tag.human);
+// A person's label is a better guess than the model's tag.
+const proposed = photo => (!isSettled(photo) && photo.label ? answer(photo.label.truth, photo.label.cars) : stands(photo));
+const words = ({ truth, cars: ids }) => (truth === "car" ? ids.map(name).join(" + ") : truth === "unknown" ? "another car" : truth === "none" ? "no car" : "no answer");
+const enrich = photo => {
+  photo.text = plain([photo.path, ...photo.tags.map(tag => name(tag.car) + " " + (cars.get(tag.car)?.make ?? ""))].join(" "));
+  if (photo.number !== undefined) photo.picture = size => `picture/${size}/${photo.number}/${photo.content ?? "-"}`;
+  const likely = thought(photo)[0]?.score ?? 0;
+  photo.sure = likely;
+  photo.doubt = Math.min(likely, 1 - likely);
+  return photo;
+};
+
+// --- talking to cartag ---
+let saving = Promise.resolve(), pending = 0;
+const ask = async (where, body) => {
+  let answer;
+  try {
+    answer = await fetch(where, body === undefined ? {} : { method: "POST", body: JSON.stringify(body) });
+  } catch {
+    throw new Error("cartag does not answer: it has ended. What was said before is kept; start 'cartag review' again.");
+  }
+  const told = await answer.json().catch(() => ({ error: `cartag answered ${answer.status}` }));
+  if (!answer.ok) throw new Error(told.error);
+  return told;
+};
+const trouble = text => { $("trouble").textContent = text; $("trouble").hidden = !text; if (viewer.open) $("state").textContent = text; };
+// One after the other, in the order in which they were said.
+const send = (where, body) => {
+  pending++;
+  const sent = saving.then(() => ask(where, body)).then(told => { trouble(""); return take(told); });
+  saving = sent.catch(error => trouble("Not saved: " + error.message)).finally(() => { pending--; });
+  return sent;
+};
+const take = async told => {
+  $("undo").disabled = !told.can_undo;
+  for (const photo of told.photos) {
+    const here = byPath.get(photo.path);
+    if (here) Object.assign(here, { label: undefined, error: undefined, model: undefined }, photo), enrich(here);
+  }
+  if (told.edition !== edition) await load();
+  tally();
+  if (viewer.open && told.photos.some(photo => photo.path === shown[current]?.path)) show();  // turned back to meanwhile
+  return told.photos.map(photo => byPath.get(photo.path)).filter(Boolean);
+};
+const load = async () => {
+  const data = await ask("data");
+  edition = data.edition;
+  cars = new Map(data.cars.map(car => [car.id, car]));
+  const text = car => plain([car.name, car.make, ...car.aliases].join(" "));
+  for (const car of cars.values()) car.text = text(car);
+  const kept = new Set([...chosen].map(photo => photo.path));
+  photos = data.photos.map(enrich);
+  byPath = new Map(photos.map(photo => [photo.path, photo]));
+  chosen.clear();
+  for (const photo of photos) if (kept.has(photo.path)) chosen.add(photo);
+  $("undo").disabled = !data.can_undo;
+  $("title").textContent = document.title = `Review of ${data.title}`;
+  $("summary").dataset.about = `${data.catalog} by ${data.model}`;
+  if (viewer.open) viewer.close();
+  controls();
+  recall();
+  apply();
+};
+
+// --- what is shown ---
+const filter = { q: "", state: "todo", outcome: "", car: "", order: "doubt" };
+const inState = { todo: photo => !isSettled(photo), settled: isSettled, differs, all: () => true };
+const fits = photo => {
+  if (!inState[filter.state](photo) || (filter.outcome && photo.outcome !== filter.outcome)) return false;
+  if (filter.car) {
+    const [kind, value] = [filter.car.slice(0, 2), filter.car.slice(2)];
+    if (!photo.tags.some(tag => (kind === "m:" ? cars.get(tag.car)?.make : tag.car) === value)) return false;
+  }
+  return plain(filter.q).split(/\s+/).every(word => photo.text.includes(word));
+};
+const ORDERS = {
+  doubt: (a, b) => b.doubt - a.doubt,
+  sure: (a, b) => b.sure - a.sure,
+  chance: (a, b) => (a.content ?? "").localeCompare(b.content ?? ""),  // a digest of the photo: the same order tomorrow
+};
+const apply = (at = 0) => {
+  shown = photos.filter(fits);
+  if (filter.order) shown.sort(ORDERS[filter.order]);
+  $("count").textContent = shown.length === photos.length ? `${number(photos.length)} photos` : `${number(shown.length)} of ${number(photos.length)} photos`;
+  $("empty").hidden = shown.length > 0;
+  $("empty").textContent = filter.state === "todo" && !filter.q && !filter.car && !filter.outcome ? "Every photo is settled." : "No photo fits. Clear a filter to see more.";
+  for (const photo of chosen) if (!fits(photo)) chosen.delete(photo);
+  history.replaceState(null, "", "#" + new URLSearchParams(Object.entries(filter).filter(([, value]) => value)));
+  grid.show(shown.length, at);
+  tally();
+};
+const tally = () => {
+  const settled = photos.filter(isSettled).length;
+  $("summary").textContent = `${number(settled)} of ${number(photos.length)} settled · ${$("summary").dataset.about}`;
+  Object.assign($("progress"), { max: photos.length || 1, value: settled });
+  const counts = { todo: photos.length - settled, settled, differs: photos.filter(differs).length, all: photos.length };
+  for (const button of $("states").querySelectorAll("button")) {
+    const state = button.dataset.state;
+    button.setAttribute("aria-pressed", filter.state === state);
+    button.lastChild.textContent = number(counts[state]);
+    button.hidden = state === "differs" && !counts.differs && filter.state !== "differs";
+  }
+  $("bar").hidden = !chosen.size;
+  $("chosen").textContent = chosen.size === 1 ? "1 photo" : `${number(chosen.size)} photos`;
+};
+const recall = () => {
+  const query = new URLSearchParams(location.hash.slice(1));
+  if (!location.hash) return;
+  for (const key of Object.keys(filter)) filter[key] = query.get(key) ?? "";
+  if (!(filter.state in STATES)) filter.state = "todo";
+  for (const key of ["outcome", "car", "order"]) {
+    $(key).value = filter[key];
+    if ($(key).selectedIndex < 0) $(key).value = filter[key] = "";
+  }
+  $("search").value = filter.q;
+};
+
+// --- the grid ---
+const grid = new Grid($("grid"), i => {
+  const photo = shown[i], li = make("li"), line = make("span", "line"), box = make("input", "choose");
+  line.append(make("span", "path", photo.path));
+  if (differs(photo)) line.append(make("span", "differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
+  else if (isSettled(photo)) line.append(make("span", "percent", "by hand"));
+  else if (photo.tags.length) line.append(make("span", "percent", percent(photo.tags[0].score)));
+  const said = photo.outcome === "error" ? photo.error : words(stands(photo));
+  const button = tile(photo.outcome !== "error" && photo.picture?.("small"), "no picture", make("span", photo.tags.length ? "name" : "name none", said), line);
+  button.title = photo.path;
+  button.addEventListener("click", event => (event.ctrlKey || event.metaKey ? choose(i) : event.shiftKey ? choose(i, true) : open(i)));
+  Object.assign(box, { type: "checkbox", checked: chosen.has(photo), tabIndex: -1, ariaLabel: "Choose " + photo.path });
+  box.addEventListener("click", event => choose(i, event.shiftKey));
+  li.className = [chosen.has(photo) && "chosen", isSettled(photo) && "settled"].filter(Boolean).join(" ");
+  li.append(button, box);
+  return li;
+});
+let lastChosen = 0;
+const choose = (i, range = false) => {
+  const to = !chosen.has(shown[i]), [from, until] = range ? [Math.min(lastChosen, i), Math.max(lastChosen, i)] : [i, i];
+  for (let j = from; j <= until; j++) if (to || range) chosen.add(shown[j]); else chosen.delete(shown[j]);
+  lastChosen = i;
+  refresh();
+};
+const refresh = () => {
+  for (const [i, li] of grid.tiles) {
+    li.classList.toggle("chosen", chosen.has(shown[i]));
+    li.querySelector(".choose").checked = chosen.has(shown[i]);
+  }
+  tally();
+};
+for (const kind of ["keydown", "keyup"]) $("grid").addEventListener(kind, event => {  // a button's own click on a space comes with either
+  if (event.key !== " " || !event.target.classList.contains("tile")) return;
+  event.preventDefault();
+  if (kind === "keydown") choose(grid.at);
+});
+
+// --- the answer to many at once ---
+const decide = (some, truth, ids = []) => send("decide", some.map(photo => ({ path: photo.path, ...answer(truth, ids) })));
+const bulk = async (kind, id) => {
+  const some = [...chosen], at = grid.at;
+  const right = some.filter(photo => proposed(photo).truth !== null);
+  chosen.clear();
+  tally();
+  if (id) remember(id);
+  const sent = kind === "confirm" ? send("decide", right.map(photo => ({ path: photo.path, ...proposed(photo) }))) : decide(some, kind === "back" ? null : kind, id ? [id] : []);
+  await sent.catch(() => { for (const photo of some) chosen.add(photo); });
+  apply(at);
+};
+for (const button of document.querySelectorAll("[data-bulk]")) button.addEventListener("click", () => bulk(button.dataset.bulk));
+const chooseAll = () => { for (const photo of shown) chosen.add(photo); refresh(); };
+$("all").addEventListener("click", chooseAll);
+$("none").addEventListener("click", () => { chosen.clear(); refresh(); });
+const undo = async () => {
+  if ($("undo").disabled) return;
+  const changed = await send("undo", {}).catch(() => []);
+  if (viewer.open && changed.length) {
+    if (!shown.includes(changed[0])) shown.splice(current, 0, changed[0]);
+    current = shown.indexOf(changed[0]);
+    show();
+    $("state").textContent = "Undone.";
+  } else apply(grid.at);
+};
+$("undo").addEventListener("click", undo);
+
+// --- picking a car by typing: a combobox (WAI-ARIA) ---
+const picker = (input, picked) => {
+  const list = make("ul");
+  let found = [], at = 0;
+  list.id = input.id + "-list";
+  list.setAttribute("role", "listbox");
+  list.hidden = true;
+  input.after(list);
+  for (const [key, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id })) input.setAttribute(key, value);
+  const draw = () => {
+    const wanted = plain(input.value).split(/\s+/).filter(Boolean);
+    found = wanted.length ? [...cars.values()].filter(car => wanted.every(word => car.text.includes(word))) : [];
+    found.sort((a, b) => b.text.startsWith(wanted[0]) - a.text.startsWith(wanted[0]) || a.name.localeCompare(b.name));
+    found.length = Math.min(found.length, 12);
+    at = Math.min(at, Math.max(0, found.length - 1));
+    list.replaceChildren(...found.map((car, i) => {
+      const li = make("li", "", car.name);
+      li.id = `${list.id}-${i}`;
+      li.setAttribute("role", "option");
+      li.setAttribute("aria-selected", i === at);
+      li.addEventListener("mousedown", event => { event.preventDefault(); pick(car); });
+      return li;
+    }));
+    if (wanted.length && !found.length) list.append(make("li", "nothing", "no such car in the catalog"));
+    list.hidden = !wanted.length;
+    input.setAttribute("aria-expanded", !list.hidden);
+    if (found.length) input.setAttribute("aria-activedescendant", `${list.id}-${at}`); else input.removeAttribute("aria-activedescendant");
+    list.children[at]?.scrollIntoView?.({ block: "nearest" });
+  };
+  const clear = () => { input.value = ""; at = 0; draw(); };
+  const pick = car => { clear(); picked(car.id); };
+  input.addEventListener("input", () => { at = 0; draw(); });
+  input.addEventListener("blur", clear);
+  input.addEventListener("keydown", event => {
+    event.stopPropagation();
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") at = (at + (event.key === "ArrowDown" ? 1 : found.length - 1)) % Math.max(1, found.length), draw();
+    else if (event.key === "Enter" && found.length) pick(found[at]);
+    else if (event.key === "Enter") { if (!input.value) return; }
+    else if (event.key === "Escape") { clear(); leave(input); }
+    else return;
+    event.preventDefault();
+  });
+};
+const leave = input => (viewer.open ? viewer : input).focus();
+const remember = id => { recent.unshift(id, ...recent.splice(0).filter(other => other !== id)); recent.length = Math.min(recent.length, 3); };
+picker($("bulk"), id => bulk("car", id));
+picker($("pick"), id => { remember(id); toggle(id, true); viewer.focus(); });
+
+// --- one photo ---
+const viewer = $("viewer");
+viewer.tabIndex = -1;
+let current = 0, given = answer(null), offered = [];
+const open = i => { current = i; if (!viewer.open) viewer.showModal(); show(); viewer.focus(); };
+const show = () => {
+  const photo = shown[current], frame = $("frame");
+  frame.replaceChildren();
+  if (photo.picture && photo.outcome !== "error") {
+    const image = make("img"), full = new Image();
+    image.alt = words(stands(photo));
+    image.src = photo.picture("small");
+    full.onload = () => { if (shown[current] === photo) image.src = full.src; };
+    full.src = photo.picture("large");
+    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
+    frame.append(image);
+  } else frame.append(make("div", "nothing", photo.error || "no picture"));
+  for (const tag of photo.tags.filter(tag => tag.box)) {
+    const [x, y, w, h] = tag.box, box = make("div", y < 0.06 ? "box low" : "box");
+    Object.assign(box.style, { left: 100 * x + "%", top: 100 * y + "%", width: 100 * w + "%", height: 100 * h + "%" });
+    box.append(make("span", "", name(tag.car)));
+    frame.append(box);
+  }
+  $("what").textContent = photo.path;
+  const model = photo.model && (photo.model.outcome === "error" ? photo.error : words(answer(TRUTHS[photo.model.outcome], photo.model.tags)));
+  $("where").textContent = [isSettled(photo) && "By hand: " + words(stands(photo)), model && "The model says: " + model].filter(Boolean).join(" · ");
+  $("said").textContent = photo.label ? "Your label: " + words(answer(photo.label.truth, photo.label.cars)) : "";
+  $("said").className = differs(photo) ? "differs" : "";
+  $("place").textContent = `${number(current + 1)} of ${number(shown.length)}` + (photo.width ? ` · ${photo.width} × ${photo.height}` : "");
+  $("before").disabled = current === 0;
+  $("after").disabled = current === shown.length - 1;
+  $("back").hidden = !isSettled(photo);
+  $("state").textContent = "";
+  given = proposed(photo);
+  offered = offer(photo);
+  answers();
+  fit();
+  for (const next of shown.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") new Image().src = next.picture("large");
+};
+// The cars worth a key: those it has, those the model thought of, those picked last.
+const offer = photo => {
+  const scores = new Map(thought(photo).map(({ car, score }) => [car, score]));
+  const ids = [...photo.tags.map(tag => tag.car), ...proposed(photo).cars, ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
+  return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: scores.get(id) }));
+};
+const answers = () => {
+  const row = (key, text, checked, change, className = "", note = "") => {
+    const label = make("label", className), box = make("input");
+    Object.assign(box, { type: "checkbox", checked, tabIndex: 0 });
+    box.addEventListener("change", change);
+    label.append(box, make("kbd", "", key), make("span", "", text), make("span", "percent", note));
+    return label;
+  };
+  const focused = [...$("answers").querySelectorAll("input")].indexOf(document.activeElement);
+  $("answers").replaceChildren(
+    ...offered.map(({ id, score }, i) => row(i + 1, name(id), given.cars.includes(id), () => toggle(id), "", score === undefined ? "" : percent(score))),
+    row("U", "Another car", given.truth === "unknown", () => settle("unknown"), "apart"),
+    row("N", "No car", given.truth === "none", () => settle("none")),
+  );
+  if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
+  $("confirm").disabled = given.truth === null;
+};
+const settle = truth => { given = answer(truth); answers(); };
+const toggle = (id, on = !given.cars.includes(id)) => {
+  const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
+  given = ids.length ? answer("car", ids) : answer("unknown");
+  if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
+  answers();
+};
+const confirm = () => {
+  if (given.truth === null) return;
+  const photo = shown[current];
+  if (given.truth === "car") for (const id of given.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
+  decide([photo], given.truth, given.cars).catch(() => {});
+  if (current < shown.length - 1) turn(1);
+  else shut();
+};
+const fit = () => {
+  const photo = shown[current], stage = viewer.querySelector(".stage"), w = photo.width || 3, h = photo.height || 2;
+  const scale = Math.min((stage.clientWidth - 8) / w, (stage.clientHeight - 8) / h);
+  Object.assign($("frame").style, { width: w * scale + "px", height: h * scale + "px" });
+};
+const turn = step => { const to = current + step; if (to >= 0 && to < shown.length) { current = to; show(); viewer.focus(); } };
+const shut = () => viewer.close();
+// Back to the photo that was open; where it has left the list, to the one that took its place.
+viewer.addEventListener("close", async () => {
+  const was = shown, at = current;
+  await saving;
+  apply();
+  const next = was.slice(at).find(photo => shown.includes(photo));
+  if (shown.length) grid.move(next ? shown.indexOf(next) : shown.length - 1);
+});
+$("before").addEventListener("click", () => turn(-1));
+$("after").addEventListener("click", () => turn(1));
+$("close").addEventListener("click", shut);
+$("confirm").addEventListener("click", confirm);
+$("back").addEventListener("click", () => decide([shown[current]], null).catch(() => {}));
+viewer.addEventListener("click", event => { if (event.target.classList.contains("stage")) shut(); });
+viewer.addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.toLowerCase(), onButton = event.target.tagName === "BUTTON";
+  if (key === "arrowright") turn(1);
+  else if (key === "arrowleft") turn(-1);
+  else if (key === "enter" && !onButton) confirm();
+  else if (key === "u") settle("unknown");
+  else if (key === "n") settle("none");
+  else if (key === "z") undo();
+  else if (key === "c" || key === "/") $("pick").focus();
+  else if (/^[1-9]$/.test(key) && offered[key - 1]) toggle(offered[key - 1].id);
+  else return;
+  event.preventDefault();
+});
+
+// --- the controls ---
+const controls = () => {
+  const perCar = new Map(), makes = new Map();
+  for (const photo of photos) for (const tag of photo.tags) perCar.set(tag.car, (perCar.get(tag.car) || 0) + 1);
+  for (const id of [...perCar.keys()].sort((a, b) => name(a).localeCompare(name(b)))) {
+    const of = cars.get(id)?.make || "Other";
+    makes.set(of, [...(makes.get(of) || []), id]);
+  }
+  $("car").replaceChildren(option("", "Every car"));
+  for (const [of, ids] of [...makes].sort(([a], [b]) => a.localeCompare(b))) {
+    const group = make("optgroup");
+    group.label = of;
+    if (ids.length > 1) group.append(option("m:" + of, `Every ${of}`));
+    group.append(...ids.map(id => option("c:" + id, `${name(id)} (${number(perCar.get(id))})`)));
+    $("car").append(group);
+  }
+  const outcomes = Object.entries(OUTCOMES).filter(([outcome]) => photos.some(photo => photo.outcome === outcome));
+  $("outcome").replaceChildren(option("", "Every outcome"), ...outcomes.map(([outcome, word]) => option(outcome, word)));
+  for (const key of ["car", "outcome"]) $(key).value = filter[key];
+};
+for (const [state, word] of Object.entries(STATES)) {
+  const button = make("button", "", word + " ");
+  button.type = "button";
+  button.dataset.state = state;
+  button.append(make("span"));
+  button.addEventListener("click", () => { filter.state = state; apply(); });
+  $("states").append(button);
+}
+let waiting = 0;
+const form = document.querySelector("form");
+form.addEventListener("input", event => {
+  Object.assign(filter, { q: $("search").value, outcome: $("outcome").value, car: $("car").value, order: $("order").value });
+  clearTimeout(waiting);
+  waiting = setTimeout(apply, event.target.id === "search" ? 120 : 0);
+});
+form.addEventListener("submit", event => event.preventDefault());
+document.addEventListener("keydown", event => {
+  if (viewer.open || /INPUT|SELECT/.test(document.activeElement.tagName)) return;
+  if (event.key === "/") $("search").focus();
+  else if (event.key.toLowerCase() === "z") undo();
+  else if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) chooseAll();
+  else if (event.key === "Escape" && chosen.size) { chosen.clear(); refresh(); }
+  else return;
+  event.preventDefault();
+});
+new ResizeObserver(() => { if (viewer.open) fit(); }).observe(document.body);
+addEventListener("resize", () => { if (viewer.open) fit(); });
+addEventListener("hashchange", () => { recall(); apply(); });
+addEventListener("beforeunload", event => { if (pending) event.preventDefault(); });
+$("done").addEventListener("click", async () => {
+  await saving;
+  await ask("end", {}).catch(() => {});
+  document.body.replaceChildren(make("p", "over", "All is saved. cartag review has ended; this page may be closed."));
+});
+load().catch(error => trouble(error.message));

@@ -1,0 +1,73 @@
+"""The pictures of a review page: small ones for the grid, kept in the state folder; large ones, made when asked for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from msgspec import UNSET
+
+from cartag import images
+from cartag.index import Place
+from cartag.photos import disk_path, is_raw
+from cartag.settings import Settings, usable_cores
+from cartag.values import PhotoRecord
+
+SIDES = {"small": 400, "large": 1600}
+"""Pixels of the longer side."""
+FOLDER = "thumbs"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG, upright and without metadata."""
+
+    data: bytes
+    is_current: bool
+    """False: the photo is another than when it was tagged, so that the picture may not be kept by its name."""
+
+
+class Pictures:
+    """Makes pictures of a gallery's photos, a bounded number at once: decoding a camera photo takes 70 MB."""
+
+    def __init__(self, gallery: Path, place: Place, settings: Settings) -> None:
+        self._gallery, self._folder, self._settings = gallery, place.state / FOLDER, settings
+        self._turn = BoundedSemaphore(settings.decode_threads or usable_cores())
+
+    def picture(self, record: PhotoRecord, size: str) -> Picture:
+        """A picture of a photo in one of `SIDES`.
+
+        Raises:
+            PhotoError: it cannot be read.
+        """
+        kept = self._folder / f"{record.sha256}.jpg" if size == "small" and record.sha256 is not UNSET else None
+        if kept is not None:
+            with suppress(OSError):
+                return Picture(kept.read_bytes(), True)
+        on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
+        disk = disk_path(record.path, on_disk)
+        with self._turn:
+            data = images.read_bytes(self._gallery / disk, self._settings.max_megabytes)
+            made = images.jpeg(data, SIDES[size], self._settings.max_pixels, raw=is_raw(disk))
+            picture = Picture(made, images.content_hash(data) == record.sha256)
+        if kept is not None and picture.is_current:
+            _keep(kept, made)
+        return picture
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Whole or not at all; a full disk costs the next visitor a little time, nothing else."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(data)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

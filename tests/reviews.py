@@ -1,0 +1,88 @@
+"""A review that is being served, as a browser would talk to it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cartag
+
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Served:
+    """A review that runs in a thread of its own."""
+
+    def __init__(self, gallery: Path, **options: Any) -> None:
+        self.address = ""
+        self.report: cartag.ReviewReport | None = None
+        answers = threading.Event()
+
+        def ready(address: str) -> None:
+            self.address = address
+            answers.set()
+
+        def run() -> None:
+            self.report = cartag.review(gallery, ready=ready, **options)
+
+        self._thread = threading.Thread(target=run)
+        self._thread.start()
+        assert answers.wait(30), "the review does not answer"
+
+    def ask(self, what: str = "", body: bytes | None = None, **headers: str) -> Answer:
+        """``what`` is relative to the review's address, or a whole address."""
+        address = what if what.startswith("http") else self.address + what
+        request = urllib.request.Request(address, body, headers)
+        try:
+            with _LOCAL.open(request, timeout=30) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as e:
+            return Answer(e.code, e.headers, e.read())
+
+    def data(self) -> Any:
+        return self.ask("data").json()
+
+    def photo(self, path: str) -> Any:
+        return next(photo for photo in self.data()["photos"] if photo["path"] == path)
+
+    def decide(self, *decisions: tuple[str, str | None, *tuple[str, ...]]) -> Answer:
+        """Each of them: the path, the truth, the cars."""
+        said = [{"path": path, "truth": truth, "cars": cars} for path, truth, *cars in decisions]
+        return self.ask("decide", json.dumps(said).encode())
+
+    def undo(self) -> Answer:
+        return self.ask("undo", b"")
+
+    def end(self) -> cartag.ReviewReport:
+        with suppress(urllib.error.URLError):  # it may be ending already
+            self.ask("end", b"")
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the review does not end"
+        assert self.report is not None
+        return self.report
+
+
+@contextmanager
+def served(gallery: Path, **options: Any) -> Iterator[Served]:
+    review = Served(gallery, **options)
+    try:
+        yield review
+    finally:
+        review.end()

@@ -1,0 +1,593 @@
+"""A review: what a person says stands in the files at once, and nothing else changes, whoever else writes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Gallery, snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from processes import ROOT
+from reviews import Served, served
+
+import cartag
+from cartag import locks
+from cartag.errors import IndexFileError, LabelsError, ReviewError
+from cartag.index import place_of
+from cartag.reviewing import Decision, Session
+from cartag.values import is_settled_by_human
+
+
+@pytest.fixture
+def tagged(gallery: Gallery) -> Gallery:
+    """Two red photos, a blue one in a folder, an orange one, a green one, and one that cannot be read."""
+    for i, (name, colour) in enumerate(
+        {"a.jpg": "red", "b.jpg": "red", "day-1/é.jpg": "blue", "o.jpg": "orange", "g.png": "green"}.items()
+    ):
+        gallery.paint(name, colour, mark=i + 1)
+    (gallery.path / "bad.jpg").write_bytes(b"no picture")
+    gallery.tag()
+    return gallery
+
+
+def said(gallery: Gallery, name: str) -> tuple[str, list[tuple[str, str]], bool | None]:
+    record = gallery.record(name)
+    return record["outcome"], [(tag["car"], tag["source"]) for tag in record["tags"]], record.get("confirmed")
+
+
+def without_date(gallery: Gallery) -> dict[str, Any]:
+    return gallery.raw() | {"updated": None}
+
+
+# --- what is said stands ------------------------------------------------------------------------------------------
+
+
+def test_what_a_person_says_is_in_the_index_at_once_and_no_run_changes_it(tagged: Gallery) -> None:
+    before = snapshot(tagged.path)
+    with served(tagged.path) as review:
+        assert review.decide(
+            ("a.jpg", "car", "red-racer"),
+            ("b.jpg", "car", "blue-bolt", "yellow-yeti"),
+            ("day-1/é.jpg", "unknown"),
+            ("o.jpg", "none"),
+            ("bad.jpg", "car", "red-racer"),
+        ).status == 200  # fmt: skip
+        wanted = {
+            "a.jpg": ("tagged", [("red-racer", "human")], True),
+            "b.jpg": ("tagged", [("blue-bolt", "human"), ("yellow-yeti", "human")], True),
+            "day-1/é.jpg": ("unknown", [], True),
+            "o.jpg": ("no-car", [], True),
+            "bad.jpg": ("tagged", [("red-racer", "human")], True),
+        }
+        assert {name: said(tagged, name) for name in wanted} == wanted
+        assert said(tagged, "g.png") == ("no-car", [], None)
+    for options in ({}, {"retag": True}, {"threshold": 0.99}):
+        tagged.tag(**options)
+        assert {name: said(tagged, name) for name in wanted} == wanted
+    assert snapshot(tagged.path) == before
+    report = review.end()
+    assert (report.confirmed, report.corrected, report.to_do) == (1, 4, 1)
+
+
+def test_what_the_model_says_stands_beside_it_and_a_box_stays(tagged: Gallery) -> None:
+    tagged.edit_photo(
+        "a.jpg", tags=[{"car": "red-racer", "score": 0.9, "source": "model", "box": [0.1, 0.2, 0.5, 0.5]}]
+    )
+    before = tagged.record("a.jpg")
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "car", "blue-bolt"))
+        assert tagged.record("a.jpg")["by_model"] == {key: before[key] for key in ("outcome", "tags", "candidates")}
+        assert tagged.record("a.jpg")["candidates"] == []
+        review.decide(("a.jpg", "none"))
+        assert tagged.record("a.jpg")["by_model"]["tags"] == before["tags"]
+        assert tagged.find("red", min_score=0.001) == ["b.jpg"]
+        review.undo()
+        review.undo()
+        review.decide(("a.jpg", "car", "red-racer"))
+        assert tagged.record("a.jpg")["tags"][0]["box"] == [0.1, 0.2, 0.5, 0.5]
+
+
+def test_another_catalog_changes_what_the_model_says_and_nothing_else(tagged: Gallery, tmp_path: Path) -> None:
+    from conftest import write_catalog
+
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "car", "blue-bolt"))
+    write_catalog(tmp_path, "name: few\ncars: [Blue Bolt, Red Rocket]\nother_cars: [Orange Other]\n", "few.yaml")
+    tagged.tag(catalog=tmp_path / "few.yaml")
+    assert said(tagged, "a.jpg") == ("tagged", [("blue-bolt", "human")], True)
+    assert [tag["car"] for tag in tagged.record("a.jpg")["by_model"]["tags"]] == ["red-rocket"]
+
+
+def test_fields_of_others_survive(tagged: Gallery) -> None:
+    tagged.edit(lambda raw: raw.update(house="ours"))
+    tagged.edit_photo("a.jpg", stars=5)
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"))
+    assert tagged.raw()["house"] == "ours"
+    assert tagged.record("a.jpg")["stars"] == 5
+
+
+def test_undo_goes_back_step_by_step(tagged: Gallery) -> None:
+    before = without_date(tagged)
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"), ("b.jpg", "unknown"))
+        between = without_date(tagged)
+        review.decide(("a.jpg", "car", "blue-bolt"))
+        assert review.undo().json()["photos"][0]["outcome"] == "no-car"
+        assert without_date(tagged) == between
+        answer = review.undo().json()
+        assert {photo["path"] for photo in answer["photos"]} == {"a.jpg", "b.jpg"}
+        assert answer["can_undo"] is False
+        assert without_date(tagged) == before
+        assert review.undo().status == 409
+    assert review.end().corrected == 0
+
+
+def test_undo_leaves_alone_what_somebody_else_changed_since(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"), ("b.jpg", "none"))
+        tagged.edit_photo("a.jpg", outcome="unknown")
+        assert [photo["path"] for photo in review.undo().json()["photos"]] == ["b.jpg"]
+    assert said(tagged, "a.jpg") == ("unknown", [], True)
+    assert said(tagged, "b.jpg") == ("tagged", [("red-racer", "model")], None)
+
+
+def test_a_word_taken_back_gives_the_model_its_own_back(tagged: Gallery) -> None:
+    before = tagged.record("a.jpg")
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "car", "blue-bolt"))
+    assert review.end().corrected == 1
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", None), ("b.jpg", None))
+        assert tagged.record("a.jpg") == before
+    assert review.end().corrected == 0
+
+
+def test_a_word_taken_back_where_that_is_not_known_lets_the_next_run_ask_the_model(tagged: Gallery) -> None:
+    before = tagged.record("a.jpg"), tagged.record("bad.jpg")
+    for name in ("a.jpg", "bad.jpg"):  # settled by another program, which did not keep what the model says
+        tagged.edit_photo(name, tags=[], candidates=[], outcome="no-car", confirmed=True)
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", None), ("bad.jpg", None))
+        assert said(tagged, "a.jpg") == ("unknown", [], False)
+        assert said(tagged, "bad.jpg") == ("error", [], False)
+        assert review.photo("a.jpg")["settled"] is False
+    report = tagged.tag()
+    assert (report.scored, report.embedded, report.unchanged) == (1, 0, 4)
+    assert (tagged.record("a.jpg"), tagged.record("bad.jpg")) == before
+
+
+def test_a_tag_by_hand_beside_the_model_s_is_taken_back_alone(tagged: Gallery) -> None:
+    tagged.tag_by_hand("a.jpg", "blue-bolt")
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", None))
+    assert said(tagged, "a.jpg") == ("tagged", [("red-racer", "model")], False)
+
+
+# --- nonsense ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        ("nowhere.jpg", "none"),
+        ("a.jpg", "car"),
+        ("a.jpg", "car", "no-such-car"),
+        ("a.jpg", "none", "red-racer"),
+        ("a.jpg", "maybe"),
+        ("a.jpg", None, "red-racer"),
+    ],
+)
+def test_a_decision_that_makes_no_sense_changes_nothing(tagged: Gallery, decision: Any) -> None:
+    before = tagged.index_file.read_bytes()
+    with served(tagged.path) as review:
+        answer = review.decide(("b.jpg", "none"), decision)
+        assert answer.status in (400, 409)
+        assert "error" in answer.json()
+        assert review.data()["can_undo"] is False
+    assert tagged.index_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[[", b"\xff", b'[{"path": 1}]', b'[{"path": "a.jpg"}]'])
+def test_a_body_that_is_no_list_of_decisions_is_refused(tagged: Gallery, body: bytes) -> None:
+    with served(tagged.path) as review:
+        assert review.ask("decide", body).status == 400
+
+
+def test_a_body_without_end_is_refused(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        assert review.ask("decide", b" " * (33 * 2**20)).status == 400
+
+
+def test_a_car_of_an_earlier_catalog_may_stay(tagged: Gallery) -> None:
+    tagged.tag_by_hand("a.jpg", "old-timer")
+    with served(tagged.path) as review:
+        assert review.decide(("a.jpg", "car", "old-timer")).status == 200
+        assert review.decide(("b.jpg", "car", "old-timer")).status == 409
+    assert said(tagged, "a.jpg")[1] == [("old-timer", "human")]
+
+
+# --- others write too -------------------------------------------------------------------------------------------
+
+
+def test_what_others_write_meanwhile_is_kept_and_shown(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        edition = review.data()["edition"]
+        tagged.paint("new.jpg", "yellow")
+        (tagged.path / "g.png").unlink()
+        tagged.tag()
+        answer = review.decide(("a.jpg", "none")).json()
+        assert answer["edition"] != edition
+        assert {photo["path"] for photo in review.data()["photos"]} >= {"new.jpg", "a.jpg"}
+        assert "g.png" not in {photo["path"] for photo in review.data()["photos"]}
+        assert review.decide(("g.png", "none")).status == 409
+    assert said(tagged, "new.jpg") == ("tagged", [("yellow-yeti", "model")], None)
+    assert said(tagged, "a.jpg") == ("no-car", [], True)
+
+
+def test_a_run_under_way_takes_up_what_is_said_meanwhile(tagged: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cartag.tagging import _Tagger
+
+    take = _Tagger._take
+
+    def decide_first(self: Any, batch: Any) -> None:
+        review.decide(("a.jpg", "car", "yellow-yeti"))
+        take(self, batch)
+
+    monkeypatch.setattr(_Tagger, "_take", decide_first)
+    with served(tagged.path) as review:
+        tagged.tag(retag=True)
+    assert said(tagged, "a.jpg") == ("tagged", [("yellow-yeti", "human")], True)
+
+
+def test_of_two_that_replace_the_index_one_waits(tagged: Gallery) -> None:
+    place = place_of(tagged.path)
+    with served(tagged.path) as review:
+        with locks.replacing(place):
+            waiting = threading.Thread(target=review.decide, args=(("a.jpg", "none"),))
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            assert said(tagged, "a.jpg")[2] is None
+        waiting.join(20)
+    assert said(tagged, "a.jpg")[2] is True
+
+
+def test_who_waits_too_long_is_told(tagged: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
+    with served(tagged.path) as review, locks.replacing(place_of(tagged.path)):
+        answer = review.decide(("a.jpg", "none"))
+        assert (answer.status, "another cartag" in answer.json()["error"]) == (409, True)
+
+
+@pytest.mark.damaged_index
+def test_an_index_damaged_meanwhile_is_left_alone(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        tagged.index_file.write_bytes(b'{"half": ')
+        answer = review.decide(("a.jpg", "none"))
+        assert (answer.status, "damaged index" in answer.json()["error"]) == (409, True)
+        assert review.ask("data").status == 409
+        assert tagged.index_file.read_bytes() == b'{"half": '
+
+
+def test_an_index_that_cannot_be_written_is_said_and_nothing_is_done(
+    tagged: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cartag import index as indexes
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with served(tagged.path) as review:
+        monkeypatch.setattr(indexes, "replace_file", full)
+        answer = review.decide(("a.jpg", "none"))
+        assert (answer.status, "No space left" in answer.json()["error"]) == (409, True)
+        monkeypatch.undo()
+        assert review.photo("a.jpg")["outcome"] == "tagged"
+        assert review.data()["can_undo"] is False
+
+
+# --- hand labels ------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_made_and_kept_in_step(tagged: Gallery, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    with served(tagged.path, labels=labels) as review:
+        assert not labels.exists()
+        review.decide(("a.jpg", "car", "blue-bolt", "red-racer"), ("day-1/é.jpg", "none"), ("o.jpg", "unknown"))
+        wanted = "file,label\na.jpg,Red Racer|Blue Bolt\nday-1/é.jpg,none\no.jpg,unknown\n"
+        assert labels.read_text(encoding="utf-8") == wanted
+        review.decide(("a.jpg", "car", "red-racer"), ("o.jpg", None))
+        assert labels.read_text(encoding="utf-8") == "file,label\na.jpg,Red Racer\nday-1/é.jpg,none\n"
+        review.undo()
+        assert labels.read_text(encoding="utf-8") == wanted
+        review.undo()
+        assert labels.read_text(encoding="utf-8") == "file,label\n"
+    assert review.end().labels == labels
+
+
+def test_labels_that_are_there_are_shown_and_only_their_row_changes(tagged: Gallery) -> None:
+    labels = tagged.path / "labels.csv"
+    text = '\ufeffwho,file,label\r\nme,a.jpg,SCUDERIA\r\n"you, too",./b.jpg,Trabant\r\nme,elsewhere.jpg,none\r\n'
+    labels.write_bytes(text.encode())
+    with served(tagged.path, labels=labels) as review:
+        assert review.photo("a.jpg")["label"] == {"truth": "car", "cars": ["red-racer"]}
+        assert review.photo("b.jpg")["label"] == {"truth": "unknown", "cars": []}
+        review.decide(("a.jpg", "car", "red-racer"), ("b.jpg", "unknown"))
+        assert labels.read_bytes() == text.encode(), "the same said in other words"
+        review.decide(("b.jpg", "car", "blue-bolt"), ("g.png", "none"))
+        assert labels.read_bytes() == (text.replace("Trabant", "Blue Bolt") + ",g.png,none\r\n").encode()
+        review.undo()
+        assert labels.read_bytes() == text.encode()
+        review.decide(("b.jpg", None))
+        assert "you, too" not in labels.read_text()
+        review.undo()
+        assert labels.read_bytes() == text.encode(), "with the columns that cartag does not know"
+
+
+def test_labels_changed_by_hand_meanwhile_are_kept(tagged: Gallery, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", "none"))
+        labels.write_text("file,label\no.jpg,Trabant\n")
+        review.decide(("b.jpg", "none"))
+        assert labels.read_text() == "file,label\no.jpg,Trabant\nb.jpg,none\n"
+        assert review.photo("o.jpg")["label"]["truth"] == "unknown"
+        labels.write_text("nonsense\n")
+        before = tagged.index_file.read_bytes()
+        answer = review.decide(("b.jpg", "unknown"))
+        assert (answer.status, "expected the columns" in answer.json()["error"]) == (409, True)
+        assert tagged.index_file.read_bytes() == before
+        assert labels.read_text() == "nonsense\n"
+
+
+@pytest.mark.parametrize("name", ["no/such/folder.csv", "gallery"])
+def test_labels_that_cannot_be_are_refused_before_anything_is_served(
+    tagged: Gallery, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(LabelsError):
+        cartag.review(tagged.path, labels=tmp_path / name)
+
+
+def test_learning_and_measuring_read_what_was_said(tagged: Gallery) -> None:
+    with served(tagged.path, labels=tagged.path / "labels.csv") as review:
+        review.decide(("a.jpg", "car", "blue-bolt"), ("b.jpg", "car", "red-racer"), ("g.png", "none"))
+    for labels in ("labels.csv", "cartag.json"):
+        result = cartag.evaluate(tagged.path, tagged.path / labels)
+        assert (result.photos, result.settled_by_hand) == (3, 0)
+        assert (result.top1, result.right_car_tagged, result.no_car_found) == (0.5, 0.5, 1.0), "the model is measured"
+
+
+# --- who may ask ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_served_without_the_secret_or_under_another_name(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        host = review.address.split("/")[2]
+        assert review.address.startswith("http://127.0.0.1:")
+        assert len(review.address.split("/")[3]) >= 24
+        for path in ("", "data", "review.js", "x" * 24 + "/", "x" * 24 + "/data"):
+            assert review.ask(f"http://{host}/{path}").status == 404
+        assert review.ask(f"http://{host}/{'x' * 24}/decide", b"[]").status == 404
+        assert review.ask("data", Host="evil.example").status == 400
+        assert review.ask("data", Host=f"localhost:{host.split(':')[1]}").status == 200
+        assert review.ask("decide").status == 405
+        assert review.ask("..%2f..%2fetc/passwd").status == 404
+    with served(tagged.path) as again:
+        assert again.address.split("/")[3] != review.address.split("/")[3]
+
+
+def test_only_this_machine_is_listened_to(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        port = int(review.address.split("/")[2].split(":")[1])
+        others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
+        for address in {"127.0.0.2", *others}:
+            with pytest.raises(OSError), socket.create_connection((address, port), timeout=2):  # noqa: PT011
+                pass
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        for what in ("", "data", "grid.js", "picture/small/0/x", "nothing"):
+            headers = review.ask(what).headers
+            assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+        page = review.ask("").body.decode()
+    assert "<script>" not in page
+    assert "style=" not in page
+    assert "http" not in page
+
+
+def test_a_port_that_is_taken_is_said(tagged: Gallery) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ReviewError, match=f"port {port}: cannot be had"):
+            cartag.review(tagged.path, port=port)
+
+
+def test_a_gallery_without_an_index_is_said(gallery: Gallery) -> None:
+    with pytest.raises(IndexFileError, match="make one with 'cartag tag"):
+        cartag.review(gallery.path)
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------
+
+
+def picture(review: Served, path: str, size: str = "small") -> Any:
+    photo = review.photo(path)
+    return review.ask(f"picture/{size}/{photo['number']}/{photo.get('content', '-')}")
+
+
+def test_pictures_are_upright_small_and_kept(tagged: Gallery) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (2000, 1000), (200, 30, 30)).save(tagged.path / "big.jpg", exif=exif)
+    tagged.tag()
+    with served(tagged.path) as review:
+        for size, wanted in {"small": (200, 400), "large": (800, 1600)}.items():
+            answer = picture(review, "big.jpg", size)
+            image = Image.open(BytesIO(answer.body))
+            assert (answer.headers["Content-Type"], image.size) == ("image/jpeg", wanted)
+            assert "immutable" in answer.headers["Cache-Control"]
+            assert not image.getexif()
+        kept = tagged.path / ".cartag" / "thumbs" / f"{tagged.record('big.jpg')['sha256']}.jpg"
+        first = picture(review, "big.jpg").body
+        assert kept.read_bytes() == first
+        kept.write_bytes(b"from the cache")
+        assert picture(review, "big.jpg").body == b"from the cache"
+        assert review.ask("picture/huge/0/x").status == 404
+        assert review.ask("picture/small/999/x").status == 404
+
+
+def test_a_photo_that_changed_or_went_since_is_not_kept_as_the_old_one(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        tagged.paint("a.jpg", "blue", mark=9)
+        assert picture(review, "a.jpg").headers["Cache-Control"] == "no-store"
+        assert not list((tagged.path / ".cartag" / "thumbs").glob("*"))
+        (tagged.path / "b.jpg").unlink()
+        assert picture(review, "b.jpg").status == 404
+        assert picture(review, "bad.jpg").status == 404
+
+
+def test_an_index_elsewhere_leaves_the_gallery_alone(tagged: Gallery, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "cartag.json"
+    tagged.tag(index=elsewhere)
+    before = {str(p): p.stat().st_mtime_ns for p in tagged.path.rglob("*")}
+    with served(tagged.path, index=elsewhere) as review:
+        review.decide(("a.jpg", "none"))
+        assert picture(review, "a.jpg").status == 200
+    assert {str(p): p.stat().st_mtime_ns for p in tagged.path.rglob("*")} == before
+    assert json.loads(elsewhere.read_bytes())["photos"][0]["confirmed"] is True
+
+
+# --- whatever is said, in whatever order --------------------------------------------------------------------------
+
+_NAMES = ("a.jpg", "b.jpg", "o.jpg")
+_decisions = st.builds(
+    lambda path, said: Decision(path=path, truth=said[0], cars=said[1]),
+    st.sampled_from(_NAMES),
+    st.sampled_from(
+        [(None, ()), ("unknown", ()), ("none", ()), ("car", ("red-racer",)), ("car", ("blue-bolt", "red-racer"))]
+    ),
+)
+_steps = st.lists(
+    st.one_of(st.just("undo"), st.just("again"), st.lists(_decisions, min_size=1, max_size=3)), max_size=12
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    from conftest import write_catalog
+
+    folder = tmp_path_factory.mktemp("base")
+    gallery = Gallery(folder / "gallery", write_catalog(folder))
+    for i, colour in enumerate(("red", "blue", "orange")):
+        gallery.paint(_NAMES[i], colour, mark=i + 1)
+    gallery.tag()
+    return gallery
+
+
+@given(steps=_steps)
+@settings(max_examples=60, deadline=None)
+def test_files_hold_what_was_said_last_whatever_the_order(base: Gallery, steps: list[Any]) -> None:
+    """Against a model of it: what is said of each photo, and a stack of what was said before."""
+    start = base.index_file.read_bytes()
+    labels = base.path / "labels.csv"
+    try:
+        session = Session(base.path, place_of(base.path), labels)
+        now: dict[str, tuple[str | None, frozenset[str]]] = {}
+        stack: list[dict[str, tuple[str | None, frozenset[str]]]] = []
+        for step in steps:
+            if step == "undo" and not stack:
+                with pytest.raises(ReviewError):
+                    session.undo()
+            elif step == "undo":
+                session.undo()
+                now = stack.pop()
+            elif step == "again":  # another session: what was said stays, what can be undone does not
+                session, stack = Session(base.path, place_of(base.path), labels), []
+            else:
+                stack.append(dict(now))
+                session.decide(step)
+                now.update((decision.path, (decision.truth, frozenset(decision.cars))) for decision in step)
+        truth = {path: value for path, value in now.items() if value[0] is not None}
+        records = cartag.load(base.path).photos
+        outcomes = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
+        for path in _NAMES:
+            record = records[path]
+            assert is_settled_by_human(record) == (path in truth)
+            if path in truth:
+                assert record.outcome == outcomes[truth[path][0]]
+                assert frozenset(tag.car for tag in record.tags) == truth[path][1]
+        there = {photo.record.path: photo.label for photo in session.photos() if photo.label is not None}
+        assert {path: (label.truth, label.cars) for path, label in there.items()} == truth
+        base.tag()
+        assert all(
+            is_settled_by_human(base_record) == (path in truth)
+            for path, base_record in cartag.load(base.path).photos.items()
+        )
+    finally:
+        base.index_file.write_bytes(start)
+        labels.unlink(missing_ok=True)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_its_address_and_ends_with_a_signal(tagged: Gallery, ending: signal.Signals) -> None:
+    command = [sys.executable, "-m", "cartag", "review", str(tagged.path), "--no-browser"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            review = Served.__new__(Served)
+            review.address = process.stdout.readline().strip()
+            assert review.decide(("a.jpg", "car", "red-racer")).status == 200
+            process.send_signal(ending)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (0, "")
+    assert f"1 confirmed, 0 corrected, 5 to do; in {tagged.index_file}" in err
+    assert "Traceback" not in err
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tagged: Gallery, tmp_path: Path) -> None:
+    from processes import run
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for arguments, code in (
+            ((str(tmp_path),), 1),
+            ((str(tagged.path), "--port", port), 1),
+            ((str(tagged.path), "--port", "70000"), 2),
+        ):
+            result = run(tmp_path, "-m", "cartag", "review", *arguments, "--no-browser")
+            assert (result.returncode, result.stdout) == (code, "")
+            assert "Traceback" not in result.stderr
+        assert (
+            f"port {port}: cannot be had"
+            in run(tmp_path, "-m", "cartag", "review", str(tagged.path), "--port", port).stderr
+        )
