@@ -46,7 +46,8 @@ def run(command: Sequence[str], **variables: str) -> Run:
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CARTAG_")}
     modules = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])  # ours, and where others lie
-    environment |= {"PYTHONPATH": modules, "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": "/nonexistent", **variables}
+    environment |= {"PYTHONPATH": modules, "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": "/nonexistent"}
+    environment |= {"CARTAG_TEXT_CACHE": "off", **variables}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)

@@ -16,7 +16,7 @@ from cartag.prompts import prompt_classes
 from cartag.resources import shipped_catalogs
 from cartag.scoring import ClassSet
 from cartag.settings import DEFAULT_CATALOG
-from cartag.store import Store
+from cartag.store import SharedTexts, Store
 from cartag.values import Catalog
 
 
@@ -38,18 +38,22 @@ def default_catalog(old: Index | None) -> str:
     return indexed.source
 
 
-def class_set_of(catalog: Catalog, store: Store, encoder: Callable[[], Encoder]) -> ClassSet:
+def class_set_of(catalog: Catalog, store: Store, shared: SharedTexts, encoder: Callable[[], Encoder]) -> ClassSet:
     """The text side: every text is computed once per model, whatever catalogs it stands in.
 
-    ``encoder`` is called only where the cache lacks a text.
+    ``encoder`` is called only where neither the gallery's cache nor the one of all galleries has a text.
     """
     classes = prompt_classes(catalog)
     texts = [text for c in classes for text in c.texts]
     embeddings = store.texts(texts)
-    if new := [text for text in dict.fromkeys(texts) if text not in embeddings]:
-        fresh = dict(zip(new, encoder().embed_texts(new), strict=True))
-        store.put_texts(fresh)
-        embeddings |= fresh
+    if missing := [text for text in dict.fromkeys(texts) if text not in embeddings]:
+        known = shared.get(missing)
+        if new := [text for text in missing if text not in known]:
+            fresh = dict(zip(new, encoder().embed_texts(new), strict=True))
+            shared.put(fresh)
+            known |= fresh
+        store.put_texts(known)
+        embeddings |= known
     return scoring.class_set(classes, np.stack([embeddings[text] for text in texts]))
 
 

@@ -226,8 +226,8 @@ def _records(data: bytes, path: Path) -> Iterator[_Row]:
 
 def _line(cells: Sequence[str], end: str) -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator=end).writerow(cells)
-    return out.getvalue()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # both, so that cells with one of them are quoted
+    return out.getvalue().removesuffix("\r\n") + end
 
 
 def _text(label: Label, cars: Sequence[Named]) -> str:

@@ -23,8 +23,8 @@ from cartag.labels import Label
 from cartag.learned import LearnedFacts
 from cartag.metrics import Interval
 from cartag.progress import Progress, Silent
-from cartag.settings import Settings, load_settings
-from cartag.store import Store
+from cartag.settings import Settings, load_settings, shared_texts
+from cartag.store import SharedTexts, Store
 from cartag.truth import Truth, read_truth
 from cartag.values import ModelFiles, PhotoRecord
 
@@ -119,7 +119,7 @@ def learn(
     try:
         with Store(place.state, identity) as store:
             encoder = _Loaded(files, settings)
-            classes = class_set_of(catalog, store, encoder)
+            classes = class_set_of(catalog, store, SharedTexts(shared_texts(settings), identity), encoder)
             numbers = model_facts(store, encoder)
             pairs, photos = _embedded(truth, store)
             centre = _centre(found, store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Settings:
     raw_pairs: str = "jpeg"
     exiftool_keys: str = "flat"
     html_photos: str = "link"
+    text_cache: str = "auto"
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:
         """These settings with the given ones over them; None means "not given".
@@ -57,6 +59,21 @@ class Settings:
 def usable_cores() -> int:
     """Cores that this process may use: under `taskset` or in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_texts(settings: Settings, environment: Mapping[str, str] | None = None) -> Path | None:
+    """The folder for what all galleries of this user share, by the setting ``text_cache``; None: there is none."""
+    env = os.environ if environment is None else environment
+    if settings.text_cache != "auto":
+        return None if settings.text_cache == "off" else Path(settings.text_cache)
+    if env.get("XDG_CACHE_HOME"):
+        return Path(env["XDG_CACHE_HOME"]) / "cartag"
+    try:
+        if sys.platform == "win32":
+            return Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cartag" / "Cache"
+        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "cartag"
+    except RuntimeError:  # a user without a home
+        return None
 
 
 _CHOICES = {

@@ -21,6 +21,7 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 FILE_NAME = "embeddings.sqlite"
+SHARED_NAME = "texts.sqlite"
 _VERSION = 1
 _TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
@@ -36,22 +37,26 @@ _PHOTOS = "SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({})"
 _PAGE = 16384
 _AT_ONCE = 500
 _CHECKED_AT_ONCE = 4096
+_MOST_SHARED = 512 * 2**20  # bytes: some sixty catalogs of 380 cars with the largest models
+_PATIENCE = 3.0  # seconds: where the user's cache lies on a file system without locks, nobody shall wait for it
 _OFF_UNIT = 0.05  # of the squared length: far above rounding, far below what a flipped bit of an exponent does
 
 
 class Store:
     """Embeddings of one model. Vectors are float32; photos are keyed by SHA-256 (hex), texts by themselves."""
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str, *, name: str = FILE_NAME, patience: float = 30.0) -> None:
         """Opens the cache of the model ``identity`` in ``folder``; a damaged file is set aside and a new one begun.
+
+        ``patience`` is how many seconds to wait while another process writes.
 
         Raises:
             sqlite3.OperationalError: the file cannot be opened for writing.
         """
-        self.path = folder / FILE_NAME
+        self.path = folder / name
         self.was_set_aside: Path | None = None
         try:
-            self._db, self._model = _open(self.path, identity)
+            self._db, self._model = _open(self.path, identity, patience)
         except sqlite3.OperationalError:  # locked, read-only, no space: nothing is wrong with the file
             raise
         except sqlite3.DatabaseError as e:
@@ -60,7 +65,7 @@ class Store:
             os.replace(self.path, self.was_set_aside)
             for leftover in ("-journal", "-wal", "-shm"):
                 self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
-            self._db, self._model = _open(self.path, identity)
+            self._db, self._model = _open(self.path, identity, patience)
 
     @staticmethod
     def read_photos(folder: Path, identity: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -145,9 +150,42 @@ class Store:
             )
 
 
-def _open(path: Path, identity: str) -> tuple[sqlite3.Connection, int]:
+class SharedTexts:
+    """Texts that were embedded for any gallery of this user: a new gallery then needs no pass of the text tower.
+
+    A convenience: whatever is wrong with it, there is no cache, and nothing fails.
+    """
+
+    def __init__(self, folder: Path | None, identity: str) -> None:
+        """Kept in ``folder``; None: nowhere."""
+        self._folder, self._identity = folder, identity
+
+    def get(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+        """The cached embeddings among ``texts``, each of shape (d,)."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if self._folder is not None and (self._folder / SHARED_NAME).is_file():
+                with self._opened(self._folder) as store:
+                    return store.texts(texts)
+        return {}
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None:
+        """Stores the embeddings of texts; a file that has grown too large is begun anew."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if self._folder is not None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = self._folder / SHARED_NAME
+                if file.is_file() and file.stat().st_size > _MOST_SHARED:
+                    file.unlink()
+                with self._opened(self._folder) as store:
+                    store.put_texts(embeddings)
+
+    def _opened(self, folder: Path) -> Store:
+        return Store(folder, self._identity, name=SHARED_NAME, patience=_PATIENCE)
+
+
+def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connection, int]:
     """Opens and checks the file, and gives the model its number in it."""
-    db = sqlite3.connect(path, timeout=30.0)
+    db = sqlite3.connect(path, timeout=patience)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -40,8 +40,8 @@ from cartag.photos import RawPairs, Walk, name_on_disk, walk
 from cartag.progress import Progress, Silent
 from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.scoring import ClassSet, Verdict
-from cartag.settings import Settings, load_settings
-from cartag.store import Store
+from cartag.settings import Settings, load_settings, shared_texts
+from cartag.store import SharedTexts, Store
 from cartag.values import (
     RETRIED_REASONS,
     Candidate,
@@ -387,7 +387,8 @@ class _Tagger:
 
     @cached_property
     def _classes(self) -> ClassSet:
-        classes = class_set_of(self._run.catalog, self._store, lambda: self._encoder)
+        shared = SharedTexts(shared_texts(self._run.settings), self._run.identity)
+        classes = class_set_of(self._run.catalog, self._store, shared, lambda: self._encoder)
         return self._run.learned.applied(classes) if self._run.learned else classes
 
     # --- reading and embedding

@@ -114,6 +114,7 @@ def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(scratch / "hub"),
         "XDG_CONFIG_HOME": str(scratch),
+        "CARTAG_TEXT_CACHE": "off",
         "CARTAG_DTYPE": "float32",
         "COLUMNS": "100",
         "NO_COLOR": "1",

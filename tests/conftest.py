@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import sys
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -247,7 +249,12 @@ def forbid_encoder(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cartag-tests-")  # also for what lasts longer than a test
     config.addinivalue_line("markers", "damaged_index: leaves an index that is damaged on purpose")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @cache
@@ -278,8 +285,9 @@ def _every_index_is_valid(request: pytest.FixtureRequest, tmp_path: Path) -> Ite
 
 @pytest.fixture(autouse=True)
 def _own_settings_only(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The settings of whoever runs the tests play no part in them."""
+    """The settings and caches of whoever runs the tests play no part in them."""
     for key in list(os.environ):
         if key.startswith("CARTAG_"):
             monkeypatch.delenv(key)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-settings"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path(os.environ["XDG_CACHE_HOME"]) / uuid.uuid4().hex))

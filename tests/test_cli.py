@@ -30,7 +30,12 @@ def gallery(tmp_path: Path) -> Path:
 
 def run(gallery: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CARTAG_")}
-    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": str(gallery)}
+    environment |= {
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "XDG_CONFIG_HOME": str(gallery),
+        "CARTAG_TEXT_CACHE": "off",
+    }
     command = [sys.executable, "-m", "cartag", *arguments]
     return subprocess.run(command, cwd=gallery.parent, env=environment, capture_output=True, check=False)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Gallery, paint
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 import cartag
 from cartag.errors import LabelsError
-from cartag.labels import Label, as_identity, read_labels
+from cartag.labels import Label, as_identity, read_labels, with_labels
 from cartag.values import IndexedCar
 
 CARS = (
@@ -117,3 +119,97 @@ def test_labels_made_of_the_index_s_own_paths_find_their_photos(gallery: Gallery
     with labels.open("w", encoding="utf-8", newline="") as f:
         csv.writer(f).writerows([("file", "label"), *((path, "Red Racer") for path in index.photos)])
     assert cartag.evaluate(gallery.path, labels).photos == 1
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+RACER, BOTH = frozenset({"red-racer"}), frozenset({"red-racer", "blue-bolt"})
+
+
+def written(folder: Path, text: str | None, **said: Label | None) -> str:
+    """The file after that, its photos named with their extensions left out."""
+    path = folder / "labels.csv"
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_bytes(text.encode())
+    return with_labels(path, {f"{name}.jpg": label for name, label in said.items()}, CARS).decode()
+
+
+def test_a_new_file_and_new_rows(tmp_path: Path) -> None:
+    said = {"a": Label("a.jpg", BOTH, ()), "b": Label("b.jpg", frozenset(), ("unknown",))}
+    assert written(tmp_path, None, **said) == "file,label\na.jpg,Red Racer|Blue Bolt\nb.jpg,unknown\n"
+    assert written(tmp_path, "file,label", **said).startswith("file,label\na.jpg,")
+    assert written(tmp_path, "file,label\nz.jpg,none", **said).startswith("file,label\nz.jpg,none\na.jpg,")
+    assert (
+        written(tmp_path, 'label,"file",who\n', a=Label("a.jpg", frozenset(), ())) == 'label,"file",who\nnone,a.jpg,\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "label", "after"),
+    [
+        ("a.jpg,SCUDERIA", Label("a.jpg", RACER, ()), "a.jpg,SCUDERIA"),
+        ("a.jpg,Trabant", Label("a.jpg", frozenset(), ("unknown",)), "a.jpg,Trabant"),
+        ("a.jpg,Trabant", Label("a.jpg", RACER, ()), "a.jpg,Red Racer"),
+        ("a.jpg,Red Racer|Trabant", Label("a.jpg", BOTH, ()), "a.jpg,Red Racer|Blue Bolt|Trabant"),
+        ("a.jpg,Red Racer|Trabant", Label("a.jpg", frozenset(), ()), "a.jpg,none"),
+        ("a.jpg,Red Racer|Trabant", Label("a.jpg", frozenset(), ("unknown",)), "a.jpg,Trabant"),
+        ("a.jpg,none", Label("a.jpg", frozenset(), ("Trabant",)), "a.jpg,Trabant"),
+        ('" a.jpg ",none', Label("a.jpg", RACER, ()), '" a.jpg ",Red Racer'),
+        ("./a.jpg,none", None, None),
+    ],
+)
+def test_a_row_that_is_there(tmp_path: Path, row: str, label: Label | None, after: str | None) -> None:
+    found = written(tmp_path, f"file,label\n{row}\n", a=label)
+    assert list(csv.reader(found.splitlines())) == list(
+        csv.reader(["file,label", *([after] if after is not None else [])])
+    )
+
+
+_cells = st.text(st.sampled_from('ab,"\n\r |é'), max_size=6)
+_others = st.lists(st.tuples(_cells, st.sampled_from(["none", "Red Racer", "Trabant"]), _cells), max_size=6)
+
+
+@given(
+    rows=_others,
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+    said=st.dictionaries(
+        st.sampled_from(["p.jpg", "q,1.jpg", 'r"|.jpg']),
+        st.sampled_from([None, ("Red Racer",), (), ("unknown",)]),
+        max_size=3,
+    ),
+)
+@settings(max_examples=200, deadline=None)
+def test_whatever_else_is_in_the_file_stays(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str, str]],
+    end: str,
+    mark: bool,
+    said: dict[str, Any],
+) -> None:
+    path = tmp_path_factory.mktemp("labels") / "labels.csv"
+    out = io.StringIO(newline="")
+    # Photos that nobody speaks of, in a row each; quoted where they need it.
+    csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
+        [
+            ("note", "label", "file"),
+            *((note, label, f"{i}{file.strip()}x") for i, (note, label, file) in enumerate(rows)),
+        ]
+    )
+    before = ("\ufeff" if mark else "").encode() + out.getvalue().encode()
+    path.write_bytes(before)
+    labels = {
+        file: None
+        if cars is None
+        else Label(file, RACER if cars == ("Red Racer",) else frozenset(), cars if cars == ("unknown",) else ())
+        for file, cars in said.items()
+    }
+    after = with_labels(path, labels, CARS, said.keys())
+    assert after.startswith(before)
+    path.write_bytes(after)
+    found = (
+        {label.file: label for label in read_labels(path, CARS, said.keys())} if rows or any(labels.values()) else {}
+    )
+    assert {file: found.get(file) for file in labels} == labels
+    assert with_labels(path, dict.fromkeys(labels), CARS, said.keys()) == before

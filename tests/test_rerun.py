@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from conftest import OUTCOME_OF, Gallery, Seen, counts, later, write_catalog
@@ -200,3 +203,35 @@ def test_the_index_keeps_the_dtype_its_embeddings_were_made_in(
     gallery.paint("a.jpg")
     assert gallery.tag().index.header.model.dtype == "bfloat16"
     assert gallery.tag(threshold=0.4).index.header.model.dtype == "bfloat16"
+
+
+# --- another gallery ----------------------------------------------------------------------------------------------
+
+
+def test_a_second_gallery_needs_no_pass_of_the_text_tower(gallery: Gallery, tmp_path: Path, seen: Seen) -> None:
+    gallery.paint("a.jpg", "red")
+    gallery.tag()
+    assert seen.texts > 0
+    texts, first = seen.texts, gallery.record("a.jpg")
+    other = Gallery(tmp_path / "other", gallery.catalog)
+    other.paint("a.jpg", "red")
+    other.tag()
+    assert seen.texts == texts
+    assert other.record("a.jpg")["tags"] == first["tags"]
+    third = Gallery(tmp_path / "third", gallery.catalog)
+    third.paint("a.jpg", "red")
+    third.tag(text_cache="off")
+    assert seen.texts == 2 * texts
+    assert third.record("a.jpg")["tags"] == first["tags"]
+
+
+def test_a_shared_text_is_kept_in_the_gallery_too(gallery: Gallery, tmp_path: Path, seen: Seen) -> None:
+    gallery.paint("a.jpg", "red")
+    gallery.tag()
+    other = Gallery(tmp_path / "other", gallery.catalog)
+    other.paint("a.jpg", "red")
+    other.tag()
+    loads, texts = seen.loads, seen.texts
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"])
+    other.tag(threshold=0.9)
+    assert (seen.loads, seen.texts) == (loads, texts)

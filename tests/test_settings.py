@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -10,13 +11,25 @@ import yaml
 
 from cartag.errors import SettingsError
 from cartag.resources import shipped
-from cartag.settings import Settings, load_settings
+from cartag.settings import Settings, load_settings, shared_texts
 
 
 def settings_file(folder: Path, text: str | bytes) -> Path:
     path = folder / "settings.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders of Linux")
+def test_the_text_cache_lies_where_caches_lie(tmp_path: Path) -> None:
+    def where(said: str = "auto", **environment: str) -> Path | None:
+        return shared_texts(Settings(text_cache=said), environment)
+
+    assert where(XDG_CACHE_HOME="/caches") == Path("/caches/cartag")
+    assert where() == Path.home() / ".cache" / "cartag"
+    assert where("off", XDG_CACHE_HOME="/caches") is None
+    assert where(str(tmp_path)) == tmp_path
+    assert load_settings(environment={"CARTAG_TEXT_CACHE": "off"}).text_cache == "off"
 
 
 def test_without_anything_the_defaults_hold() -> None:

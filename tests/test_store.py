@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cartag.store import Store
+from cartag.store import SharedTexts, Store
 
 
 def key(number: int) -> str:
@@ -121,3 +123,59 @@ def test_an_empty_file_is_a_new_cache(tmp_path: Path) -> None:
     (tmp_path / "embeddings.sqlite").touch()
     with Store(tmp_path, "m") as store:
         assert store.was_set_aside is None
+
+
+# --- texts that galleries share ---------------------------------------------------------------------------------
+
+
+def named(count: int) -> dict[str, np.ndarray]:
+    return {f"a photo of car {i}": vector for i, vector in enumerate(vectors(count))}
+
+
+def test_shared_texts_come_back_and_models_are_kept_apart(tmp_path: Path) -> None:
+    wanted = named(700)
+    assert SharedTexts(tmp_path / "new", "m").get(wanted) == {}
+    assert not (tmp_path / "new").exists(), "asking makes nothing"
+    SharedTexts(tmp_path / "new", "m").put(wanted)
+    found = SharedTexts(tmp_path / "new", "m").get([*wanted, "another"])
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[text], vector) for text, vector in wanted.items())
+    assert SharedTexts(tmp_path / "new", "other").get(wanted) == {}
+    SharedTexts(None, "m").put(wanted)
+    assert SharedTexts(None, "m").get(wanted) == {}
+
+
+def test_whatever_is_wrong_with_shared_texts_costs_time_only(tmp_path: Path) -> None:
+    wanted = named(3)
+    file = tmp_path / "file"
+    file.write_text("a file where the folder should be")
+    SharedTexts(file, "m").put(wanted)
+    assert SharedTexts(file, "m").get(wanted) == {}
+    damaged = tmp_path / "damaged" / "texts.sqlite"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"no database" * 1000)
+    assert SharedTexts(damaged.parent, "m").get(wanted) == {}
+    SharedTexts(damaged.parent, "m").put(wanted)
+    assert SharedTexts(damaged.parent, "m").get(wanted).keys() == wanted.keys()
+
+
+def test_shared_texts_that_another_holds_are_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartag.store._PATIENCE", 0.1)
+    SharedTexts(tmp_path, "m").put(named(3))
+    with contextlib.closing(sqlite3.connect(tmp_path / "texts.sqlite")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        SharedTexts(tmp_path, "m").put(named(5))
+        assert SharedTexts(tmp_path, "m").get(named(5)) == {}
+        assert time.monotonic() - began < 5
+    assert len(SharedTexts(tmp_path, "m").get(named(5))) == 3
+
+
+def test_shared_texts_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cartag.store._MOST_SHARED", 200_000)
+    for i in range(20):
+        SharedTexts(tmp_path, f"m{i}").put(named(500))
+        assert (tmp_path / "texts.sqlite").stat().st_size < 300_000
+    assert len(SharedTexts(tmp_path, "m19").get(named(500))) == 500

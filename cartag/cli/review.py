@@ -47,6 +47,8 @@ def command(
     report = cartag.review(gallery, labels=labels, port=port, ready=ready, index=index)
     kept = f"{report.index} and {report.labels}" if report.labels else report.index
     output.say(f"cartag: {report.confirmed} confirmed, {report.corrected} corrected, {report.to_do} to do; in {kept}")
+    if report.confirmed or report.corrected:
+        output.say(f"cartag: 'cartag learn {gallery} {report.labels or report.index}' has the next run learn from it")
 
 
 def _has_screen() -> bool:
