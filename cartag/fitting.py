@@ -9,6 +9,8 @@ the many prompts of the last two are one group each, whose members share one w a
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -17,6 +19,7 @@ import numpy as np
 from cartag.calibration import Calibration
 from cartag.metrics import Answers
 from cartag.scoring import ClassSet, Scores, passing, pooled, score
+from cartag.settings import usable_cores
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 UNCHECKED_PENALTY = 0.1
@@ -28,6 +31,7 @@ NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
 _LEAST = 0.05  # a threshold below this would rest on a handful of photos
 _SEED = 20130516
+_ENOUGH = 1e-6  # relative gain of an iteration at which a fit ends: logits stand to a hundredth
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +126,14 @@ def zero_scores(photos: np.ndarray, zero: ZeroShot) -> Scores:
 # --- fitting ----------------------------------------------------------------------------------------------------
 
 
+def _one_thread() -> AbstractContextManager[object]:
+    """Products this small are slower with BLAS threads: on a busy machine, which wait at work, ten times."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
+
+
 def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> Fit:
     """Fits adapter, temperature, biases and thresholds; judged by cross-validation inside ``examples`` alone.
 
@@ -130,6 +142,11 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     out-of-fold scores, which the adapter has not seen. Without two groups of any car nothing can be judged: then the
     penalty is a cautious constant and calibration and thresholds stay.
     """
+    with _one_thread():
+        return _fit(examples, zero, precision, folds)
+
+
+def _fit(examples: Examples, zero: ZeroShot, precision: float, folds: int) -> Fit:
     cars = len(zero.classes.cars)
     has = np.asarray(examples.shows.any(axis=0))
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
@@ -139,11 +156,8 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
         adapter = _adapter(examples, base, UNCHECKED_PENALTY, None, zero.centre)
         keep = np.r_[has, False, False]
         return Fit(adapter.only(keep), zero.calibration, 1.0, checked, has)
-    out = _out_of_fold(examples, base, splits, zero.centre)
+    penalty, delta = _best_out_of_fold(examples, base, splits, zero.centre)
     targets = examples.targets
-    losses = {penalty: _loss(base + delta, targets) for penalty, delta in out.items()}
-    penalty = min(losses, key=lambda p: losses[p])
-    delta = out[penalty]
     keep = np.r_[has & (~checked | _helps(base, delta, examples)), True, True]
     if _loss(base + delta * keep, targets) >= _loss(base, targets):
         keep = np.zeros(cars + 2, bool)
@@ -247,24 +261,39 @@ def _adapter(
     begin = np.zeros(groups * x.shape[1])
     if start is not None:
         begin = np.hstack([start.weights, (start.biases + start.weights @ mean)[:, None] / _BIAS]).ravel()
-    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    found = minimize(objective, begin, jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": _ENOUGH})
     w = found.x.reshape(groups, -1)
     return Adapter(w[:, :-1], _BIAS * w[:, -1] - w[:, :-1] @ mean)
 
 
-def _out_of_fold(
+def _best_out_of_fold(
     examples: Examples, base: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
-) -> dict[float, np.ndarray]:
-    """What adapters that have not seen a photo add to its logits, by penalty."""
-    out = {penalty: np.zeros_like(base) for penalty in PENALTIES}
-    for train, held in splits:
-        some, adapter = examples.take(train), None
-        unseen = np.r_[~some.shows.any(axis=0), False, False]  # no label, no opinion: its zero-shot answer stands
-        for penalty in PENALTIES:
-            adapter = _adapter(some, base[train], penalty, adapter, centre)
+) -> tuple[float, np.ndarray]:
+    """The penalty with the best likelihood, and what its adapters add to the logits of photos they have not seen.
+
+    From the strongest penalty down, each fold's adapter begins where it stood. The weakest ones take the longest, and
+    where likelihood fell twice they would only follow the labels further: there it ends.
+    """
+    parts = [examples.take(train) for train, _ in splits]
+    adapters: list[Adapter | None] = [None] * len(splits)
+    targets, losses = examples.targets, list[float]()
+    best = (PENALTIES[0], np.zeros_like(base))
+    for penalty in PENALTIES:
+        delta = np.zeros_like(base)
+        for i, (train, held) in enumerate(splits):
+            adapter = adapters[i] = _adapter(parts[i], base[train], penalty, adapters[i], centre)
+            unseen = np.r_[
+                ~parts[i].shows.any(axis=0), False, False
+            ]  # no label, no opinion: its zero-shot answer stands
             kept = adapter.only(~unseen)
-            out[penalty][held] = examples.photos[held] @ kept.weights.T + kept.biases
-    return out
+            delta[held] = examples.photos[held] @ kept.weights.T + kept.biases
+        loss = _loss(base + delta, targets)
+        if not losses or loss < min(losses):
+            best = penalty, delta
+        losses.append(loss)
+        if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            break
+    return best
 
 
 def _helps(base: np.ndarray, delta: np.ndarray, examples: Examples) -> np.ndarray:
@@ -402,12 +431,14 @@ def cross_validate(
     after = Scores(np.zeros_like(before.cars), np.zeros_like(before.other), np.zeros_like(before.no_car))
     tagged_after = np.zeros_like(tagged)
     rng = np.random.default_rng(seed)
-    for train, held in splits:
-        rows = train if most is None else _at_most(examples, train, most, most_rejected, rng)
-        learned = fit(examples.take(rows), zero, precision=precision, folds=max(2, min(folds, 4)))
-        scores = learned.scores(examples.photos[held], zero)
-        after.cars[held], after.other[held], after.no_car[held] = scores.cars, scores.other, scores.no_car
-        tagged_after[held] = passing(scores, zero.classes.cars, learned.calibration)
+    parts = [train if most is None else _at_most(examples, train, most, most_rejected, rng) for train, _ in splits]
+    inner = max(2, min(folds, 4))
+    with _one_thread(), ThreadPoolExecutor(usable_cores()) as pool:  # every fold on a core
+        fits = pool.map(lambda rows: _fit(examples.take(rows), zero, precision, inner), parts)
+        for (_, held), learned in zip(splits, fits, strict=True):
+            scores = learned.scores(examples.photos[held], zero)
+            after.cars[held], after.other[held], after.no_car[held] = scores.cars, scores.other, scores.no_car
+            tagged_after[held] = passing(scores, zero.classes.cars, learned.calibration)
     return CrossValidation(
         answers_of(before, tagged, examples),
         answers_of(after, tagged_after, examples),

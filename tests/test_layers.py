@@ -51,6 +51,7 @@ ONLY_IMPORTERS = {
     "lxml": {"exporting/rdf.py"},
     "pillow_heif": {"images.py"},
     "rawpy": {"raw.py"},
+    "threadpoolctl": {"fitting.py"},
     "starlette": {"reviewing/app.py"},
     "uvicorn": {"reviewing/__init__.py"},
     "typer": None,  # all of cli/
