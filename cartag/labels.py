@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,28 +45,41 @@ def read_labels(
     Raises:
         LabelsError: the file is missing, no CSV with the columns file and label, or has two rows for one photo.
     """
-    found = read_any_labels(path, cars, known, gallery)
-    if not found:
-        raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")
-    return found
-
-
-def read_any_labels(
-    path: Path, cars: Sequence[Named], known: Collection[str] = (), gallery: Path | None = None
-) -> list[Label]:
-    """Like `read_labels`, but a file that holds no row yet is well."""
     labels: dict[str, Label] = {}
-    first_line: dict[str, int] = {}
-    roots = _roots(gallery) if gallery is not None else ()
+    reader = _Reader(path, cars, known, gallery)
     for line, file, text in _rows(path):
-        name = _identity(file, known, roots)
-        label = _label(name, text, cars, f"{path}: line {line}")
-        earlier = labels.setdefault(name, label)
-        if earlier is not label and (earlier.cars, earlier.other) != (label.cars, label.other):
-            shown = file if file.isprintable() else repr(file)
-            raise LabelsError(f"{path}: line {line}: {shown} is labelled otherwise at line {first_line[name]}")
-        first_line.setdefault(name, line)
+        name, label = reader.row(line, file, text)
+        labels.setdefault(name, label)
+    if not labels:
+        raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")
     return list(labels.values())
+
+
+class _Reader:
+    """Understands the rows of one file, one after the other; every text is matched against the cars once."""
+
+    def __init__(self, path: Path, cars: Sequence[Named], known: Collection[str], gallery: Path | None) -> None:
+        self._path, self._cars, self._known = path, cars, known
+        self._roots = _roots(gallery) if gallery is not None else ()
+        self._meanings: dict[str, Label] = {}
+        self._first: dict[str, tuple[int, Label]] = {}
+
+    def row(self, line: int, file: str, text: str) -> tuple[str, Label]:
+        """The photo and what is said of it.
+
+        Raises:
+            LabelsError: it says nothing, or something else than an earlier row of the same photo.
+        """
+        name = _identity(file, self._known, self._roots)
+        meaning = self._meanings.get(text)
+        if meaning is None or not file.strip():
+            meaning = self._meanings[text] = _label(file, text, self._cars, f"{self._path}: line {line}")
+        label = Label(name, meaning.cars, meaning.other)
+        first, earlier = self._first.setdefault(name, (line, label))
+        if (earlier.cars, earlier.other) != (label.cars, label.other):
+            shown = file if file.isprintable() else repr(file)
+            raise LabelsError(f"{self._path}: line {line}: {shown} is labelled otherwise at line {first}")
+        return name, label
 
 
 def read_folders(
@@ -125,79 +138,114 @@ def _folder_label(folders: Sequence[str], cars: Sequence[Named]) -> tuple[int, f
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def with_labels(
-    path: Path,
-    said: Mapping[str, Label | None],
-    cars: Sequence[Named],
-    known: Collection[str] = (),
-    gallery: Path | None = None,
-) -> bytes:
-    """A CSV of hand labels with what is ``said`` of some photos (None: nothing any more), as bytes to be written.
-
-    Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
-    means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
-
-    Raises:
-        LabelsError: a file is there and is no CSV with the columns file and label.
-    """
-    roots = _roots(gallery) if gallery is not None else ()
-    has_mark, header, rows = _raw_rows(path)
-    end = "\r\n" if header.raw.endswith("\r\n") else "\n"
-    at = header.cells.index("file"), header.cells.index("label")
-    out = [header.raw if header.raw.endswith(("\n", "\r")) else header.raw + end]
-    done: set[str] = set()
-    for row in rows:
-        cells = row.cells + [""] * (len(header.cells) - len(row.cells))
-        name = _identity(cells[at[0]], known, roots)
-        if not row.cells or name not in said:
-            out.append(row.raw)
-            continue
-        done.add(name)
-        new, old = said[name], _label(name, cells[at[1]], cars, f"{path}: line {row.line}")
-        if new is None:
-            continue
-        if (new.cars, new.truth) == (old.cars, old.truth):
-            out.append(row.raw)
-            continue
-        cells[at[1]] = _text(_with_names_of(new, old), cars)
-        out.append(_line(cells, end))
-    if out[-1] and not out[-1].endswith(("\n", "\r")):
-        out[-1] += end
-    for name, label in said.items():
-        if label is not None and name not in done:
-            cells = [""] * len(header.cells)
-            cells[at[0]], cells[at[1]] = name, _text(label, cars)
-            out.append(_line(cells, end))
-    return (codecs.BOM_UTF8 if has_mark else b"") + "".join(out).encode("utf-8")
-
-
-def _with_names_of(new: Label, old: Label) -> Label:
-    """What is newly said, with the names outside the catalog that stood there and are not contradicted by it."""
-    names_none = all(name == "unknown" for name in new.other)
-    if new.truth == "none" or not names_none or (new.cars and not old.cars):
-        return new
-    return Label(new.file, new.cars, old.other or new.other)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Row:
     """A record of a CSV: its cells, and the text that it stands there as."""
 
     line: int
     cells: list[str]
     raw: str
+    name: str = ""
+    """The photo it is of; empty for the header and for blank lines."""
+    label: Label | None = None
 
 
-def _raw_rows(path: Path) -> tuple[bool, _Row, list[_Row]]:
-    """Whether a byte-order mark leads, the header, and the records; of a file that is not there, a header alone."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b"file,label\n"
-    except OSError as e:
-        raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
-    rows = list(_records(data.removeprefix(codecs.BOM_UTF8), path))
-    return data.startswith(codecs.BOM_UTF8), rows[0], rows[1:]
+Change = list[tuple[int, _Row | None, _Row | None]]
+"""Rows by their place, as they were and as they are now; None: no row."""
+
+
+class LabelFile:
+    """A CSV of hand labels in memory, to be changed row by row.
+
+    Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
+    means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
+    """
+
+    def __init__(
+        self, path: Path, cars: Sequence[Named], known: Collection[str] = (), gallery: Path | None = None
+    ) -> None:
+        """Reads ``path`` as `read_labels` does; where nothing is there it begins with a header.
+
+        Raises:
+            LabelsError: a file is there and cannot be read as hand labels.
+        """
+        self._cars = cars
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            data = b"file,label\n"
+        except OSError as e:
+            raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
+        self._mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+        self._header, *rows = _records(data.removeprefix(codecs.BOM_UTF8), path)
+        self._end = "\r\n" if self._header.raw.endswith("\r\n") else "\n"
+        self._file, self._label = self._header.cells.index("file"), self._header.cells.index("label")
+        self._rows: list[_Row | None] = list(rows)
+        self._places: dict[str, list[int]] = {}
+        reader = _Reader(path, cars, known, gallery)
+        for place, row in enumerate(rows):
+            if row.cells:
+                row.cells += [""] * (len(self._header.cells) - len(row.cells))
+                row.name, row.label = reader.row(row.line, row.cells[self._file], row.cells[self._label])
+                self._places.setdefault(row.name, []).append(place)
+
+    def get(self, photo: str) -> Label | None:
+        """What it says of a photo."""
+        places = self._places.get(photo, ())
+        return next((row.label for place in places if (row := self._rows[place]) is not None), None)
+
+    def say(self, said: Mapping[str, Label | None]) -> Change:
+        """Takes up what is said of photos (None: nothing any more); what that changed."""
+        change: Change = []
+        added: list[_Row] = []
+        for photo, label in said.items():
+            places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
+            for place in places:
+                row = self._rows[place]
+                assert row is not None
+                assert row.label is not None
+                if label is None:
+                    change.append((place, row, None))
+                elif (label.cars, label.truth) != (row.label.cars, row.label.truth):
+                    change.append((place, row, self._row(photo, _with_names_of(label, row.label), row.cells)))
+            if label is not None and not places:
+                added.append(self._row(photo, label))
+        change += [(len(self._rows) + i, None, row) for i, row in enumerate(added)]
+        self._apply([(place, after) for place, _, after in change])
+        return change
+
+    def take_back(self, change: Change) -> None:
+        """Puts rows back that `say` changed, if nothing else was done to the file since."""
+        self._apply([(place, before) for place, before, _ in reversed(change)])
+
+    def _apply(self, rows: Iterable[tuple[int, _Row | None]]) -> None:
+        for place, row in rows:
+            self._rows += [None] * (place + 1 - len(self._rows))
+            self._rows[place] = row
+            if row is not None and place not in self._places.setdefault(row.name, []):
+                self._places[row.name].append(place)
+
+    def _row(self, photo: str, label: Label, cells: Sequence[str] = ()) -> _Row:
+        cells = list(cells) or [""] * len(self._header.cells)
+        cells[self._file] = cells[self._file] or photo
+        cells[self._label] = _text(label, self._cars)
+        return _Row(0, cells, _line(cells, self._end), photo, label)
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        lines = [self._header.raw, *(row.raw for row in self._rows if row is not None)]
+        for i, line in enumerate(lines[:-1]):
+            if not line.endswith(("\n", "\r")):  # it was the last one
+                lines[i] = line + self._end
+        return self._mark + "".join(lines).encode("utf-8")
+
+
+def _with_names_of(new: Label, old: Label) -> Label:
+    """What is newly said, with the names outside the catalog that stood there and are not contradicted by it."""
+    says_no_name = all(name == "unknown" for name in new.other)
+    if new.truth == "none" or not says_no_name or (new.cars and not old.cars):
+        return new
+    return Label(new.file, new.cars, old.other or new.other)
 
 
 def _records(data: bytes, path: Path) -> Iterator[_Row]:
@@ -254,8 +302,9 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
     except OSError as e:
         raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
     header, *rows = _records(data.removeprefix(codecs.BOM_UTF8), path)  # Excel writes a byte-order mark
-    cells = [(row.line, dict(zip(header.cells, row.cells, strict=False))) for row in rows if row.cells]
-    return [(line, cell.get("file", ""), cell.get("label", "")) for line, cell in cells]
+    file, label = header.cells.index("file"), header.cells.index("label")
+    cells = [(row.line, row.cells + [""] * len(header.cells)) for row in rows if row.cells]
+    return [(line, cell[file], cell[label]) for line, cell in cells]
 
 
 def _label(file: str, text: str, cars: Sequence[Named], where: str) -> Label:

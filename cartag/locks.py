@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import filelock
 
+if sys.platform != "win32":
+    import fcntl
+
 from cartag.errors import IndexFileError
 from cartag.index import Place
 
 _PATIENCE = 60.0
 """Seconds. Nobody holds an index for longer than it takes to read, merge and write it."""
+_A_MOMENT = 0.05
 
 
 @contextmanager
@@ -26,7 +32,7 @@ def running(place: Place) -> Iterator[None]:
         IndexFileError: another run holds it, or the state folder cannot be written or locked.
     """
     is_first = not place.state.exists()
-    lock = _acquired(place, place.lock, 0)
+    lock = _acquired(place, place.lock, lambda: False)
     try:
         yield
     except BaseException:
@@ -41,27 +47,35 @@ def running(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(place: Place) -> Iterator[None]:
+def replacing(place: Place, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Held while an index is read, changed and written back, so that of two who do so neither loses the other's change.
 
     Not held during a run: a person may go on correcting tags while one is under way, and the run, at its end, takes
-    up what she said.
+    up what she said. ``stopped`` is asked while it waits: whether to wait no longer.
 
     Raises:
         IndexFileError: somebody holds it for a minute, or the state folder cannot be written or locked.
     """
-    lock = _acquired(place, place.write_lock, _PATIENCE)
+    until = time.monotonic() + _PATIENCE
+    lock = _acquired(place, place.write_lock, lambda: time.monotonic() < until and not stopped())
     try:
         yield
     finally:
         lock.release()
 
 
-def _acquired(place: Place, path: Path, patience: float) -> filelock.BaseFileLock:
-    lock = _system_lock(path, patience)
+def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.BaseFileLock:
+    lock = _system_lock(path)
     try:
         place.state.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        while True:
+            try:
+                lock.acquire()
+                break
+            except filelock.Timeout:
+                if not waits():
+                    raise
+                time.sleep(_A_MOMENT)
         if isinstance(cast(object, lock), filelock.SoftFileLock):  # a killed run would leave it locked
             lock.release()
             raise OSError(errno.ENOSYS, "no locks")
@@ -78,9 +92,27 @@ def _acquired(place: Place, path: Path, patience: float) -> filelock.BaseFileLoc
     return lock
 
 
-def _system_lock(path: Path, patience: float) -> filelock.BaseFileLock:
+def _system_lock(path: Path) -> filelock.BaseFileLock:
     """A lock of the operating system, or none: filelock's way out is a file that a killed run would leave locked."""
     try:
-        return filelock.FileLock(path, timeout=patience, fallback_to_soft=False)
+        return filelock.FileLock(path, timeout=0, fallback_to_soft=False)
     except TypeError:  # an older filelock
-        return filelock.FileLock(path, timeout=patience)
+        return filelock.FileLock(path, timeout=0)
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[None]:
+    """Held while a file in this folder is read, changed and replaced that has no lock of its own: a CSV of labels.
+
+    Where the system cannot lock folders (Windows, some network drives) nothing is held.
+    """
+    handle = None
+    if sys.platform != "win32":
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)

@@ -278,7 +278,7 @@ def is_settled_by_human(record: PhotoRecord) -> bool:
 def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
     """A record without what a person said; None where it does not tell what the model says."""
     if not is_settled_by_human(record):
-        return record
+        return None if record.confirmed is False else record
     said = record.by_model
     if said is UNSET:
         return None

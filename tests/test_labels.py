@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import cartag
 from cartag.errors import LabelsError
-from cartag.labels import Label, as_identity, read_labels, with_labels
+from cartag.labels import Label, LabelFile, as_identity, read_labels
 from cartag.values import IndexedCar
 
 CARS = (
@@ -126,13 +127,27 @@ def test_labels_made_of_the_index_s_own_paths_find_their_photos(gallery: Gallery
 RACER, BOTH = frozenset({"red-racer"}), frozenset({"red-racer", "blue-bolt"})
 
 
+def with_labels(path: Path, said: dict[str, Label | None], known: Collection[str] = ()) -> bytes:
+    """The file after that; what was said can be taken back."""
+    file = LabelFile(path, CARS, known)
+    before = file.encode()
+    change = file.say(said)
+    after = file.encode()
+    file.take_back(change)
+    assert file.encode() == before
+    file.take_back([(place, now, was) for place, was, now in change])
+    assert file.encode() == after
+    assert {photo: file.get(photo) for photo in said} == said or any("Trabant" in str(v) for v in map(file.get, said))
+    return after
+
+
 def written(folder: Path, text: str | None, **said: Label | None) -> str:
     """The file after that, its photos named with their extensions left out."""
     path = folder / "labels.csv"
     path.unlink(missing_ok=True)
     if text is not None:
         path.write_bytes(text.encode())
-    return with_labels(path, {f"{name}.jpg": label for name, label in said.items()}, CARS).decode()
+    return with_labels(path, {f"{name}.jpg": label for name, label in said.items()}).decode()
 
 
 def test_a_new_file_and_new_rows(tmp_path: Path) -> None:
@@ -205,11 +220,29 @@ def test_whatever_else_is_in_the_file_stays(
         else Label(file, RACER if cars == ("Red Racer",) else frozenset(), cars if cars == ("unknown",) else ())
         for file, cars in said.items()
     }
-    after = with_labels(path, labels, CARS, said.keys())
+    after = with_labels(path, labels, said.keys())
     assert after.startswith(before)
     path.write_bytes(after)
     found = (
         {label.file: label for label in read_labels(path, CARS, said.keys())} if rows or any(labels.values()) else {}
     )
     assert {file: found.get(file) for file in labels} == labels
-    assert with_labels(path, dict.fromkeys(labels), CARS, said.keys()) == before
+    assert with_labels(path, dict.fromkeys(labels), said.keys()) == before
+
+
+def test_the_same_photo_twice_and_odd_rows(tmp_path: Path) -> None:
+    text = "file,label,who\na.jpg,none\n\n./a.jpg,NONE,me,and more\nb.jpg,Red Racer,\n"
+    assert written(tmp_path, text, b=None) == text.removesuffix("b.jpg,Red Racer,\n")
+    found = written(tmp_path, text, a=Label("a.jpg", RACER, ()))
+    assert found == "file,label,who\na.jpg,Red Racer,\n\n./a.jpg,Red Racer,me,and more\nb.jpg,Red Racer,\n"
+    assert written(tmp_path, text, a=None) == "file,label,who\n\nb.jpg,Red Racer,\n"
+
+
+def test_every_text_is_matched_against_the_cars_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cartag.labels
+
+    asked: list[str] = []
+    monkeypatch.setattr(cartag.labels, "match_exactly", lambda words, cars: asked.append(words))
+    rows = "".join(f"{i}.jpg,{'Red Racer' if i % 2 else 'Blue Bolt'}\n" for i in range(500))
+    read(tmp_path, "file,label\n" + rows)
+    assert sorted(asked) == ["Blue Bolt", "Red Racer"]

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Gallery, snapshot
+from conftest import Gallery, later, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ROOT
@@ -136,7 +138,7 @@ def test_undo_leaves_alone_what_somebody_else_changed_since(tagged: Gallery) -> 
     with served(tagged.path) as review:
         review.decide(("a.jpg", "none"), ("b.jpg", "none"))
         tagged.edit_photo("a.jpg", outcome="unknown")
-        assert [photo["path"] for photo in review.undo().json()["photos"]] == ["b.jpg"]
+        assert review.undo().json()["refused"] == ["a.jpg"]
     assert said(tagged, "a.jpg") == ("unknown", [], True)
     assert said(tagged, "b.jpg") == ("tagged", [("red-racer", "model")], None)
 
@@ -367,6 +369,236 @@ def test_learning_and_measuring_read_what_was_said(tagged: Gallery) -> None:
         assert (result.top1, result.right_car_tagged, result.no_car_found) == (0.5, 0.5, 1.0), "the model is measured"
 
 
+# --- several at once --------------------------------------------------------------------------------------------
+
+
+def test_of_two_reviews_the_later_does_not_undo_the_earlier_unseen(tagged: Gallery) -> None:
+    with served(tagged.path) as one, served(tagged.path) as two:
+        seen = {photo["path"]: photo["state"] for photo in two.data()["photos"]}
+        one.decide(("a.jpg", "none"), ("b.jpg", "none"))
+        said = [
+            {"path": name, "truth": "car", "cars": ["red-racer"], "seen": seen[name]} for name in ("a.jpg", "o.jpg")
+        ]
+        answer = two.ask("decide", json.dumps(said).encode()).json()
+        assert answer["refused"] == ["a.jpg"]
+        assert {photo["path"]: photo["outcome"] for photo in answer["photos"]} == {"a.jpg": "no-car", "o.jpg": "tagged"}
+        assert said_of(tagged) == {"a.jpg": "no-car", "b.jpg": "no-car", "o.jpg": "tagged"}
+        said = [{"path": "a.jpg", "truth": "unknown", "seen": two.photo("a.jpg")["state"]}]
+        assert two.ask("decide", json.dumps(said).encode()).json()["refused"] == []
+        assert said_of(tagged)["a.jpg"] == "unknown"
+        assert one.undo().json()["refused"] == ["a.jpg"]
+        assert said_of(tagged) == {"a.jpg": "unknown", "o.jpg": "tagged"}
+
+
+def said_of(gallery: Gallery) -> dict[str, str]:
+    return {photo["path"]: photo["outcome"] for photo in gallery.raw()["photos"] if photo.get("confirmed")}
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_whoever_decides_at_the_same_time_nothing_is_lost(gallery: Gallery, tmp_path: Path, sessions: int) -> None:
+    names = [f"{i:02}.jpg" for i in range(24)]
+    for i, name in enumerate(names):
+        gallery.paint(name, "red", mark=i + 1)
+    gallery.tag()
+    labels = tmp_path / "labels.csv"
+    several = [Session(gallery.path, place_of(gallery.path), labels) for _ in range(sessions)]
+    with ThreadPoolExecutor(8) as pool:
+        for i, name in enumerate(names):
+            pool.submit(several[i % sessions].decide, [Decision(path=name, truth="none")])
+    assert said_of(gallery) == dict.fromkeys(names, "no-car")
+    assert sorted(labels.read_text().splitlines()[1:]) == [f"{name},none" for name in names]
+
+
+def test_reviews_of_two_indexes_may_share_their_labels(tagged: Gallery, tmp_path: Path) -> None:
+    tagged.tag(index=tmp_path / "other" / "cartag.json")
+    labels = tmp_path / "labels.csv"
+    places = [place_of(tagged.path), place_of(tagged.path, tmp_path / "other" / "cartag.json")]
+    several = [Session(tagged.path, place, labels) for place in places]
+    names = ["a.jpg", "b.jpg", "o.jpg", "g.png"]
+    with ThreadPoolExecutor(4) as pool:
+        for i, name in enumerate(names * 2):
+            pool.submit(several[i % 2 if i < 4 else (i + 1) % 2].decide, [Decision(path=name, truth="none")])
+    assert sorted(labels.read_text().splitlines()[1:]) == sorted(f"{name},none" for name in names)
+
+
+def test_a_run_waits_at_its_end_for_who_replaces_the_index(tagged: Gallery) -> None:
+    before = tagged.index_file.read_bytes()
+    tagged.paint("new.jpg", "yellow")
+    with locks.replacing(place_of(tagged.path)):
+        run = threading.Thread(target=tagged.tag)
+        run.start()
+        run.join(1.5)
+        assert run.is_alive()
+        assert tagged.index_file.read_bytes() == before
+    run.join(30)
+    assert tagged.record("new.jpg")["outcome"] == "tagged"
+
+
+def test_undo_waits_too(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"))
+        with locks.replacing(place_of(tagged.path)):
+            waiting = threading.Thread(target=review.undo)
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            assert said_of(tagged) == {"a.jpg": "no-car"}
+        waiting.join(20)
+    assert said_of(tagged) == {}
+
+
+def test_who_waits_when_the_review_ends_is_told_and_nothing_is_done(tagged: Gallery) -> None:
+    answers = []
+    with served(tagged.path) as review:
+        with locks.replacing(place_of(tagged.path)):
+            waiting = threading.Thread(target=lambda: answers.append(review.decide(("a.jpg", "none"))))
+            waiting.start()
+            waiting.join(0.5)
+            began = time.monotonic()
+            review.end()
+            assert time.monotonic() - began < 10
+        waiting.join(20)
+    assert [answer.status for answer in answers] == [409]
+    assert said_of(tagged) == {}
+
+
+# --- what does not count ----------------------------------------------------------------------------------------
+
+
+def test_saying_the_same_again_writes_nothing_and_is_no_step(tagged: Gallery) -> None:
+    with served(tagged.path, labels=tagged.path / "labels.csv") as review:
+        review.decide(("a.jpg", "none"))
+        files = tagged.index_file, tagged.path / "labels.csv"
+        before = [file.stat() for file in files]
+        review.decide(("a.jpg", "none"), ("b.jpg", None))
+        review.ask("decide", b"[]")
+        assert [(f.stat().st_ino, f.stat().st_mtime_ns) for f in files] == [(s.st_ino, s.st_mtime_ns) for s in before]
+        assert review.undo().status == 200
+        assert review.undo().status == 409
+
+
+def test_what_was_undone_does_not_count(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"))
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "unknown"))
+        review.undo()
+    assert (review.end().confirmed, review.end().corrected) == (0, 0)
+
+
+def test_a_label_that_was_not_said_here_is_not_taken_back(tagged: Gallery) -> None:
+    labels = tagged.path / "labels.csv"
+    labels.write_text("file,label,place\na.jpg,Red Racer,Brescia\n")
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", None))
+        assert labels.read_text() == "file,label,place\na.jpg,Red Racer,Brescia\n"
+        assert review.data()["can_undo"] is False
+
+
+def test_a_car_of_an_earlier_catalog_is_a_label_too(tagged: Gallery) -> None:
+    tagged.tag_by_hand("a.jpg", "old-timer")
+    labels = tagged.path / "labels.csv"
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", "car", "old-timer"), ("b.jpg", "none"))
+        assert labels.read_text() == "file,label\na.jpg,old-timer\nb.jpg,none\n"
+        review.decide(("a.jpg", "car", "old-timer", "red-racer"))
+        assert "a.jpg,Red Racer|old-timer\n" in labels.read_text()
+        assert review.photo("a.jpg")["label"]["cars"] == ["red-racer"]
+
+
+def test_labels_that_cannot_be_written_are_owed_until_they_can(
+    tagged: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cartag import index as indexes
+
+    labels, replace_file = tagged.path / "labels.csv", indexes.replace_file
+
+    def full(path: Path, data: bytes) -> None:
+        if path == labels:
+            raise OSError(28, "No space left on device")
+        replace_file(path, data)
+
+    with served(tagged.path, labels=labels) as review:
+        monkeypatch.setattr(indexes, "replace_file", full)
+        answer = review.decide(("a.jpg", "none"))
+        assert (answer.status, answer.json()["owed"]) == (200, 1)
+        assert answer.json()["photos"][0]["settled"] is True
+        assert review.decide(("b.jpg", "none")).json()["owed"] == 2
+        monkeypatch.undo()
+        assert review.decide(("o.jpg", "none")).json()["owed"] == 0
+        assert labels.read_text() == "file,label\na.jpg,none\nb.jpg,none\no.jpg,none\n"
+        monkeypatch.setattr(indexes, "replace_file", full)
+        review.decide(("g.png", "unknown"))
+        labels.write_text("file,label\nz.jpg,none\n")
+        review.decide(("a.jpg", "unknown"))
+        assert labels.read_text() == "file,label\nz.jpg,none\n"
+        monkeypatch.undo()
+    assert review.end().not_in_labels == 0
+    assert labels.read_text() == "file,label\nz.jpg,none\ng.png,unknown\na.jpg,unknown\n"
+
+
+def test_undo_keeps_what_others_wrote_into_the_labels(tagged: Gallery) -> None:
+    labels = tagged.path / "labels.csv"
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", "none"), ("b.jpg", "none"))
+        review.decide(("a.jpg", None), ("b.jpg", None))
+        labels.write_text("file,label\nz.jpg,Red Racer\n")
+        review.undo()
+        assert sorted(labels.read_text().splitlines()[1:]) == ["a.jpg,none", "b.jpg,none", "z.jpg,Red Racer"]
+        review.decide(("a.jpg", None), ("b.jpg", None))
+        tagged.edit_photo("a.jpg", outcome="unknown", confirmed=True, tags=[])
+        assert review.undo().json()["refused"] == ["a.jpg"]
+        assert sorted(labels.read_text().splitlines()[1:]) == ["b.jpg,none", "z.jpg,Red Racer"]
+
+
+def test_undo_after_a_run_keeps_what_the_run_has_learnt(tagged: Gallery) -> None:
+    before = {name: tagged.record(name) for name in ("a.jpg", "b.jpg")}
+    tagged.tag_by_hand("b.jpg", "blue-bolt")
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"), ("b.jpg", "none"))
+        for name in before:
+            later(tagged.path / name)
+        tagged.tag()
+        answer = review.undo().json()
+        assert (answer["refused"], len(answer["photos"])) == ([], 2)
+    fresh = (tagged.path / "a.jpg").stat().st_mtime_ns
+    assert tagged.record("a.jpg") == before["a.jpg"] | {"mtime_ns": fresh}
+    assert [tag["car"] for tag in tagged.record("b.jpg")["tags"] if tag["source"] == "human"] == ["blue-bolt"]
+    assert tagged.record("b.jpg").get("confirmed") is None
+
+
+def test_what_the_model_was_not_asked_is_not_its_answer(tagged: Gallery) -> None:
+    tagged.edit_photo("a.jpg", tags=[], candidates=[], outcome="no-car", confirmed=True)
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", None))
+        assert "model" not in review.photo("a.jpg")
+        review.decide(("a.jpg", "car", "red-racer"))
+    assert "by_model" not in tagged.record("a.jpg")
+    (tagged.path / "labels.csv").write_text("file,label\na.jpg,Red Racer\n")
+    assert cartag.evaluate(tagged.path, tagged.path / "labels.csv").settled_by_hand == 1
+
+
+def test_a_comparison_measures_the_model_in_both_indexes(tagged: Gallery, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "cartag.json"
+    tagged.tag(index=other)
+    with served(tagged.path, index=other) as review:
+        review.decide(("a.jpg", "none"))
+    (tmp_path / "labels.csv").write_text("file,label\na.jpg,Red Racer\nb.jpg,Red Racer\n")
+    against = cartag.evaluate(tagged.path, tmp_path / "labels.csv", against=other).against
+    assert against is not None
+    assert (against.photos, against.gained, against.lost) == (2, 0, 0)
+
+
+@pytest.mark.usefixtures("tagged")
+def test_a_state_folder_that_cannot_be_written_is_said_at_once(tagged: Gallery) -> None:
+    import shutil
+
+    shutil.rmtree(tagged.path / ".cartag")
+    (tagged.path / ".cartag").write_text("a file")
+    with pytest.raises(IndexFileError, match="cannot be written"):
+        cartag.review(tagged.path)
+
+
 # --- who may ask ------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +654,35 @@ def test_a_gallery_without_an_index_is_said(gallery: Gallery) -> None:
         cartag.review(gallery.path)
 
 
+def test_a_browser_is_given_an_address_that_works_once(tagged: Gallery) -> None:
+    given: list[str] = []
+    with served(tagged.path, browser=given.append) as review:
+        (address,) = given
+        assert address.split("/")[4] not in review.address
+        assert review.address.split("/")[3] not in address
+        assert b"<title>" in review.ask(address).body
+        assert review.ask(address).status == 404
+        assert review.ask("").status == 200
+    with served(tagged.path, browser=given.append) as review:
+        assert review.ask(given[1] + "x").status == 404
+        assert review.ask(given[1]).status == 404, "a guess uses it up"
+
+
+def test_beside_an_event_loop_it_runs_in_a_thread(tagged: Gallery) -> None:
+    import asyncio
+
+    async def cell() -> cartag.ReviewReport:
+        return cartag.review(tagged.path, ready=lambda address: threading.Thread(target=end, args=(address,)).start())
+
+    def end(address: str) -> None:
+        review = Served.__new__(Served)
+        review.address = address
+        review.decide(("a.jpg", "none"))
+        review.ask("end", b"")
+
+    assert asyncio.run(cell()).corrected == 1
+
+
 # --- pictures ---------------------------------------------------------------------------------------------------
 
 
@@ -463,6 +724,27 @@ def test_a_photo_that_changed_or_went_since_is_not_kept_as_the_old_one(tagged: G
         (tagged.path / "b.jpg").unlink()
         assert picture(review, "b.jpg").status == 404
         assert picture(review, "bad.jpg").status == 404
+
+
+def test_a_photo_that_took_a_decoder_down_is_not_decoded(tagged: Gallery) -> None:
+    tagged.edit_photo("a.jpg", outcome="error", tags=[], error={"reason": "crashed", "detail": "signal 11"})
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "car", "red-racer"))
+        for size in ("small", "large"):
+            answer = picture(review, "a.jpg", size)
+            assert (answer.status, answer.json()["error"]) == (404, "crashed: signal 11")
+
+
+def test_small_pictures_of_photos_that_are_gone_go_too(tagged: Gallery) -> None:
+    thumbs = tagged.path / ".cartag" / "thumbs"
+    with served(tagged.path) as review:
+        assert picture(review, "a.jpg").status == picture(review, "b.jpg").status == 200
+    (thumbs / "of-another.txt").write_text("")
+    (tagged.path / "a.jpg").unlink()
+    tagged.tag()
+    with served(tagged.path):
+        kept = {file.name for file in thumbs.iterdir()}
+    assert kept == {f"{tagged.record('b.jpg')['sha256']}.jpg", "of-another.txt"}
 
 
 def test_an_index_elsewhere_leaves_the_gallery_alone(tagged: Gallery, tmp_path: Path) -> None:
@@ -523,9 +805,12 @@ def test_files_hold_what_was_said_last_whatever_the_order(base: Gallery, steps: 
             elif step == "again":  # another session: what was said stays, what can be undone does not
                 session, stack = Session(base.path, place_of(base.path), labels), []
             else:
-                stack.append(dict(now))
                 session.decide(step)
-                now.update((decision.path, (decision.truth, frozenset(decision.cars))) for decision in step)
+                said = now | {decision.path: (decision.truth, frozenset(decision.cars)) for decision in step}
+                said = {path: value for path, value in said.items() if value[0] is not None}
+                if said != now:
+                    stack.append(now)
+                now = said
         truth = {path: value for path, value in now.items() if value[0] is not None}
         records = cartag.load(base.path).photos
         outcomes = {"car": "tagged", "unknown": "unknown", "none": "no-car"}

@@ -13,6 +13,8 @@ import typer
 from cartag.cli import output
 from cartag.cli.options import Gallery, IndexFile
 
+FAILED = 1
+
 
 def command(
     gallery: Gallery,
@@ -33,22 +35,32 @@ def command(
     What you say is kept in the index at once, and no run of `tag` ever changes it. The page is served to this machine
     only. End it with Done on the page, or with Ctrl-C.
     """
+    import webbrowser
+
     import cartag
 
     def ready(address: str) -> None:
         output.put(address)
         sys.stdout.flush()
         output.say("cartag: open this address in a browser of this machine; Ctrl-C, or Done on the page, ends it")
-        if not no_browser and _has_screen():
-            import webbrowser
 
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    def browser(address: str) -> None:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
-    report = cartag.review(gallery, labels=labels, port=port, ready=ready, index=index)
+    opens = not no_browser and _has_screen()
+    report = cartag.review(
+        gallery, labels=labels, port=port, ready=ready, browser=browser if opens else None, index=index
+    )
     kept = f"{report.index} and {report.labels}" if report.labels else report.index
     output.say(f"cartag: {report.confirmed} confirmed, {report.corrected} corrected, {report.to_do} to do; in {kept}")
     if report.confirmed or report.corrected:
         output.say(f"cartag: 'cartag learn {gallery} {report.labels or report.index}' has the next run learn from it")
+    if report.not_in_labels:
+        output.say(
+            f"cartag: {report.labels}: cannot be written, and lacks {report.not_in_labels} photo(s); the index has "
+            "them: mend that and review again, or learn from the index"
+        )
+        raise typer.Exit(FAILED)
 
 
 def _has_screen() -> bool:

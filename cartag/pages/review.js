@@ -28,6 +28,7 @@ const enrich = photo => {
 
 // --- talking to cartag ---
 let saving = Promise.resolve(), pending = 0;
+const unsaved = new Map();  // path -> why
 const ask = async (where, body) => {
   let answer;
   try {
@@ -39,12 +40,31 @@ const ask = async (where, body) => {
   if (!answer.ok) throw new Error(told.error);
   return told;
 };
-const trouble = text => { $("trouble").textContent = text; $("trouble").hidden = !text; if (viewer.open) $("state").textContent = text; };
+const some = paths => (paths.length > 3 ? `${paths.slice(0, 3).join(", ")} and ${number(paths.length - 3)} more` : paths.join(", "));
+// What is not saved stays on the page until it is; the rest is said once.
+const trouble = (said = "") => {
+  const lines = unsaved.size ? [`Not saved: ${some([...unsaved.keys()])}: ${[...unsaved.values()].at(-1)}`] : [];
+  if (said) lines.push(said);
+  for (const place of [$("trouble"), $("state")]) {
+    place.textContent = lines.join(" ");
+    place.hidden = !lines.length;
+  }
+};
 // One after the other, in the order in which they were said.
-const send = (where, body) => {
+const send = (where, body, paths = []) => {
   pending++;
-  const sent = saving.then(() => ask(where, body)).then(told => { trouble(""); return take(told); });
-  saving = sent.catch(error => trouble("Not saved: " + error.message)).finally(() => { pending--; });
+  const sent = saving.then(() => ask(where, body)).then(async told => {
+    for (const path of paths) unsaved.delete(path);
+    const otherwise = told.refused.length ? `Somebody said something else meanwhile, and that stays: ${some(told.refused)}.` : "";
+    const owed = told.owed ? `The labels' file cannot be written; it lacks ${number(told.owed)} that the index has.` : "";
+    trouble([otherwise, owed].filter(Boolean).join(" "));
+    return take(told);
+  }).catch(error => {
+    for (const path of paths) unsaved.set(path, error.message);
+    trouble(paths.length ? "" : error.message);
+    throw error;
+  });
+  saving = sent.catch(() => {}).finally(() => { pending--; });
   return sent;
 };
 const take = async told => {
@@ -54,8 +74,8 @@ const take = async told => {
     if (here) Object.assign(here, { label: undefined, error: undefined, model: undefined }, photo), enrich(here);
   }
   if (told.edition !== edition) await load();
-  tally();
-  if (viewer.open && told.photos.some(photo => photo.path === shown[current]?.path)) show();  // turned back to meanwhile
+  else refresh();
+  if (viewer.open && !touched && told.photos.some(photo => photo.path === reel[current].path)) show();  // turned back to meanwhile
   return told.photos.map(photo => byPath.get(photo.path)).filter(Boolean);
 };
 const load = async () => {
@@ -72,9 +92,17 @@ const load = async () => {
   $("undo").disabled = !data.can_undo;
   $("title").textContent = document.title = `Review of ${data.title}`;
   $("summary").dataset.about = `${data.catalog} by ${data.model}`;
-  if (viewer.open) viewer.close();
   controls();
   recall();
+  if (viewer.open) {  // the same photo, with what was ticked; those that are gone are passed over
+    const open = reel[current], answered = touched && given;
+    const next = byPath.get(open.path) ?? reel.slice(current).map(photo => byPath.get(photo.path)).find(Boolean);
+    reel = reel.map(photo => byPath.get(photo.path)).filter(Boolean);
+    if (!next) return shut();
+    current = reel.indexOf(next);
+    show();
+    if (answered && next.path === open.path) given = answered, touched = true, answers();
+  }
   apply();
 };
 
@@ -95,6 +123,7 @@ const ORDERS = {
   chance: (a, b) => (a.content ?? "").localeCompare(b.content ?? ""),  // a digest of the photo: the same order tomorrow
 };
 const apply = (at = 0) => {
+  if (viewer.open) return tally();  // when it closes: what is open stays where it is
   shown = photos.filter(fits);
   if (filter.order) shown.sort(ORDERS[filter.order]);
   $("count").textContent = shown.length === photos.length ? `${number(photos.length)} photos` : `${number(shown.length)} of ${number(photos.length)} photos`;
@@ -103,6 +132,7 @@ const apply = (at = 0) => {
   for (const photo of chosen) if (!fits(photo)) chosen.delete(photo);
   history.replaceState(null, "", "#" + new URLSearchParams(Object.entries(filter).filter(([, value]) => value)));
   grid.show(shown.length, at);
+  controls();
   tally();
 };
 const tally = () => {
@@ -117,6 +147,7 @@ const tally = () => {
     button.hidden = state === "differs" && !counts.differs && filter.state !== "differs";
   }
   $("bar").hidden = !chosen.size;
+  document.querySelector('[data-bulk="labels"]').hidden = ![...chosen].some(differs);
   $("chosen").textContent = chosen.size === 1 ? "1 photo" : `${number(chosen.size)} photos`;
 };
 const recall = () => {
@@ -134,10 +165,10 @@ const recall = () => {
 // --- the grid ---
 const grid = new Grid($("grid"), i => {
   const photo = shown[i], li = make("li"), line = make("span", "line"), box = make("input", "choose");
-  line.append(make("span", "path", photo.path));
-  if (differs(photo)) line.append(make("span", "differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
-  else if (isSettled(photo)) line.append(make("span", "percent", "by hand"));
-  else if (photo.tags.length) line.append(make("span", "percent", percent(photo.tags[0].score)));
+  if (differs(photo)) line.append(make("span", "path differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
+  else line.append(make("span", "path", photo.path));
+  if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));
+  else if (photo.tags.length && !differs(photo)) line.append(make("span", "percent", percent(photo.tags[0].score)));
   const said = photo.outcome === "error" ? photo.error : words(stands(photo));
   const button = tile(photo.outcome !== "error" && photo.picture?.("small"), "no picture", make("span", photo.tags.length ? "name" : "name none", said), line);
   button.title = photo.path;
@@ -148,16 +179,17 @@ const grid = new Grid($("grid"), i => {
   li.append(button, box);
   return li;
 });
-let lastChosen = 0;
+let anchor = null;
 const choose = (i, range = false) => {
-  const to = !chosen.has(shown[i]), [from, until] = range ? [Math.min(lastChosen, i), Math.max(lastChosen, i)] : [i, i];
-  for (let j = from; j <= until; j++) if (to || range) chosen.add(shown[j]); else chosen.delete(shown[j]);
-  lastChosen = i;
+  const to = !chosen.has(shown[i]), start = range && shown.includes(anchor) ? shown.indexOf(anchor) : i;
+  for (let j = Math.min(start, i); j <= Math.max(start, i); j++) if (to || range) chosen.add(shown[j]); else chosen.delete(shown[j]);
+  anchor = shown[i];
   refresh();
 };
 const refresh = () => {
   for (const [i, li] of grid.tiles) {
     li.classList.toggle("chosen", chosen.has(shown[i]));
+    li.classList.toggle("settled", isSettled(shown[i]));
     li.querySelector(".choose").checked = chosen.has(shown[i]);
   }
   tally();
@@ -169,18 +201,26 @@ for (const kind of ["keydown", "keyup"]) $("grid").addEventListener(kind, event 
 });
 
 // --- the answer to many at once ---
-const decide = (some, truth, ids = []) => send("decide", some.map(photo => ({ path: photo.path, ...answer(truth, ids) })));
-const bulk = async (kind, id) => {
+// What was seen goes along: where somebody said something else meanwhile, that stays.
+const decide = (some, said) => {
+  const decisions = some.map(photo => ({ path: photo.path, seen: photo.state, ...said(photo) })).filter(decision => decision.truth !== undefined);
+  return decisions.length ? send("decide", decisions, decisions.map(decision => decision.path)) : Promise.resolve([]);
+};
+const BULK = {
+  confirm: photo => (photo.outcome === "error" ? {} : stands(photo)),  // what the tile says
+  labels: photo => (photo.label ? answer(photo.label.truth, photo.label.cars) : {}),
+  unknown: () => answer("unknown"),
+  none: () => answer("none"),
+  back: () => answer(null),
+};
+const bulk = async said => {
   const some = [...chosen], at = grid.at;
-  const right = some.filter(photo => proposed(photo).truth !== null);
   chosen.clear();
-  tally();
-  if (id) remember(id);
-  const sent = kind === "confirm" ? send("decide", right.map(photo => ({ path: photo.path, ...proposed(photo) }))) : decide(some, kind === "back" ? null : kind, id ? [id] : []);
-  await sent.catch(() => { for (const photo of some) chosen.add(photo); });
+  refresh();
+  await decide(some, said).catch(() => { for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo); });
   apply(at);
 };
-for (const button of document.querySelectorAll("[data-bulk]")) button.addEventListener("click", () => bulk(button.dataset.bulk));
+for (const button of document.querySelectorAll("[data-bulk]")) button.addEventListener("click", () => bulk(BULK[button.dataset.bulk]));
 const chooseAll = () => { for (const photo of shown) chosen.add(photo); refresh(); };
 $("all").addEventListener("click", chooseAll);
 $("none").addEventListener("click", () => { chosen.clear(); refresh(); });
@@ -188,16 +228,17 @@ const undo = async () => {
   if ($("undo").disabled) return;
   const changed = await send("undo", {}).catch(() => []);
   if (viewer.open && changed.length) {
-    if (!shown.includes(changed[0])) shown.splice(current, 0, changed[0]);
-    current = shown.indexOf(changed[0]);
+    if (!reel.includes(changed[0])) reel.splice(current, 0, changed[0]);
+    current = reel.indexOf(changed[0]);
     show();
+    $("state").hidden = false;
     $("state").textContent = "Undone.";
   } else apply(grid.at);
 };
 $("undo").addEventListener("click", undo);
 
 // --- picking a car by typing: a combobox (WAI-ARIA) ---
-const picker = (input, picked) => {
+const picker = (input, picked) => {  // `picked(id, more)`: more with Shift
   const list = make("ul");
   let found = [], at = 0;
   list.id = input.id + "-list";
@@ -216,7 +257,7 @@ const picker = (input, picked) => {
       li.id = `${list.id}-${i}`;
       li.setAttribute("role", "option");
       li.setAttribute("aria-selected", i === at);
-      li.addEventListener("mousedown", event => { event.preventDefault(); pick(car); });
+      li.addEventListener("mousedown", event => { event.preventDefault(); pick(car, event.shiftKey); });
       return li;
     }));
     if (wanted.length && !found.length) list.append(make("li", "nothing", "no such car in the catalog"));
@@ -226,13 +267,13 @@ const picker = (input, picked) => {
     list.children[at]?.scrollIntoView?.({ block: "nearest" });
   };
   const clear = () => { input.value = ""; at = 0; draw(); };
-  const pick = car => { clear(); picked(car.id); };
+  const pick = (car, more) => { clear(); picked(car.id, more); };
   input.addEventListener("input", () => { at = 0; draw(); });
   input.addEventListener("blur", clear);
   input.addEventListener("keydown", event => {
     event.stopPropagation();
     if (event.key === "ArrowDown" || event.key === "ArrowUp") at = (at + (event.key === "ArrowDown" ? 1 : found.length - 1)) % Math.max(1, found.length), draw();
-    else if (event.key === "Enter" && found.length) pick(found[at]);
+    else if (event.key === "Enter" && found.length) pick(found[at], event.shiftKey);
     else if (event.key === "Enter") { if (!input.value) return; }
     else if (event.key === "Escape") { clear(); leave(input); }
     else return;
@@ -241,24 +282,25 @@ const picker = (input, picked) => {
 };
 const leave = input => (viewer.open ? viewer : input).focus();
 const remember = id => { recent.unshift(id, ...recent.splice(0).filter(other => other !== id)); recent.length = Math.min(recent.length, 3); };
-picker($("bulk"), id => bulk("car", id));
-picker($("pick"), id => { remember(id); toggle(id, true); viewer.focus(); });
+picker($("bulk"), id => { remember(id); bulk(() => answer("car", [id])); });
+picker($("pick"), (id, more) => { remember(id); if (more) toggle(id, true); else only(id); viewer.focus(); });
 
 // --- one photo ---
 const viewer = $("viewer");
 viewer.tabIndex = -1;
-let current = 0, given = answer(null), offered = [];
-const open = i => { current = i; if (!viewer.open) viewer.showModal(); show(); viewer.focus(); };
+let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
+let given = answer(null), touched = false, offered = [];
+const open = i => { reel = [...shown]; current = i; viewer.showModal(); show(); viewer.focus(); };
 const show = () => {
-  const photo = shown[current], frame = $("frame");
+  const photo = reel[current], frame = $("frame");
   frame.replaceChildren();
   if (photo.picture && photo.outcome !== "error") {
     const image = make("img"), full = new Image();
     image.alt = words(stands(photo));
     image.src = photo.picture("small");
-    full.onload = () => { if (shown[current] === photo) image.src = full.src; };
+    full.onload = () => { if (reel[current] === photo) image.src = full.src; };
     full.src = photo.picture("large");
-    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
+    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be reel: it is gone, or damaged."));
     frame.append(image);
   } else frame.append(make("div", "nothing", photo.error || "no picture"));
   for (const tag of photo.tags.filter(tag => tag.box)) {
@@ -269,19 +311,20 @@ const show = () => {
   }
   $("what").textContent = photo.path;
   const model = photo.model && (photo.model.outcome === "error" ? photo.error : words(answer(TRUTHS[photo.model.outcome], photo.model.tags)));
-  $("where").textContent = [isSettled(photo) && "By hand: " + words(stands(photo)), model && "The model says: " + model].filter(Boolean).join(" · ");
+  $("where").textContent = [isSettled(photo) && "By hand: " + words(stands(photo)), "The model says: " + (model || "not asked yet; the next 'cartag tag' does")].filter(Boolean).join(" · ");
   $("said").textContent = photo.label ? "Your label: " + words(answer(photo.label.truth, photo.label.cars)) : "";
   $("said").className = differs(photo) ? "differs" : "";
-  $("place").textContent = `${number(current + 1)} of ${number(shown.length)}` + (photo.width ? ` · ${photo.width} × ${photo.height}` : "");
+  $("place").textContent = `${number(current + 1)} of ${number(reel.length)}` + (photo.width ? ` · ${photo.width} × ${photo.height}` : "");
   $("before").disabled = current === 0;
-  $("after").disabled = current === shown.length - 1;
+  $("after").disabled = current === reel.length - 1;
   $("back").hidden = !isSettled(photo);
-  $("state").textContent = "";
+  trouble();
   given = proposed(photo);
+  touched = false;
   offered = offer(photo);
   answers();
   fit();
-  for (const next of shown.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") new Image().src = next.picture("large");
+  for (const next of reel.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") new Image().src = next.picture("large");
 };
 // The cars worth a key: those it has, those the model thought of, those picked last.
 const offer = photo => {
@@ -305,54 +348,65 @@ const answers = () => {
   );
   if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
   $("confirm").disabled = given.truth === null;
+  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : "Confirm ";
 };
-const settle = truth => { given = answer(truth); answers(); };
-const toggle = (id, on = !given.cars.includes(id)) => {
-  const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
-  given = ids.length ? answer("car", ids) : answer("unknown");
-  if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
+const give = next => {
+  given = next;
+  touched = true;
+  for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
   answers();
 };
-const confirm = () => {
+const settle = truth => give(answer(truth));
+const only = id => give(answer("car", [id]));
+const toggle = (id, on = !given.cars.includes(id)) => {
+  const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
+  give(ids.length ? answer("car", ids) : answer("unknown"));
+};
+const confirmed = () => {
   if (given.truth === null) return;
-  const photo = shown[current];
-  if (given.truth === "car") for (const id of given.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
-  decide([photo], given.truth, given.cars).catch(() => {});
-  if (current < shown.length - 1) turn(1);
+  const photo = reel[current], said = given;
+  for (const id of said.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
+  decide([photo], () => said).catch(() => {});
+  if (current < reel.length - 1) turn(1);
   else shut();
 };
 const fit = () => {
-  const photo = shown[current], stage = viewer.querySelector(".stage"), w = photo.width || 3, h = photo.height || 2;
+  const photo = reel[current], stage = viewer.querySelector(".stage"), w = photo.width || 3, h = photo.height || 2;
   const scale = Math.min((stage.clientWidth - 8) / w, (stage.clientHeight - 8) / h);
   Object.assign($("frame").style, { width: w * scale + "px", height: h * scale + "px" });
 };
-const turn = step => { const to = current + step; if (to >= 0 && to < shown.length) { current = to; show(); viewer.focus(); } };
+const turn = step => { const to = current + step; if (to >= 0 && to < reel.length) { current = to; show(); viewer.focus(); } };
 const shut = () => viewer.close();
 // Back to the photo that was open; where it has left the list, to the one that took its place.
 viewer.addEventListener("close", async () => {
-  const was = shown, at = current;
-  await saving;
+  const after = reel.slice(current).map(photo => photo.path);
+  const place = () => { const here = new Map(shown.map((photo, i) => [photo.path, i])); return after.map(path => here.get(path)).find(i => i !== undefined) ?? shown.length - 1; };
   apply();
-  const next = was.slice(at).find(photo => shown.includes(photo));
-  if (shown.length) grid.move(next ? shown.indexOf(next) : shown.length - 1);
+  if (shown.length) grid.move(place());
+  await saving;  // what was said last may leave the list a moment later
+  if (viewer.open) return;
+  apply();
+  if (shown.length) grid.move(place());
 });
 $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
 $("close").addEventListener("click", shut);
-$("confirm").addEventListener("click", confirm);
-$("back").addEventListener("click", () => decide([shown[current]], null).catch(() => {}));
+$("confirm").addEventListener("click", confirmed);
+$("back").addEventListener("click", () => { touched = false; decide([reel[current]], () => answer(null)).catch(() => {}); });
 viewer.addEventListener("click", event => { if (event.target.classList.contains("stage")) shut(); });
 viewer.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase(), onButton = event.target.tagName === "BUTTON";
+  // By the key's place, not by what is on it: with Shift it says something else, and French keyboards have digits there.
+  const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1], offer = digit && offered[digit - 1];
   if (key === "arrowright") turn(1);
   else if (key === "arrowleft") turn(-1);
-  else if (key === "enter" && !onButton) confirm();
+  else if (key === "enter" && !onButton) { if (!event.repeat) confirmed(); }  // a key held down has seen no photo
   else if (key === "u") settle("unknown");
   else if (key === "n") settle("none");
-  else if (key === "z") undo();
+  else if (key === "z") { if (!event.repeat) undo(); }
   else if (key === "c" || key === "/") $("pick").focus();
-  else if (/^[1-9]$/.test(key) && offered[key - 1]) toggle(offered[key - 1].id);
+  else if (offer) { if (event.shiftKey) toggle(offer.id); else only(offer.id); }
   else return;
   event.preventDefault();
 });
@@ -396,7 +450,7 @@ form.addEventListener("submit", event => event.preventDefault());
 document.addEventListener("keydown", event => {
   if (viewer.open || /INPUT|SELECT/.test(document.activeElement.tagName)) return;
   if (event.key === "/") $("search").focus();
-  else if (event.key.toLowerCase() === "z") undo();
+  else if (event.key.toLowerCase() === "z") { if (!event.repeat) undo(); }
   else if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey)) chooseAll();
   else if (event.key === "Escape" && chosen.size) { chosen.clear(); refresh(); }
   else return;
@@ -408,7 +462,13 @@ addEventListener("hashchange", () => { recall(); apply(); });
 addEventListener("beforeunload", event => { if (pending) event.preventDefault(); });
 $("done").addEventListener("click", async () => {
   await saving;
-  await ask("end", {}).catch(() => {});
-  document.body.replaceChildren(make("p", "over", "All is saved. cartag review has ended; this page may be closed."));
+  if (unsaved.size && !window.confirm(`Not saved: ${some([...unsaved.keys()])}. End without them?`)) return;
+  try {
+    await ask("end", {});
+  } catch (error) {
+    return trouble(error.message);
+  }
+  const lost = unsaved.size ? ` Not saved: ${some([...unsaved.keys()])}.` : "All is saved.";
+  document.body.replaceChildren(make("p", "over", `${lost} cartag review has ended; this page may be closed.`));
 });
 load().catch(error => trouble(error.message));

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from cartag import index as indexes
 from cartag.errors import ReviewError
-from cartag.reviewing.app import app
+from cartag.reviewing.app import Once, app
 from cartag.reviewing.pictures import Pictures
 from cartag.reviewing.session import Counts, Decision, Session
 from cartag.settings import Settings, load_settings
@@ -21,6 +25,8 @@ from cartag.settings import Settings, load_settings
 __all__ = ["Counts", "Decision", "ReviewReport", "Session", "review"]
 
 _HOST = "127.0.0.1"
+_SOON = 120
+"""Seconds that a browser has to start."""
 _PATIENCE = 2
 """Seconds that requests under way have to end when the review does."""
 
@@ -37,6 +43,8 @@ class ReviewReport:
     """Photos of which she said something else."""
     to_do: int
     """Photos of which nobody said anything yet."""
+    not_in_labels: int
+    """Photos of which the index has what was said, and ``labels`` does not: it could not be written."""
 
 
 def review(
@@ -44,7 +52,8 @@ def review(
     *,
     labels: Path | str | None = None,
     port: int = 0,
-    ready: Callable[[str], None] | None = None,
+    ready: Callable[[str], object] | None = None,
+    browser: Callable[[str], object] | None = None,
     index: Path | str | None = None,
     settings: Settings | None = None,
 ) -> ReviewReport:
@@ -62,6 +71,7 @@ def review(
             Labels that stand in it are shown beside the model's tags.
         port: of 127.0.0.1; 0: any that is free.
         ready: is called with the page's address as soon as it answers.
+        browser: is called then too, with an address that leads there once: a browser's arguments are no secret.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
 
@@ -74,36 +84,76 @@ def review(
     gallery = Path(gallery)
     place = indexes.place_of(gallery, settings.index)
     session = Session(gallery, place, None if labels is None else Path(labels))
-    secret = secrets.token_urlsafe(18)
+    pictures = Pictures(gallery, place, settings)
+    pictures.forget_others(session.index)
+    secret, token = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
     with _listening(port) as listener:
+        root = f"http://{_HOST}:{listener.getsockname()[1]}"
 
-        def end() -> None:
-            server.should_exit = True
+        def answers() -> None:
+            if ready is not None:
+                ready(f"{root}/{secret}/")
+            if browser is not None:
+                browser(f"{root}/start/{token}")
 
-        site = app(session, Pictures(gallery, place, settings), secret, end)
-        server = _Server(
-            uvicorn.Config(site, log_level="error", lifespan="off", timeout_graceful_shutdown=_PATIENCE, ws="none"),
-            lambda: ready and ready(f"http://{_HOST}:{listener.getsockname()[1]}/{secret}/"),
+        once = Once(token, time.monotonic() + _SOON)
+        site = app(session, pictures, secret, once, lambda: server.end())
+        config = uvicorn.Config(
+            site, log_level="critical", lifespan="off", timeout_graceful_shutdown=_PATIENCE, ws="none"
         )
+        server = _Server(config, session, answers)
         with suppress(KeyboardInterrupt):  # how one ends it in a terminal: everything is saved already
-            server.run(sockets=[listener])
+            _serve(server, listener)
+    session.finish()
     counts = session.counts()
     return ReviewReport(
-        place.index, None if labels is None else Path(labels), counts.confirmed, counts.corrected, counts.to_do
+        index=place.index,
+        labels=None if labels is None else Path(labels),
+        confirmed=counts.confirmed,
+        corrected=counts.corrected,
+        to_do=counts.to_do,
+        not_in_labels=session.owed(),
     )
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and lets nobody wait when it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, session: Session, answers: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._session, self._answers = session, answers
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins to answer, and then says so."""
         await super().startup(sockets)
-        self._ready()
+        self._answers()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        self._session.ending.set()
+        super().handle_exit(sig, frame)
+
+    def end(self) -> None:
+        """The person is done."""
+        self._session.ending.set()
+        self.should_exit = True
+
+
+def _serve(server: _Server, listener: socket.socket) -> None:
+    """Runs the server to its end; beside an event loop that runs already, as in a notebook, in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        server.run(sockets=[listener])
+        return
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        server.end()
+        thread.join()
+        raise
 
 
 def _listening(port: int) -> socket.socket:

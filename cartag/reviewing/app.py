@@ -6,7 +6,10 @@ that know the port can read or decide anything. The only importer of starlette.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -16,14 +19,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 
 from cartag import pages
 from cartag.errors import CartagError, PhotoError
 from cartag.photos import printable
 from cartag.reviewing.pictures import SIDES, Pictures
-from cartag.reviewing.session import Decision, Reviewed, Session
+from cartag.reviewing.session import Answer, Decision, Reviewed, Session
 from cartag.values import ERROR_REASONS, PhotoRecord, as_model_has_it
 
 _HOSTS = ["127.0.0.1", "localhost", "[::1]"]
@@ -47,8 +50,32 @@ _STATIC = {
 }
 
 
-def app(session: Session, pictures: Pictures, secret: str, end: Callable[[], None]) -> Starlette:
+@dataclass
+class Once:
+    """A part of the address that leads to the page once, and soon.
+
+    A browser is started with the address as an argument, and arguments of programs can be read by every user of a
+    machine: who comes second, or late, gets nothing.
+    """
+
+    token: str
+    until: float
+    """By the clock `time.monotonic`."""
+
+    def used(self, token: str) -> bool:
+        """Whether that was it; from then on it is used up."""
+        wanted, self.token = self.token, ""
+        return bool(wanted) and token == wanted and time.monotonic() < self.until
+
+
+def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Callable[[], None]) -> Starlette:
     """The application of one review; ``end`` is called when the person says that she is done."""
+
+    async def start(request: Request) -> Response:
+        if not once.used(request.path_params["token"]):
+            return await _not_found(request, None)
+        return RedirectResponse(f"/{secret}/", 303, _HEADERS)
+
     site = _Site(session, pictures, end)
     routes = [Route(f"/{name}", site.static, name=name) for name in _STATIC]
     routes += [
@@ -59,7 +86,7 @@ def app(session: Session, pictures: Pictures, secret: str, end: Callable[[], Non
         Route("/end", site.end, methods=["POST"]),
     ]
     return Starlette(
-        routes=[Mount(f"/{secret}", routes=routes)],
+        routes=[Route("/start/{token}", start), Mount(f"/{secret}", routes=routes)],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)],
         exception_handlers={404: _not_found, CartagError: _failed, Exception: _broken},
     )
@@ -71,6 +98,7 @@ class _Site:
         self._paths: list[str] = []
         """The path of every number that a picture was ever asked for by: numbers stay when the index changes."""
         self._numbers: dict[str, int] = {}
+        self._numbering = Lock()
 
     async def static(self, request: Request) -> Response:
         name, kind = _STATIC[request.url.path.rsplit("/", 1)[-1]]
@@ -104,10 +132,11 @@ class _Site:
     def _everything(self) -> dict[str, Any]:
         photos = self._session.photos()
         index = self._session.index
-        for photo in photos:
-            if photo.record.path not in self._numbers:
-                self._numbers[photo.record.path] = len(self._paths)
-                self._paths.append(photo.record.path)
+        with self._numbering:
+            for photo in photos:
+                if photo.record.path not in self._numbers:
+                    self._numbers[photo.record.path] = len(self._paths)
+                    self._paths.append(photo.record.path)
         return {
             "title": printable(self._session.gallery.resolve().name) or "Photos",
             "model": index.header.model.name,
@@ -120,16 +149,19 @@ class _Site:
             **self._state(),
         }
 
-    def _changed(self, paths: list[str]) -> dict[str, Any]:
-        return {"photos": [self._photo(photo) for photo in self._session.some(paths)], **self._state()}
+    def _changed(self, answer: Answer) -> dict[str, Any]:
+        photos = self._session.some([*answer.changed, *answer.refused])
+        return {"photos": [self._photo(photo) for photo in photos], "refused": answer.refused, **self._state()}
 
     def _state(self) -> dict[str, Any]:
-        return {"edition": self._session.edition, "can_undo": self._session.can_undo()}
+        s = self._session
+        return {"edition": s.edition, "can_undo": s.can_undo(), "owed": s.owed()}
 
     def _photo(self, photo: Reviewed) -> dict[str, Any]:
         r, label, model = photo.record, photo.label, as_model_has_it(photo.record)
         fields = {
             "path": r.path,
+            "state": photo.state,
             "number": self._numbers.get(r.path),
             "content": None if r.sha256 is UNSET else r.sha256[:16],
             "outcome": r.outcome,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from threading import BoundedSemaphore
 from msgspec import UNSET
 
 from cartag import images
+from cartag.errors import PhotoError
 from cartag.index import Place
 from cartag.photos import disk_path, is_raw
 from cartag.settings import Settings, usable_cores
@@ -20,6 +23,9 @@ from cartag.values import PhotoRecord
 SIDES = {"small": 400, "large": 1600}
 """Pixels of the longer side."""
 FOLDER = "thumbs"
+_DANGEROUS = ("crashed", "too-slow")
+"""What `tag --isolate` has found of a photo: this process has no cage."""
+_NAME = re.compile(r"[0-9a-f]{64}\.jpg")
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,10 @@ class Pictures:
         """A picture of a photo in one of `SIDES`.
 
         Raises:
-            PhotoError: it cannot be read.
+            PhotoError: it cannot be read, or took a decoder down before.
         """
+        if record.error is not UNSET and record.error.reason in _DANGEROUS:
+            raise PhotoError(record.error.reason, record.error.detail)
         kept = self._folder / f"{record.sha256}.jpg" if size == "small" and record.sha256 is not UNSET else None
         if kept is not None:
             with suppress(OSError):
@@ -57,6 +65,14 @@ class Pictures:
         if kept is not None and picture.is_current:
             _keep(kept, made)
         return picture
+
+    def forget_others(self, records: Iterable[PhotoRecord]) -> None:
+        """Removes small pictures of photos that are gone, or are others now."""
+        wanted = {f"{record.sha256}.jpg" for record in records if record.sha256 is not UNSET}
+        with suppress(OSError):
+            for name in os.listdir(self._folder):
+                if _NAME.fullmatch(name) and name not in wanted:
+                    (self._folder / name).unlink()
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from cartag import index as indexes
 from cartag import locks
 from cartag.errors import LabelsError, ReviewError
 from cartag.index import Index, Place
-from cartag.labels import Label, read_any_labels, with_labels
+from cartag.labels import Change, Label, LabelFile
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
@@ -32,6 +35,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """It shows cars of the catalog, other cars only, or none; None: she takes back what she said."""
     cars: tuple[str, ...] = ()
     """Ids of the cars it shows, where ``truth`` is ``car``."""
+    seen: str | None = None
+    """`Reviewed.state` of the photo as she saw it: where it is another by now, nothing is done. None: in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,28 @@ class Reviewed:
     label: Label | None
     """What the CSV of hand labels says of it."""
 
+    @property
+    def state(self) -> str:
+        """Names what is said of the photo, by whomever: another name, another answer."""
+        return hashlib.sha256(repr(_said(self.record)).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of decisions."""
+
+    changed: tuple[str, ...]
+    """Paths of the photos whose records are others now."""
+    refused: tuple[str, ...] = ()
+    """Paths of photos of which somebody said something else meanwhile; that stands."""
+
 
 @dataclass(frozen=True)
 class Counts:
     """What was done in one session."""
 
     confirmed: int
-    """Photos of which a person said what the model had said."""
+    """Photos of which a person said what the model says."""
     corrected: int
     """Photos of which she said something else."""
     to_do: int
@@ -62,22 +82,17 @@ class _Step:
     before: dict[str, PhotoRecord]
     after: dict[str, PhotoRecord]
     labels: dict[str, Label | None]
-    file_before: bytes | None
-    """The CSV as it was, where rows were taken out: they may have had further columns."""
-    file_after: bytes | None
-
-
-@dataclass
-class _LabelFile:
-    path: Path
-    labels: dict[str, Label] = field(default_factory=dict)
-    """By path of the photo."""
+    """What the CSV said of these photos before."""
+    rows: Change
+    """What became of its rows."""
+    reading: int
+    """Which reading of the CSV they are rows of."""
 
 
 class Session:
     """The photos of one index under review. All methods may be called from several threads.
 
-    Every decision is in the files before its call returns. Between two of them other programs may change the files: an
+    Every decision is in the index before its call returns. Between two of them other programs may change the files: an
     index, or labels, that changed are read again first, and only the records of the photos at hand are touched.
     """
 
@@ -85,22 +100,30 @@ class Session:
         """Opens the index, and the labels where there are some.
 
         Raises:
-            IndexFileError, GalleryError: as `cartag.index.read`.
+            IndexFileError, GalleryError: as `cartag.index.read`, or the state folder cannot be written.
             LabelsError: ``labels`` is there and is no CSV file,label, or its folder is not there.
         """
         self.gallery, self.place = gallery, place
+        self.edition = 1
+        """Counts how often others changed the index: what was shown of an earlier one may be out of date."""
+        self.ending = threading.Event()
+        """Set where nobody waits for an answer any more."""
         self._mutex = threading.Lock()
         self._steps: list[_Step] = []
         self._touched: set[str] = set()
         """Paths of the photos that were settled in this session."""
-        self._stamp = indexes.stamp_of(place)
-        self._index = indexes.with_foreign_fields(indexes.read(gallery, place.index))
-        self.edition = 1
-        """Counts how often others changed the index: what was shown of an earlier one may be out of date."""
-        self._labels = None if labels is None else _LabelFile(labels)
+        self._labels_path = labels
+        self._labels: LabelFile | None = None
+        self._labels_stamp: tuple[int, ...] | None = None
+        self._reading = 0
+        self._owed: dict[str, Label | None] = {}
+        """What the index has and the labels do not, for they could not be written."""
         if labels is not None and not labels.parent.is_dir():
             raise LabelsError(f"{labels}: its folder is not there; name a file in one that is")
-        self._read_labels()
+        self._stamp = indexes.stamp_of(place)
+        self._index = indexes.with_foreign_fields(indexes.read(gallery, place.index))
+        with self._exclusively():  # a gallery that cannot be written is told now, not at the first decision
+            pass
 
     # --- reading
 
@@ -111,33 +134,44 @@ class Session:
 
     def photos(self) -> list[Reviewed]:
         """All photos that are there, in the order of the index. Reads anew what others changed."""
-        with self._mutex, locks.replacing(self.place):
-            self._heed_others()
+        with self._exclusively():
             return [self._reviewed(record) for record in self._index if record.missing is UNSET]
 
     def some(self, paths: Iterable[str]) -> list[Reviewed]:
-        """The photos at these paths; those that the index no longer has are left out."""
-        with self._mutex:
-            found = (self._index.photos.get(path) for path in paths)
-            return [self._reviewed(record) for record in found if record is not None]
+        """The photos at these paths, as far as this session knows; those that the index no longer has are left out."""
+        found = (self._index.photos.get(path) for path in paths)
+        return [self._reviewed(record) for record in found if record is not None]
 
     def can_undo(self) -> bool:
         """Whether there is a decision of this session to undo."""
         return bool(self._steps)
 
+    def owed(self) -> int:
+        """Of how many photos the index has what was said, and the CSV does not."""
+        return len(self._owed)
+
     def counts(self) -> Counts:
         """What was done since the session began, less what was undone or taken back."""
-        with self._mutex:
-            photos = self._index.photos
-            settled = [photos[path] for path in self._touched if path in photos and photos[path].confirmed is True]
-            as_before = sum(
-                (model := as_model_has_it(record)) is not None and _says(record) == _says(model) for record in settled
-            )
-            to_do = sum(not is_settled_by_human(r) for r in self._index if r.missing is UNSET)
-            return Counts(as_before, len(settled) - as_before, to_do)
+        photos = self._index.photos
+        settled = [photos[path] for path in sorted(self._touched) if path in photos and photos[path].confirmed is True]
+        as_the_model = [r for r in settled if (model := as_model_has_it(r)) is not None and _same_answer(r, model)]
+        to_do = sum(not is_settled_by_human(r) for r in photos.values() if r.missing is UNSET)
+        return Counts(len(as_the_model), len(settled) - len(as_the_model), to_do)
 
     def _reviewed(self, record: PhotoRecord) -> Reviewed:
-        return Reviewed(record, None if self._labels is None else self._labels.labels.get(record.path))
+        return Reviewed(record, None if self._labels is None else self._labels.get(record.path))
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Nobody else writes, in this process or another, and what others wrote before is known."""
+        with self._mutex, locks.replacing(self.place, self.ending.is_set):
+            if self._labels_path is None:
+                self._heed_others()
+                yield
+            else:
+                with locks.folder(self._labels_path.parent):
+                    self._heed_others()
+                    yield
 
     def _heed_others(self) -> None:
         stamp = indexes.stamp_of(self.place)
@@ -145,65 +179,85 @@ class Session:
             self._index = indexes.with_foreign_fields(indexes.read(self.gallery, self.place.index))
             self._stamp = stamp
             self.edition += 1
-        self._read_labels()
-
-    def _read_labels(self) -> None:
-        if self._labels is not None:
-            path, cars = self._labels.path, self._index.header.catalog.cars
-            there = read_any_labels(path, cars, self._index.photos, self.gallery) if path.exists() else []
-            self._labels.labels = {label.file: label for label in there}
+            self._labels = None  # other photos and cars: its rows may be of others now
+        path = self._labels_path
+        if path is not None and (self._labels is None or _stamp(path) != self._labels_stamp):
+            stamp_before = _stamp(path)
+            self._labels = LabelFile(path, self._index.header.catalog.cars, self._index.photos, self.gallery)
+            self._labels_stamp = stamp_before
+            self._reading += 1
 
     # --- deciding
 
-    def decide(self, decisions: Sequence[Decision]) -> list[str]:
-        """Settles photos, or takes back what was said of them; the paths whose records are others now.
+    def decide(self, decisions: Sequence[Decision]) -> Answer:
+        """Settles photos, or takes back what was said of them.
 
         Raises:
             ReviewError: a photo that the index does not hold, or cars that do not go with the rest.
-            IndexFileError, LabelsError: a file cannot be read or written. Then the decisions are not in the index, or,
-                where only the labels failed, not in the labels.
+            IndexFileError, LabelsError: a file cannot be read, or the index cannot be written; then nothing was done.
+                Labels that cannot be written are `owed`, and written with the next decision.
         """
-        with self._mutex, locks.replacing(self.place):
-            self._heed_others()
-            before = {d.path: self._known(d.path) for d in decisions}
-            after = {d.path: self._decided(before[d.path], d) for d in decisions}
-            said = {d.path: _label_of(d) for d in decisions}
-            labels = {} if self._labels is None else {path: self._labels.labels.get(path) for path in said}
-            file_before, file_after = self._labels_with(said)
-            taken_out = any(label is None for label in said.values())
-            self._steps.append(_Step(before, after, labels, file_before if taken_out else None, file_after))
-            try:
-                self._write(after)
-            except BaseException:
-                self._steps.pop()
-                raise
-            self._touched.update(after)
-            self._write_labels(file_before, file_after)
-            return [path for path in after if after[path] != before[path]]
+        with self._exclusively():
+            records = {decision.path: self._known(decision.path) for decision in decisions}
+            refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
+            heard = {decision.path: decision for decision in decisions if decision.path not in refused}
+            after = {path: self._decided(records[path], decision) for path, decision in heard.items()}
+            # A label that stood in the CSV before is not what she takes back.
+            said = {
+                p: _label_of(d, self._index) for p, d in heard.items() if d.truth or is_settled_by_human(records[p])
+            }
+            self._do({path: records[path] for path in after}, after, said)
+            return Answer(tuple(path for path in after if after[path] != records[path]), tuple(sorted(refused)))
 
-    def undo(self) -> list[str]:
-        """Takes the last decisions of this session back as if they had not been; the paths that it changed.
+    def undo(self) -> Answer:
+        """Takes the last decisions of this session back as if they had not been.
 
-        What somebody else changed since stays as it is.
+        Where somebody said something else since, that stays as it is.
 
         Raises:
             ReviewError: there is nothing to undo.
             IndexFileError, LabelsError: as `decide`.
         """
-        with self._mutex, locks.replacing(self.place):
+        with self._exclusively():
             if not self._steps:
                 raise ReviewError("nothing to undo")
-            self._heed_others()
-            step = self._steps[-1]
-            back = {path: r for path, r in step.before.items() if self._index.photos.get(path) == step.after[path]}
-            file_before, file_after = self._labels_with({path: step.labels.get(path) for path in back})
-            if step.file_before is not None and file_before == step.file_after:
-                file_after = step.file_before
+            step, photos = self._steps[-1], self._index.photos
+            still = [path for path, r in step.after.items() if path in photos and _said(photos[path]) == _said(r)]
+            back = {path: _restored(step.before[path], step.after[path], photos[path]) for path in still}
+            before = self._index
             self._write(back)
             self._steps.pop()
             self._touched.difference_update(set(back) - {path for s in self._steps for path in s.after})
-            self._write_labels(file_before, file_after)
-            return list(back)
+            if self._labels is not None:
+                if step.reading == self._reading and len(back) == len(step.after):
+                    self._labels.take_back(step.rows)
+                else:
+                    self._labels.say({path: label for path, label in step.labels.items() if path in back})
+                self._write_labels(dict.fromkeys(step.labels.keys() & back))
+            return Answer(
+                tuple(path for path in back if back[path] != before.photos[path]),
+                tuple(sorted(step.after.keys() - back.keys())),
+            )
+
+    def finish(self) -> None:
+        """Tries once more to write labels that could not be written."""
+        self.ending.set()
+        if self._owed and self._labels is not None:
+            with self._exclusively():
+                self._labels.say(self._owed)
+                self._write_labels({})
+
+    def _do(self, before: dict[str, PhotoRecord], after: dict[str, PhotoRecord], said: dict[str, Label | None]) -> None:
+        labels = {} if self._labels is None else {path: self._labels.get(path) for path in said}
+        self._write(after)
+        self._touched.update(after)
+        rows: Change = []
+        if self._labels is not None:
+            self._labels.say(self._owed)
+            rows = self._labels.say(said)
+            self._write_labels(said)
+        if rows or before != after:
+            self._steps.append(_Step(before, after, labels, rows, self._reading))
 
     def _known(self, path: str) -> PhotoRecord:
         record = self._index.photos.get(path)
@@ -216,10 +270,10 @@ class Session:
         if bool(decision.cars) != (decision.truth == "car") or not allowed.issuperset(decision.cars):
             raise ReviewError(f"{record.path}: {decision.truth} with the cars {list(decision.cars)} is no answer")
         if decision.truth is None:
-            return self._taken_back(record)
+            return _taken_back(record)
         boxes = {tag.car: tag.box for tag in record.tags}
         model = as_model_has_it(record)
-        return msgspec.structs.replace(
+        return replace(
             record,
             outcome=_OUTCOMES[decision.truth],
             tags=tuple(
@@ -233,54 +287,80 @@ class Session:
             else ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates),
         )
 
-    def _taken_back(self, record: PhotoRecord) -> PhotoRecord:
-        """As the model has it, where that is known; else so that the next `tag` asks the model."""
-        if (model := as_model_has_it(record)) is not None:
-            return model
-        by_hand = human_tags(record)
-        tags = () if record.confirmed is True else tuple(tag for tag in record.tags if tag not in by_hand)
-        outcome: Outcome = "error" if record.error is not UNSET else "tagged" if tags else "unknown"
-        return msgspec.structs.replace(record, outcome=outcome, tags=tags, confirmed=False)
-
     def _write(self, changed: Mapping[str, PhotoRecord]) -> None:
         """Replaces the index, unless nothing would change."""
         old = self._index
         if all(old.photos[path] == record for path, record in changed.items()):
             return
-        header = msgspec.structs.replace(
+        header = replace(
             old.header, generator=f"cartag {__version__}", updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         )
         new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
         indexes.write(new)
         self._index, self._stamp = new, indexes.stamp_of(self.place)
 
-    def _labels_with(self, said: Mapping[str, Label | None]) -> tuple[bytes | None, bytes | None]:
-        """The CSV as it is and as it shall be."""
-        if self._labels is None:
-            return None, None
-        path, index = self._labels.path, self._index
-        after = with_labels(path, said, index.header.catalog.cars, index.photos, self.gallery)
-        return (path.read_bytes() if path.exists() else None), after
-
-    def _write_labels(self, before: bytes | None, after: bytes | None) -> None:
-        if self._labels is None or after is None or before == after:
-            return
+    def _write_labels(self, said: Mapping[str, Label | None]) -> None:
+        """Writes the CSV as it is in memory; where that fails, ``said`` is owed."""
+        path, labels = self._labels_path, self._labels
+        assert path is not None
+        assert labels is not None
+        data = labels.encode()
         try:
-            indexes.replace_file(self._labels.path, after)
-        except OSError as e:
-            raise LabelsError(
-                f"{self._labels.path}: cannot be written ({e.strerror}); the index has it, the labels do not"
-            ) from e
-        self._read_labels()
+            if not path.exists() or path.read_bytes() != data:
+                indexes.replace_file(path, data)
+        except OSError:
+            self._owed.update({photo: labels.get(photo) for photo in said})
+            return
+        self._owed.clear()
+        self._labels_stamp = _stamp(path)
 
 
-def _label_of(decision: Decision) -> Label | None:
+def _label_of(decision: Decision, index: Index) -> Label | None:
+    """A decision as a label; a car of an earlier catalog is one that the catalog does not hold."""
     if decision.truth is None:
         return None
-    other = ("unknown",) if decision.truth == "unknown" else ()
-    return Label(decision.path, frozenset(decision.cars), other)
+    known = {car.id for car in index.header.catalog.cars}
+    other = ("unknown",) if decision.truth == "unknown" else tuple(car for car in decision.cars if car not in known)
+    return Label(decision.path, frozenset(decision.cars) & known, other)
 
 
-def _says(record: PhotoRecord) -> tuple[str, frozenset[str]]:
-    """What a record says of its photo, whoever said it."""
-    return record.outcome, frozenset(tag.car for tag in record.tags)
+def _said(record: PhotoRecord) -> tuple[object, ...]:
+    """What is said of a photo, by whomever."""
+    confirmed = None if record.confirmed is UNSET else record.confirmed
+    return record.outcome, tuple((tag.car, tag.source) for tag in record.tags), confirmed
+
+
+def _same_answer(a: PhotoRecord, b: PhotoRecord) -> bool:
+    return a.outcome == b.outcome and {tag.car for tag in a.tags} == {tag.car for tag in b.tags}
+
+
+def _taken_back(record: PhotoRecord) -> PhotoRecord:
+    """As the model has it, where that is known; else so that the next `tag` asks the model."""
+    if not is_settled_by_human(record):
+        return record
+    if (model := as_model_has_it(record)) is not None:
+        return model
+    by_hand = human_tags(record)
+    tags = () if record.confirmed is True else tuple(tag for tag in record.tags if tag not in by_hand)
+    outcome: Outcome = "error" if record.error is not UNSET else "tagged" if tags else "unknown"
+    return replace(record, outcome=outcome, tags=tags, confirmed=False)
+
+
+def _restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord) -> PhotoRecord:
+    """What was said before the decision, over what a run has learnt of the photo since."""
+    if now == after:
+        return before
+    if not is_settled_by_human(before):
+        return _taken_back(now)
+    return replace(
+        now, outcome=before.outcome, tags=before.tags, candidates=before.candidates, confirmed=before.confirmed
+    )
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Another stamp, another content; None where nothing is there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
