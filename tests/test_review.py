@@ -434,6 +434,17 @@ def test_a_run_waits_at_its_end_for_who_replaces_the_index(tagged: Gallery) -> N
     assert tagged.record("new.jpg")["outcome"] == "tagged"
 
 
+def test_of_two_that_replace_the_labels_one_waits(tagged: Gallery, tmp_path: Path) -> None:
+    with served(tagged.path, labels=tmp_path / "labels.csv") as review:
+        with locks.folder(tmp_path):
+            waiting = threading.Thread(target=review.decide, args=(("a.jpg", "none"),))
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+        waiting.join(20)
+    assert (tmp_path / "labels.csv").read_text() == "file,label\na.jpg,none\n"
+
+
 def test_undo_waits_too(tagged: Gallery) -> None:
     with served(tagged.path) as review:
         review.decide(("a.jpg", "none"))

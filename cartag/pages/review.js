@@ -123,7 +123,6 @@ const ORDERS = {
   chance: (a, b) => (a.content ?? "").localeCompare(b.content ?? ""),  // a digest of the photo: the same order tomorrow
 };
 const apply = (at = 0) => {
-  if (viewer.open) return tally();  // when it closes: what is open stays where it is
   shown = photos.filter(fits);
   if (filter.order) shown.sort(ORDERS[filter.order]);
   $("count").textContent = shown.length === photos.length ? `${number(photos.length)} photos` : `${number(shown.length)} of ${number(photos.length)} photos`;

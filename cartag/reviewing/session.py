@@ -229,7 +229,7 @@ class Session:
             self._steps.pop()
             self._touched.difference_update(set(back) - {path for s in self._steps for path in s.after})
             if self._labels is not None:
-                if step.reading == self._reading and len(back) == len(step.after):
+                if step.reading == self._reading:  # nobody changed index or labels meanwhile
                     self._labels.take_back(step.rows)
                 else:
                     self._labels.say({path: label for path, label in step.labels.items() if path in back})
