@@ -69,7 +69,7 @@ def test_a_number_damaged_in_the_cache_reaches_no_score(
 ) -> None:
     for i, colour in enumerate(COLOURS):
         gallery.paint(f"{i}.jpg", colour, mark=i)
-    gallery.tag()
+    gallery.tag(text_cache="off")
     before, (photos, texts) = gallery.raw()["photos"], (seen.photos, seen.texts)
     column = {"photo": "vector", "text": "vectors"}[table]
     with closing(sqlite3.connect(place_of(gallery.path).state / "embeddings.sqlite")) as db:
@@ -79,8 +79,8 @@ def test_a_number_damaged_in_the_cache_reaches_no_score(
         wrong[3] = damage
         db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (wrong.tobytes(), blob))
         db.commit()
-    gallery.tag(threshold=0.9)
-    gallery.tag()
+    gallery.tag(threshold=0.9, text_cache="off")
+    gallery.tag(text_cache="off")
     assert gallery.raw()["photos"] == before
     assert (seen.photos - photos, seen.texts - texts) == ((1, 0) if table == "photo" else (0, 1))
 
