@@ -116,19 +116,24 @@ class Place:
     state: Path
 
     @property
+    def name(self) -> str:
+        """What the files beside the index begin with: `a.json` and `a.idx` in one folder have their own."""
+        return self.index.stem if self.index.suffix == ".json" else self.index.name
+
+    @property
     def journal(self) -> Path:
         """The journal of the run under way."""
-        return self.state / f"{self.index.stem}.journal.jsonl"
+        return self.state / f"{self.name}.journal.jsonl"
 
     @property
     def lock(self) -> Path:
         """Held by a run that writes."""
-        return self.state / f"{self.index.stem}.lock"
+        return self.state / f"{self.name}.lock"
 
     @property
     def write_lock(self) -> Path:
         """Held for the moment in which the index is replaced."""
-        return self.state / f"{self.index.stem}.write.lock"
+        return self.state / f"{self.name}.write.lock"
 
 
 def place_of(gallery: Path, index: Path | str | None = None) -> Place:

@@ -71,7 +71,7 @@ class Learned:
 
 def files_of(place: Place) -> tuple[Path, Path]:
     """Where the two files of an index lie: JSON, safetensors."""
-    stem = place.index.stem
+    stem = place.name
     return place.index.with_name(f"{stem}.learned.json"), place.index.with_name(f"{stem}.learned.safetensors")
 
 

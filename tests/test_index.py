@@ -17,6 +17,7 @@ from strategies import index_files
 import cartag
 from cartag import index as indexes
 from cartag.errors import GalleryError, IndexFileError
+from cartag.learned import files_of
 
 
 def read_back(data: bytes) -> indexes.Index:
@@ -185,9 +186,11 @@ def test_a_folder_given_as_index_holds_the_index(gallery: Gallery, tmp_path: Pat
 
 
 def test_two_indexes_side_by_side_share_no_journal_and_no_lock(tmp_path: Path) -> None:
-    one, two = (indexes.place_of(tmp_path, tmp_path / name) for name in ("one.json", "two.json"))
-    assert one.state == two.state
-    assert {one.journal, one.lock}.isdisjoint({two.journal, two.lock})
+    places = [indexes.place_of(tmp_path, tmp_path / name) for name in ("one.json", "two.json", "one.idx")]
+    assert len({place.state for place in places}) == 1
+    for file in ("journal", "lock", "write_lock"):
+        assert len({getattr(place, file) for place in places}) == 3
+    assert len({files_of(place)[0] for place in places}) == 3
 
 
 # --- in memory --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -54,7 +55,9 @@ def command(
     kept = f"{report.index} and {report.labels}" if report.labels else report.index
     output.say(f"cartag: {report.confirmed} confirmed, {report.corrected} corrected, {report.to_do} to do; in {kept}")
     if report.confirmed or report.corrected:
-        output.say(f"cartag: 'cartag learn {gallery} {report.labels or report.index}' has the next run learn from it")
+        words = ["cartag", "learn", str(gallery), str(report.labels or report.index)]
+        words += ["--index", str(index)] if index is not None else []
+        output.say(f"cartag: to have the next run learn from it: {shlex.join(words)}")
     if report.not_in_labels:
         output.say(
             f"cartag: {report.labels}: cannot be written, and lacks {report.not_in_labels} photo(s); the index has "
