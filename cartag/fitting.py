@@ -8,9 +8,11 @@ the many prompts of the last two are one group each, whose members share one w a
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -31,6 +33,7 @@ NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
 _LEAST = 0.05  # a threshold below this would rest on a handful of photos
 _SEED = 20130516
+_FITTING = threading.Lock()
 _ENOUGH = 1e-6  # relative gain of an iteration at which a fit ends: logits stand to a hundredth
 
 
@@ -126,12 +129,16 @@ def zero_scores(photos: np.ndarray, zero: ZeroShot) -> Scores:
 # --- fitting ----------------------------------------------------------------------------------------------------
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Products this small are slower with BLAS threads: on a busy machine, which wait at work, ten times."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products this small are slower with BLAS threads: on a busy machine, where those wait at work, ten times.
+
+    The limit is the process's: one fit at a time, or the first to end would lift it, and the last to begin keep it.
+    """
     from threadpoolctl import threadpool_limits
 
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
+    with _FITTING, threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> Fit:

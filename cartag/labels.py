@@ -11,7 +11,7 @@ import io
 import os
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cartag.catalog import Named, match_exactly
@@ -154,6 +154,10 @@ Change = list[tuple[int, _Row | None, _Row | None]]
 """Rows by their place, as they were and as they are now; None: no row."""
 
 
+Rows = tuple[_Row, ...]
+"""All that stands in the file of one photo."""
+
+
 class LabelFile:
     """A CSV of hand labels in memory, to be changed row by row.
 
@@ -169,7 +173,7 @@ class LabelFile:
         Raises:
             LabelsError: a file is there and cannot be read as hand labels.
         """
-        self._cars = cars
+        self._path, self._cars, self._ids = path, cars, {car.id for car in cars}
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -194,11 +198,30 @@ class LabelFile:
         places = self._places.get(photo, ())
         return next((row.label for place in places if (row := self._rows[place]) is not None), None)
 
+    def rows(self, photo: str) -> Rows:
+        """The rows of a photo, with all their cells: to be put back some time."""
+        return tuple(row for place in self._places.get(photo, ()) if (row := self._rows[place]) is not None)
+
+    def put(self, photo: str, rows: Rows) -> Change:
+        """Has these rows, and no others, stand for a photo again; what that changed."""
+        again = [replace(row, label=_label(photo, row.cells[self._label], self._cars, str(self._path))) for row in rows]
+        places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
+        change: Change = []
+        for place in places:
+            change.append((place, self._rows[place], again.pop(0) if again else None))
+        change += [(len(self._rows) + i, None, row) for i, row in enumerate(again)]
+        self._apply([(place, after) for place, _, after in change])
+        return change
+
     def say(self, said: Mapping[str, Label | None]) -> Change:
-        """Takes up what is said of photos (None: nothing any more); what that changed."""
+        """Takes up what is said of photos (None: nothing any more); what that changed.
+
+        Cars that the catalog does not hold become names outside of it.
+        """
         change: Change = []
         added: list[_Row] = []
-        for photo, label in said.items():
+        for photo, spoken in said.items():
+            label = None if spoken is None else self._known(spoken)
             places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
             for place in places:
                 row = self._rows[place]
@@ -213,6 +236,10 @@ class LabelFile:
         change += [(len(self._rows) + i, None, row) for i, row in enumerate(added)]
         self._apply([(place, after) for place, _, after in change])
         return change
+
+    def _known(self, label: Label) -> Label:
+        outside = tuple(sorted(label.cars - self._ids))
+        return Label(label.file, label.cars & self._ids, (*outside, *label.other)) if outside else label
 
     def take_back(self, change: Change) -> None:
         """Puts rows back that `say` changed, if nothing else was done to the file since."""

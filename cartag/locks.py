@@ -16,7 +16,7 @@ import filelock
 if sys.platform != "win32":
     import fcntl
 
-from cartag.errors import IndexFileError
+from cartag.errors import IndexFileError, LabelsError
 from cartag.index import Place
 
 _PATIENCE = 60.0
@@ -101,17 +101,31 @@ def _system_lock(path: Path) -> filelock.BaseFileLock:
 
 
 @contextmanager
-def folder(path: Path) -> Iterator[None]:
+def folder(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Held while a file in this folder is read, changed and replaced that has no lock of its own: a CSV of labels.
 
     Where the system cannot lock folders (Windows, some network drives) nothing is held.
+
+    Raises:
+        LabelsError: somebody holds it for a minute.
     """
-    handle = None
+    until, handle = time.monotonic() + _PATIENCE, None
     if sys.platform != "win32":
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_EX)
     try:
+        while handle is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as e:
+                if stopped() or time.monotonic() > until:
+                    raise LabelsError(
+                        f"{path}: another program holds this folder; wait for it to end, or stop it"
+                    ) from e
+                time.sleep(_A_MOMENT)
+            except OSError:  # no such locks here
+                break
         yield
     finally:
         if handle is not None:

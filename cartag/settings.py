@@ -110,7 +110,7 @@ def load_settings(
     named = file or (Path(env["CARTAG_SETTINGS"]) if env.get("CARTAG_SETTINGS") else None)
     found = named or _user_file(env)
     settings = Settings()
-    if named is not None or found.is_file():
+    if found is not None and (named is not None or found.is_file()):
         settings = _override(settings, _read(found), str(found))
     from_env = {
         key.removeprefix(ENVIRONMENT_PREFIX).lower(): value
@@ -121,8 +121,11 @@ def load_settings(
     return settings.overridden(options or {})
 
 
-def _user_file(env: Mapping[str, str]) -> Path:
-    base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
+def _user_file(env: Mapping[str, str]) -> Path | None:
+    try:
+        base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
+    except RuntimeError:  # a user without a home
+        return None
     return base / "cartag" / "settings.yaml"
 
 
@@ -149,6 +152,8 @@ def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Sett
         place = f"{ENVIRONMENT_PREFIX}{key.upper()}" if where == "environment" else f"{where}: {key}"
         if key not in known:
             raise SettingsError(f"{place}: unknown setting; known are {', '.join(sorted(known))}")
+        if key == "text_cache" and value is False:  # YAML reads a bare "off" so
+            value = "off"
         if value is not None:
             changes[key] = _checked(key, _converted(value, types[key], place), place)
     return replace(settings, **changes)

@@ -128,7 +128,7 @@ def test_undo_goes_back_step_by_step(tagged: Gallery) -> None:
         assert without_date(tagged) == between
         answer = review.undo().json()
         assert {photo["path"] for photo in answer["photos"]} == {"a.jpg", "b.jpg"}
-        assert answer["can_undo"] is False
+        assert answer["step"] == 0
         assert without_date(tagged) == before
         assert review.undo().status == 409
     assert review.end().corrected == 0
@@ -195,7 +195,7 @@ def test_a_decision_that_makes_no_sense_changes_nothing(tagged: Gallery, decisio
         answer = review.decide(("b.jpg", "none"), decision)
         assert answer.status in (400, 409)
         assert "error" in answer.json()
-        assert review.data()["can_undo"] is False
+        assert review.data()["step"] == 0
     assert tagged.index_file.read_bytes() == before
 
 
@@ -295,7 +295,7 @@ def test_an_index_that_cannot_be_written_is_said_and_nothing_is_done(
         assert (answer.status, "No space left" in answer.json()["error"]) == (409, True)
         monkeypatch.undo()
         assert review.photo("a.jpg")["outcome"] == "tagged"
-        assert review.data()["can_undo"] is False
+        assert review.data()["step"] == 0
 
 
 # --- hand labels ------------------------------------------------------------------------------------------------
@@ -330,8 +330,12 @@ def test_labels_that_are_there_are_shown_and_only_their_row_changes(tagged: Gall
         assert labels.read_bytes() == (text.replace("Trabant", "Blue Bolt") + ",g.png,none\r\n").encode()
         review.undo()
         assert labels.read_bytes() == text.encode()
+        review.decide(("b.jpg", "car", "blue-bolt"))
         review.decide(("b.jpg", None))
-        assert "you, too" not in labels.read_text()
+        assert labels.read_bytes() == text.encode(), "as it was before it was settled here"
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", None))
+        assert "SCUDERIA" not in labels.read_text(encoding="utf-8"), "said in an earlier review"
         review.undo()
         assert labels.read_bytes() == text.encode(), "with the columns that cartag does not know"
 
@@ -503,7 +507,7 @@ def test_a_label_that_was_not_said_here_is_not_taken_back(tagged: Gallery) -> No
     with served(tagged.path, labels=labels) as review:
         review.decide(("a.jpg", None))
         assert labels.read_text() == "file,label,place\na.jpg,Red Racer,Brescia\n"
-        assert review.data()["can_undo"] is False
+        assert review.data()["step"] == 0
 
 
 def test_a_car_of_an_earlier_catalog_is_a_label_too(tagged: Gallery) -> None:
@@ -610,6 +614,112 @@ def test_a_state_folder_that_cannot_be_written_is_said_at_once(tagged: Gallery) 
         cartag.review(tagged.path)
 
 
+def test_another_picture_of_the_same_name_was_not_seen(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        seen = review.photo("o.jpg")["state"]
+        tagged.paint("o.jpg", "black", mark=9)
+        tagged.tag()
+        assert tagged.record("o.jpg")["outcome"] == "unknown", "as before"
+        said = [{"path": "o.jpg", "truth": "car", "cars": ["blue-bolt"], "seen": seen}]
+        assert review.ask("decide", json.dumps(said).encode()).json()["refused"] == ["o.jpg"]
+
+
+def test_undo_with_another_catalog_writes_labels_that_can_be_read(tagged: Gallery, tmp_path: Path) -> None:
+    from conftest import write_catalog
+
+    labels = tagged.path / "labels.csv"
+    labels.write_text("file,label,note\na.jpg,Blue Bolt,mine\n")
+    few = write_catalog(tmp_path, "name: few\ncars: [Red Racer]\nother_cars: [Orange Other]\n", "few.yaml")
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", "car", "red-racer"))
+        tagged.tag(catalog=few)
+        review.undo()
+        assert labels.read_text() == "file,label,note\na.jpg,Blue Bolt,mine\n"
+        assert review.photo("a.jpg")["label"] == {"truth": "unknown", "cars": []}
+
+
+def test_owed_labels_outlast_another_edition_and_an_undo(
+    tagged: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conftest import write_catalog
+
+    from cartag import index as indexes
+
+    labels, replace_file = tagged.path / "labels.csv", indexes.replace_file
+
+    def full(path: Path, data: bytes) -> None:
+        if path == labels:
+            raise OSError(28, "No space left on device")
+        replace_file(path, data)
+
+    with served(tagged.path, labels=labels) as review:
+        monkeypatch.setattr(indexes, "replace_file", full)
+        review.decide(("a.jpg", "car", "blue-bolt"))
+        review.decide(("b.jpg", "none"))
+        assert review.decide(("o.jpg", "none")).json()["owed"] == 3
+        monkeypatch.undo()
+        few = write_catalog(tmp_path, "name: few\ncars: [Red Racer]\nother_cars: [Orange Other]\n", "few.yaml")
+        tagged.tag(catalog=few)
+        assert review.undo().json()["owed"] == 0
+    assert labels.read_text() == "file,label\na.jpg,blue-bolt\nb.jpg,none\n"
+
+
+def test_undo_leaves_a_row_alone_that_somebody_edited_since(tagged: Gallery) -> None:
+    labels = tagged.path / "labels.csv"
+    with served(tagged.path, labels=labels) as review:
+        review.decide(("a.jpg", "car", "red-racer"), ("b.jpg", "none"))
+        text = "file,label,note\na.jpg,Red Racer|Blue Bolt,the second one behind\nb.jpg,none,\n"
+        labels.write_text(text)
+        review.undo()
+        assert labels.read_text() == text.replace("b.jpg,none,\n", "")
+        assert said_of(tagged) == {}
+
+
+def test_undo_of_a_step_that_is_not_the_last_is_refused(tagged: Gallery) -> None:
+    with served(tagged.path) as review:
+        step = review.decide(("a.jpg", "none")).json()["step"]
+        assert review.decide(("b.jpg", "none")).json()["step"] > step
+        answer = review.ask("undo", json.dumps({"step": step}).encode())
+        assert (answer.status, "another window" in answer.json()["error"]) == (409, True)
+        assert review.ask("undo", b"[1]").status == 400
+        assert review.undo().json()["step"] == step
+
+
+@pytest.mark.parametrize("lock", ["index", "folder"])
+def test_nothing_is_done_after_the_end_and_the_report_comes(
+    tagged: Gallery, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cartag import index as indexes
+    from cartag.reviewing import session
+
+    monkeypatch.setattr(session, "_LAST_PATIENCE", 0.5)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    answers = []
+    with served(tagged.path, labels=folder / "labels.csv") as review:
+        with monkeypatch.context() as patch:
+            patch.setattr(indexes, "replace_file", _without_csv(indexes.replace_file))
+            assert review.decide(("b.jpg", "none")).json()["owed"] == 1
+        with locks.replacing(place_of(tagged.path)) if lock == "index" else locks.folder(folder):
+            waiting = threading.Thread(target=lambda: answers.append(review.decide(("a.jpg", "none"))))
+            waiting.start()
+            waiting.join(0.5)
+            report = review.end()
+        waiting.join(20)
+    assert [answer.status for answer in answers] == [409]
+    assert said_of(tagged) == {"b.jpg": "no-car"}
+    assert (report.corrected, report.not_in_labels) == (1, 1)
+
+
+def _without_csv(replace_file: Any) -> Any:
+    def full(path: Path, data: bytes) -> None:
+        if path.suffix == ".csv":
+            raise OSError(28, "No space left on device")
+        replace_file(path, data)
+
+    return full
+
+
 # --- who may ask ------------------------------------------------------------------------------------------------
 
 
@@ -676,7 +786,8 @@ def test_a_browser_is_given_an_address_that_works_once(tagged: Gallery) -> None:
         assert review.ask("").status == 200
     with served(tagged.path, browser=given.append) as review:
         assert review.ask(given[1] + "x").status == 404
-        assert review.ask(given[1]).status == 404, "a guess uses it up"
+        assert review.ask(given[1]).status == 200, "a guess does not use it up"
+        assert b"somebody else was here" in review.ask(given[1]).body
 
 
 def test_beside_an_event_loop_it_runs_in_a_thread(tagged: Gallery) -> None:
@@ -831,7 +942,7 @@ def test_files_hold_what_was_said_last_whatever_the_order(base: Gallery, steps: 
             if path in truth:
                 assert record.outcome == outcomes[truth[path][0]]
                 assert frozenset(tag.car for tag in record.tags) == truth[path][1]
-        there = {photo.record.path: photo.label for photo in session.photos() if photo.label is not None}
+        there = {photo.record.path: photo.label for photo in session.snapshot().photos if photo.label is not None}
         assert {path: (label.truth, label.cars) for path, label in there.items()} == truth
         base.tag()
         assert all(

@@ -30,6 +30,16 @@ def test_the_text_cache_lies_where_caches_lie(tmp_path: Path) -> None:
     assert where("off", XDG_CACHE_HOME="/caches") is None
     assert where(str(tmp_path)) == tmp_path
     assert load_settings(environment={"CARTAG_TEXT_CACHE": "off"}).text_cache == "off"
+    assert load_settings(file=settings_file(tmp_path, "text_cache: off"), environment={}).text_cache == "off"
+
+
+def test_a_user_without_a_home_has_neither_settings_nor_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert load_settings(environment={}) == Settings()
+    assert shared_texts(Settings(), {}) is None
 
 
 def test_without_anything_the_defaults_hold() -> None:

@@ -27,8 +27,12 @@ const enrich = photo => {
 };
 
 // --- talking to cartag ---
-let saving = Promise.resolve(), pending = 0;
-const unsaved = new Map();  // path -> why
+let saving = Promise.resolve(), pending = 0, step = 0, owed = 0;
+const unsaved = new Map();   // path -> why
+const disputed = new Set();  // paths of which somebody else said something, and that stands
+const queued = new Map();    // path -> how many decisions of this page wait to be saved
+const own = new Map();       // path -> its state after the last decision of this page
+let failed = [];             // paths of what was said last, if that could not be saved
 const ask = async (where, body) => {
   let answer;
   try {
@@ -41,46 +45,64 @@ const ask = async (where, body) => {
   return told;
 };
 const some = paths => (paths.length > 3 ? `${paths.slice(0, 3).join(", ")} and ${number(paths.length - 3)} more` : paths.join(", "));
-// What is not saved stays on the page until it is; the rest is said once.
-const trouble = (said = "") => {
-  const lines = unsaved.size ? [`Not saved: ${some([...unsaved.keys()])}: ${[...unsaved.values()].at(-1)}`] : [];
-  if (said) lines.push(said);
+// What is not saved, or was said otherwise by somebody else, stays on the page until it is dealt with; the rest is said once.
+const trouble = (once = "") => {
+  const lines = [
+    unsaved.size && `Not saved: ${some([...unsaved.keys()])}: ${[...unsaved.values()].at(-1)}`,
+    disputed.size && `Somebody said something else meanwhile, and that stays: ${some([...disputed])}. Look again.`,
+    viewer.open && reel[current].gone && "This photo is not in the index any more.",
+    owed && `The labels' file cannot be written; it lacks ${number(owed)} that the index has.`,
+    once,
+  ].filter(Boolean);
   for (const place of [$("trouble"), $("state")]) {
     place.textContent = lines.join(" ");
     place.hidden = !lines.length;
   }
 };
-// One after the other, in the order in which they were said.
+// One after the other, in the order in which they were said. `body()` is asked when its turn has come.
 const send = (where, body, paths = []) => {
   pending++;
-  const sent = saving.then(() => ask(where, body)).then(async told => {
+  for (const path of paths) disputed.delete(path), queued.set(path, (queued.get(path) ?? 0) + 1);
+  const sent = saving.then(() => ask(where, body())).then(told => {
+    failed = [];
     for (const path of paths) unsaved.delete(path);
-    const otherwise = told.refused.length ? `Somebody said something else meanwhile, and that stays: ${some(told.refused)}.` : "";
-    const owed = told.owed ? `The labels' file cannot be written; it lacks ${number(told.owed)} that the index has.` : "";
-    trouble([otherwise, owed].filter(Boolean).join(" "));
-    return take(told);
-  }).catch(error => {
-    for (const path of paths) unsaved.set(path, error.message);
-    trouble(paths.length ? "" : error.message);
+    for (const path of told.refused) disputed.add(path), own.delete(path);
+    for (const photo of told.photos) if (!told.refused.includes(photo.path)) own.set(photo.path, photo.state);
+    ({ step, owed } = told);
+    return told;
+  }, error => {
+    failed = paths;
+    for (const path of paths) unsaved.set(path, error.message), own.delete(path);
     throw error;
   });
-  saving = sent.catch(() => {}).finally(() => { pending--; });
-  return sent;
+  const done = sent.finally(() => {
+    pending--;
+    for (const path of paths) if (queued.get(path) > 1) queued.set(path, queued.get(path) - 1); else queued.delete(path);
+  }).then(
+    told => take(told).catch(error => { trouble(`Saved, but the page is out of date: ${error.message}`); return []; }),
+    error => { trouble(paths.length ? "" : error.message); throw error; },
+  );
+  saving = done.catch(() => {});
+  return done;
 };
 const take = async told => {
-  $("undo").disabled = !told.can_undo;
+  $("undo").disabled = !step;
   for (const photo of told.photos) {
     const here = byPath.get(photo.path);
     if (here) Object.assign(here, { label: undefined, error: undefined, model: undefined }, photo), enrich(here);
   }
   if (told.edition !== edition) await load();
   else refresh();
-  if (viewer.open && !touched && told.photos.some(photo => photo.path === reel[current].path)) show();  // turned back to meanwhile
-  return told.photos.map(photo => byPath.get(photo.path)).filter(Boolean);
+  const open = viewer.open && reel[current].path;
+  if (own.has(open) && told.photos.some(photo => photo.path === open)) seen = own.get(open);
+  // Turned back to meanwhile: with what was ticked since, unless that was of an answer that does not stand.
+  if (open && (told.refused.includes(open) || (!touched && told.photos.some(photo => photo.path === open)))) show();
+  trouble();
+  return told.photos.map(photo => byPath.get(photo.path)).filter(photo => photo && !told.refused.includes(photo.path));
 };
 const load = async () => {
   const data = await ask("data");
-  edition = data.edition;
+  ({ edition, step, owed } = data);
   cars = new Map(data.cars.map(car => [car.id, car]));
   const text = car => plain([car.name, car.make, ...car.aliases].join(" "));
   for (const car of cars.values()) car.text = text(car);
@@ -89,21 +111,21 @@ const load = async () => {
   byPath = new Map(photos.map(photo => [photo.path, photo]));
   chosen.clear();
   for (const photo of photos) if (kept.has(photo.path)) chosen.add(photo);
-  $("undo").disabled = !data.can_undo;
+  for (const path of [...unsaved.keys(), ...disputed]) if (!byPath.has(path)) unsaved.delete(path), disputed.delete(path);
+  $("undo").disabled = !step;
   $("title").textContent = document.title = `Review of ${data.title}`;
   $("summary").dataset.about = `${data.catalog} by ${data.model}`;
   controls();
   recall();
-  if (viewer.open) {  // the same photo, with what was ticked; those that are gone are passed over
-    const open = reel[current], answered = touched && given;
-    const next = byPath.get(open.path) ?? reel.slice(current).map(photo => byPath.get(photo.path)).find(Boolean);
-    reel = reel.map(photo => byPath.get(photo.path)).filter(Boolean);
-    if (!next) return shut();
-    current = reel.indexOf(next);
+  if (viewer.open) {  // the photo that is open stays open, with what was ticked, even if it is gone
+    const open = reel[current].path, answered = touched && given, saw = seen;
+    reel = reel.map(photo => byPath.get(photo.path) ?? (photo.path === open ? Object.assign(photo, { gone: true }) : null)).filter(Boolean);
+    current = reel.findIndex(photo => photo.path === open);
     show();
-    if (answered && next.path === open.path) given = answered, touched = true, answers();
+    if (answered && !reel[current].gone) given = answered, touched = true, seen = saw, answers();
   }
   apply();
+  trouble();
 };
 
 // --- what is shown ---
@@ -200,10 +222,14 @@ for (const kind of ["keydown", "keyup"]) $("grid").addEventListener(kind, event 
 });
 
 // --- the answer to many at once ---
-// What was seen goes along: where somebody said something else meanwhile, that stays.
-const decide = (some, said) => {
-  const decisions = some.map(photo => ({ path: photo.path, seen: photo.state, ...said(photo) })).filter(decision => decision.truth !== undefined);
-  return decisions.length ? send("decide", decisions, decisions.map(decision => decision.path)) : Promise.resolve([]);
+// What was seen goes along: where somebody said something else meanwhile, that stays. Her own earlier word is not somebody's:
+// of a photo whose decision is still on its way, the state that it leads to was "seen".
+const decide = (some, said, saw = photo => photo.state) => {
+  const decisions = some.map(photo => ({ path: photo.path, seen: saw(photo), follows: queued.has(photo.path), ...said(photo) }));
+  const heard = decisions.filter(decision => decision.truth !== undefined);
+  if (!heard.length) return Promise.resolve([]);
+  const body = () => heard.map(({ follows, ...decision }) => ({ ...decision, seen: (follows && own.get(decision.path)) || decision.seen }));
+  return send("decide", body, heard.map(decision => decision.path));
 };
 const BULK = {
   confirm: photo => (photo.outcome === "error" ? {} : stands(photo)),  // what the tile says
@@ -223,16 +249,30 @@ for (const button of document.querySelectorAll("[data-bulk]")) button.addEventLi
 const chooseAll = () => { for (const photo of shown) chosen.add(photo); refresh(); };
 $("all").addEventListener("click", chooseAll);
 $("none").addEventListener("click", () => { chosen.clear(); refresh(); });
+$("trouble").addEventListener("click", () => { disputed.clear(); trouble(); });
 const undo = async () => {
+  if (failed.length) {  // what was said last never took place
+    for (const path of failed) unsaved.delete(path);
+    failed = [];
+    return trouble("Given up.");
+  }
   if ($("undo").disabled) return;
-  const changed = await send("undo", {}).catch(() => []);
-  if (viewer.open && changed.length) {
-    if (!reel.includes(changed[0])) reel.splice(current, 0, changed[0]);
-    current = reel.indexOf(changed[0]);
+  const open = viewer.open && reel[current], given_then = given;
+  let changed;
+  try {
+    changed = await send("undo", () => ({ step }));
+  } catch {
+    await load().catch(() => {});  // another window decided since: see what is there
+    return;
+  }
+  if (!viewer.open) return apply(grid.at);
+  // She may have gone on meanwhile: then the photo that she looks at stays.
+  if (changed.length && reel[current].path === open?.path && given === given_then) {
+    const at = reel.findIndex(photo => photo.path === changed[0].path);
+    if (at < 0) reel.splice(current, 0, changed[0]); else current = at;
     show();
-    $("state").hidden = false;
-    $("state").textContent = "Undone.";
-  } else apply(grid.at);
+  }
+  trouble(changed.length ? `Undone: ${some(changed.map(photo => photo.path))}.` : "");
 };
 $("undo").addEventListener("click", undo);
 
@@ -288,7 +328,7 @@ picker($("pick"), (id, more) => { remember(id); if (more) toggle(id, true); else
 const viewer = $("viewer");
 viewer.tabIndex = -1;
 let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
-let given = answer(null), touched = false, offered = [];
+let given = answer(null), touched = false, seen = "", offered = [];
 const open = i => { reel = [...shown]; current = i; viewer.showModal(); show(); viewer.focus(); };
 const show = () => {
   const photo = reel[current], frame = $("frame");
@@ -299,7 +339,7 @@ const show = () => {
     image.src = photo.picture("small");
     full.onload = () => { if (reel[current] === photo) image.src = full.src; };
     full.src = photo.picture("large");
-    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be reel: it is gone, or damaged."));
+    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
     frame.append(image);
   } else frame.append(make("div", "nothing", photo.error || "no picture"));
   for (const tag of photo.tags.filter(tag => tag.box)) {
@@ -318,8 +358,9 @@ const show = () => {
   $("after").disabled = current === reel.length - 1;
   $("back").hidden = !isSettled(photo);
   trouble();
-  given = proposed(photo);
+  given = photo.gone ? answer(null) : proposed(photo);
   touched = false;
+  seen = photo.state;
   offered = offer(photo);
   answers();
   fit();
@@ -350,6 +391,7 @@ const answers = () => {
   $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : "Confirm ";
 };
 const give = next => {
+  if (reel[current].gone) return;
   given = next;
   touched = true;
   for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
@@ -363,9 +405,9 @@ const toggle = (id, on = !given.cars.includes(id)) => {
 };
 const confirmed = () => {
   if (given.truth === null) return;
-  const photo = reel[current], said = given;
+  const photo = reel[current], said = given, saw = seen;
   for (const id of said.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
-  decide([photo], () => said).catch(() => {});
+  decide([photo], () => said, () => saw).catch(() => {});
   if (current < reel.length - 1) turn(1);
   else shut();
 };
@@ -384,8 +426,9 @@ viewer.addEventListener("close", async () => {
   if (shown.length) grid.move(place());
   await saving;  // what was said last may leave the list a moment later
   if (viewer.open) return;
+  const focus = document.activeElement, isFree = !focus || focus === document.body || $("grid").contains(focus);
   apply();
-  if (shown.length) grid.move(place());
+  if (shown.length && isFree) grid.move(place());  // she may be typing elsewhere by now
 });
 $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
@@ -467,7 +510,10 @@ $("done").addEventListener("click", async () => {
   } catch (error) {
     return trouble(error.message);
   }
-  const lost = unsaved.size ? ` Not saved: ${some([...unsaved.keys()])}.` : "All is saved.";
+  const lost = [
+    unsaved.size && `Not saved: ${some([...unsaved.keys()])}.`,
+    owed && `The index has everything; the labels' file lacks ${number(owed)}, see what cartag says where it was started.`,
+  ].filter(Boolean).join(" ") || "All is saved.";
   document.body.replaceChildren(make("p", "over", `${lost} cartag review has ended; this page may be closed.`));
 });
 load().catch(error => trouble(error.message));

@@ -6,6 +6,7 @@ that know the port can read or decide anything. The only importer of starlette.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+_USED = (
+    "This address leads to the page once, and only soon after cartag has started.\n"
+    "Open the one that cartag printed. If somebody else was here before you, end the review and start it again.\n"
+)
 _FOR_A_DAY = {"Cache-Control": "private, max-age=86400, immutable"}
 _STATIC = {
     "": ("review.html", "text/html; charset=utf-8"),
@@ -64,8 +69,10 @@ class Once:
 
     def used(self, token: str) -> bool:
         """Whether that was it; from then on it is used up."""
-        wanted, self.token = self.token, ""
-        return bool(wanted) and token == wanted and time.monotonic() < self.until
+        is_it = bool(self.token) and secrets.compare_digest(token.encode(), self.token.encode())
+        if is_it:
+            self.token = ""
+        return is_it and time.monotonic() < self.until
 
 
 def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Callable[[], None]) -> Starlette:
@@ -73,7 +80,7 @@ def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Call
 
     async def start(request: Request) -> Response:
         if not once.used(request.path_params["token"]):
-            return await _not_found(request, None)
+            return PlainTextResponse(_USED, 404, headers=_HEADERS)
         return RedirectResponse(f"/{secret}/", 303, _HEADERS)
 
     site = _Site(session, pictures, end)
@@ -90,6 +97,10 @@ def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Call
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)],
         exception_handlers={404: _not_found, CartagError: _failed, Exception: _broken},
     )
+
+
+class _Undo(msgspec.Struct):
+    step: int | None = None
 
 
 class _Site:
@@ -121,7 +132,11 @@ class _Site:
         return _answer(await run_in_threadpool(lambda: self._changed(self._session.decide(decisions))))
 
     async def undo(self, request: Request) -> Response:
-        return _answer(await run_in_threadpool(lambda: self._changed(self._session.undo())))
+        try:
+            step = msgspec.json.decode(await _body(request) or b"{}", type=_Undo).step
+        except (msgspec.DecodeError, UnicodeDecodeError) as e:
+            return _answer({"error": f"not a step: {e}"}, 400)
+        return _answer(await run_in_threadpool(lambda: self._changed(self._session.undo(step))))
 
     async def end(self, request: Request) -> Response:
         self._end()
@@ -130,32 +145,31 @@ class _Site:
     # --- what the page is told
 
     def _everything(self) -> dict[str, Any]:
-        photos = self._session.photos()
-        index = self._session.index
+        now = self._session.snapshot()
         with self._numbering:
-            for photo in photos:
+            for photo in now.photos:
                 if photo.record.path not in self._numbers:
                     self._numbers[photo.record.path] = len(self._paths)
                     self._paths.append(photo.record.path)
+        header = now.index.header
         return {
             "title": printable(self._session.gallery.resolve().name) or "Photos",
-            "model": index.header.model.name,
-            "catalog": index.header.catalog.name,
+            "model": header.model.name,
+            "catalog": header.catalog.name,
             "cars": [
                 {"id": car.id, "name": car.name, "make": car.make, "aliases": car.aliases}
-                for car in index.header.catalog.cars
+                for car in header.catalog.cars
             ],
-            "photos": [self._photo(photo) for photo in photos],
-            **self._state(),
+            "photos": [self._photo(photo) for photo in now.photos],
+            **msgspec.to_builtins(now.state),
         }
 
     def _changed(self, answer: Answer) -> dict[str, Any]:
-        photos = self._session.some([*answer.changed, *answer.refused])
-        return {"photos": [self._photo(photo) for photo in photos], "refused": answer.refused, **self._state()}
-
-    def _state(self) -> dict[str, Any]:
-        s = self._session
-        return {"edition": s.edition, "can_undo": s.can_undo(), "owed": s.owed()}
+        return {
+            "photos": [self._photo(photo) for photo in (*answer.changed, *answer.refused)],
+            "refused": [photo.record.path for photo in answer.refused],
+            **msgspec.to_builtins(answer.state),
+        }
 
     def _photo(self, photo: Reviewed) -> dict[str, Any]:
         r, label, model = photo.record, photo.label, as_model_has_it(photo.record)
@@ -176,11 +190,11 @@ class _Site:
         return {key: value for key, value in fields.items() if value is not None}
 
     def _picture(self, path: str, size: str) -> Response:
-        found = self._session.some([path])
-        if not found:
+        record = self._session.record(path)
+        if record is None:
             return _answer({"error": "not in the index any more"}, 404)
         try:
-            made = self._pictures.picture(found[0].record, size)
+            made = self._pictures.picture(record, size)
         except PhotoError as e:
             return _answer({"error": f"{e.reason}: {e.detail}"}, 404)
         headers = _HEADERS | (_FOR_A_DAY if made.is_current else {})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,16 @@ from msgspec.structs import replace
 
 from cartag import index as indexes
 from cartag import locks
-from cartag.errors import LabelsError, ReviewError
+from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
-from cartag.labels import Change, Label, LabelFile
+from cartag.labels import Change, Label, LabelFile, Rows
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
 Truth = Literal["car", "unknown", "none"]
+_NO_LABELS = b"file,label\n"
+"""What a CSV says that is not there: it is not made for nothing."""
+_LAST_PATIENCE = 5.0
 _OUTCOMES: Mapping[Truth, Outcome] = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
 
 
@@ -49,18 +53,40 @@ class Reviewed:
 
     @property
     def state(self) -> str:
-        """Names what is said of the photo, by whomever: another name, another answer."""
-        return hashlib.sha256(repr(_said(self.record)).encode()).hexdigest()[:12]
+        """Names what is said of the photo, and its content: another name, another answer or another picture."""
+        return hashlib.sha256(repr((str(self.record.sha256), _said(self.record))).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class State:
+    """What there is to know of a session besides its photos."""
+
+    edition: int
+    """Counts how often others changed the index: what was shown of an earlier one may be out of date."""
+    step: int
+    """Number of the decision that `undo` would take back; 0: there is none."""
+    owed: int
+    """Of how many photos the index has what was said, and the CSV does not, for it could not be written."""
 
 
 @dataclass(frozen=True)
 class Answer:
     """What became of decisions."""
 
-    changed: tuple[str, ...]
-    """Paths of the photos whose records are others now."""
-    refused: tuple[str, ...] = ()
-    """Paths of photos of which somebody said something else meanwhile; that stands."""
+    changed: tuple[Reviewed, ...]
+    """Photos whose records are others now."""
+    refused: tuple[Reviewed, ...]
+    """Photos of which somebody said something else meanwhile; that stands."""
+    state: State
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything at one moment."""
+
+    index: Index
+    photos: tuple[Reviewed, ...]
+    state: State
 
 
 @dataclass(frozen=True)
@@ -79,11 +105,12 @@ class Counts:
 class _Step:
     """Decisions made at once, and what was there before."""
 
+    number: int
     before: dict[str, PhotoRecord]
     after: dict[str, PhotoRecord]
-    labels: dict[str, Label | None]
+    rows: dict[str, Rows]
     """What the CSV said of these photos before."""
-    rows: Change
+    change: Change
     """What became of its rows."""
     reading: int
     """Which reading of the CSV they are rows of."""
@@ -104,18 +131,22 @@ class Session:
             LabelsError: ``labels`` is there and is no CSV file,label, or its folder is not there.
         """
         self.gallery, self.place = gallery, place
-        self.edition = 1
-        """Counts how often others changed the index: what was shown of an earlier one may be out of date."""
         self.ending = threading.Event()
         """Set where nobody waits for an answer any more."""
         self._mutex = threading.Lock()
+        self._edition = 1
         self._steps: list[_Step] = []
+        self._numbered = 0
         self._touched: set[str] = set()
         """Paths of the photos that were settled in this session."""
         self._labels_path = labels
         self._labels: LabelFile | None = None
         self._labels_stamp: tuple[int, ...] | None = None
         self._reading = 0
+        self._first: dict[str, Rows] = {}
+        """Rows of photos as they were before this session settled them: what stands again if she takes it back."""
+        self._wrote: dict[str, Label | None] = {}
+        """What this session said of a photo last, as the CSV has it."""
         self._owed: dict[str, Label | None] = {}
         """What the index has and the labels do not, for they could not be written."""
         if labels is not None and not labels.parent.is_dir():
@@ -132,19 +163,15 @@ class Session:
         """The index as it is now in the files, as far as this session knows."""
         return self._index
 
-    def photos(self) -> list[Reviewed]:
+    def snapshot(self) -> Snapshot:
         """All photos that are there, in the order of the index. Reads anew what others changed."""
         with self._exclusively():
-            return [self._reviewed(record) for record in self._index if record.missing is UNSET]
+            photos = tuple(self._reviewed(record) for record in self._index if record.missing is UNSET)
+            return Snapshot(self._index, photos, self._state())
 
-    def some(self, paths: Iterable[str]) -> list[Reviewed]:
-        """The photos at these paths, as far as this session knows; those that the index no longer has are left out."""
-        found = (self._index.photos.get(path) for path in paths)
-        return [self._reviewed(record) for record in found if record is not None]
-
-    def can_undo(self) -> bool:
-        """Whether there is a decision of this session to undo."""
-        return bool(self._steps)
+    def record(self, path: str) -> PhotoRecord | None:
+        """What the index says of a photo, as far as this session knows."""
+        return self._index.photos.get(path)
 
     def owed(self) -> int:
         """Of how many photos the index has what was said, and the CSV does not."""
@@ -158,27 +185,36 @@ class Session:
         to_do = sum(not is_settled_by_human(r) for r in photos.values() if r.missing is UNSET)
         return Counts(len(as_the_model), len(settled) - len(as_the_model), to_do)
 
+    def _state(self) -> State:
+        return State(self._edition, self._steps[-1].number if self._steps else 0, len(self._owed))
+
     def _reviewed(self, record: PhotoRecord) -> Reviewed:
         return Reviewed(record, None if self._labels is None else self._labels.get(record.path))
 
     @contextmanager
-    def _exclusively(self) -> Iterator[None]:
+    def _exclusively(self, *, last: bool = False) -> Iterator[None]:
         """Nobody else writes, in this process or another, and what others wrote before is known."""
-        with self._mutex, locks.replacing(self.place, self.ending.is_set):
-            if self._labels_path is None:
-                self._heed_others()
-                yield
-            else:
-                with locks.folder(self._labels_path.parent):
-                    self._heed_others()
-                    yield
+        began = time.monotonic()
+
+        def stopped() -> bool:
+            return self.ending.is_set() and not (last and time.monotonic() - began < _LAST_PATIENCE)
+
+        with ExitStack() as stack:
+            stack.enter_context(self._mutex)
+            stack.enter_context(locks.replacing(self.place, stopped))
+            if self._labels_path is not None:
+                stack.enter_context(locks.folder(self._labels_path.parent, stopped))
+            if stopped():
+                raise ReviewError("the review has ended; nothing was done")
+            self._heed_others()
+            yield
 
     def _heed_others(self) -> None:
         stamp = indexes.stamp_of(self.place)
         if stamp != self._stamp:
             self._index = indexes.with_foreign_fields(indexes.read(self.gallery, self.place.index))
             self._stamp = stamp
-            self.edition += 1
+            self._edition += 1
             self._labels = None  # other photos and cars: its rows may be of others now
         path = self._labels_path
         if path is not None and (self._labels is None or _stamp(path) != self._labels_stamp):
@@ -186,6 +222,7 @@ class Session:
             self._labels = LabelFile(path, self._index.header.catalog.cars, self._index.photos, self.gallery)
             self._labels_stamp = stamp_before
             self._reading += 1
+            self._labels.say(self._owed)
 
     # --- deciding
 
@@ -195,69 +232,115 @@ class Session:
         Raises:
             ReviewError: a photo that the index does not hold, or cars that do not go with the rest.
             IndexFileError, LabelsError: a file cannot be read, or the index cannot be written; then nothing was done.
-                Labels that cannot be written are `owed`, and written with the next decision.
+                Labels that cannot be written are owed, and written with the next decision.
         """
         with self._exclusively():
             records = {decision.path: self._known(decision.path) for decision in decisions}
-            refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
-            heard = {decision.path: decision for decision in decisions if decision.path not in refused}
-            after = {path: self._decided(records[path], decision) for path, decision in heard.items()}
-            # A label that stood in the CSV before is not what she takes back.
-            said = {
-                p: _label_of(d, self._index) for p, d in heard.items() if d.truth or is_settled_by_human(records[p])
-            }
-            self._do({path: records[path] for path in after}, after, said)
-            return Answer(tuple(path for path in after if after[path] != records[path]), tuple(sorted(refused)))
+            refused = [d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)]
+            heard = {decision.path: decision for decision in decisions if decision.path not in set(refused)}
+            before = {path: records[path] for path in heard}
+            after = {path: self._decided(before[path], decision) for path, decision in heard.items()}
+            self._write(after)
+            self._touched.update(after)
+            rows = {path: self._labels.rows(path) for path in after} if self._labels is not None else {}
+            change = self._label(heard, before)
+            if change or before != after:
+                self._numbered += 1
+                self._steps.append(_Step(self._numbered, before, after, rows, change, self._reading))
+            return self._answer((path for path in after if after[path] != before[path]), refused)
 
-    def undo(self) -> Answer:
+    def undo(self, step: int | None = None) -> Answer:
         """Takes the last decisions of this session back as if they had not been.
 
-        Where somebody said something else since, that stays as it is.
+        Where somebody said something else since, in the index or in the labels, that stays as it is.
+
+        Args:
+            step: `State.step` as the person saw it; None: whatever was decided last.
 
         Raises:
-            ReviewError: there is nothing to undo.
+            ReviewError: there is nothing to undo, or something was decided since.
             IndexFileError, LabelsError: as `decide`.
         """
         with self._exclusively():
             if not self._steps:
                 raise ReviewError("nothing to undo")
-            step, photos = self._steps[-1], self._index.photos
-            still = [path for path, r in step.after.items() if path in photos and _said(photos[path]) == _said(r)]
-            back = {path: _restored(step.before[path], step.after[path], photos[path]) for path in still}
-            before = self._index
+            if step not in (None, self._steps[-1].number):
+                raise ReviewError("something was decided in another window since; that is not undone from here")
+            last, photos = self._steps[-1], self._index.photos
+            still = [path for path, r in last.after.items() if path in photos and _said(photos[path]) == _said(r)]
+            back = {path: _restored(last.before[path], last.after[path], photos[path]) for path in still}
+            changed = [path for path in back if back[path] != photos[path]]
             self._write(back)
             self._steps.pop()
             self._touched.difference_update(set(back) - {path for s in self._steps for path in s.after})
-            if self._labels is not None:
-                if step.reading == self._reading:  # nobody changed index or labels meanwhile
-                    self._labels.take_back(step.rows)
-                else:
-                    self._labels.say({path: label for path, label in step.labels.items() if path in back})
-                self._write_labels(dict.fromkeys(step.labels.keys() & back))
-            return Answer(
-                tuple(path for path in back if back[path] != before.photos[path]),
-                tuple(sorted(step.after.keys() - back.keys())),
-            )
+            self._unlabel(last, back)
+            return self._answer(changed, [path for path in last.after if path not in back])
 
     def finish(self) -> None:
-        """Tries once more to write labels that could not be written."""
+        """Tries once more to write labels that could not be written; those that still cannot are `owed`."""
         self.ending.set()
-        if self._owed and self._labels is not None:
-            with self._exclusively():
-                self._labels.say(self._owed)
-                self._write_labels({})
+        if self._owed:
+            with suppress(CartagError), self._exclusively(last=True):
+                self._write_labels(())
 
-    def _do(self, before: dict[str, PhotoRecord], after: dict[str, PhotoRecord], said: dict[str, Label | None]) -> None:
-        labels = {} if self._labels is None else {path: self._labels.get(path) for path in said}
-        self._write(after)
-        self._touched.update(after)
-        rows: Change = []
-        if self._labels is not None:
-            self._labels.say(self._owed)
-            rows = self._labels.say(said)
-            self._write_labels(said)
-        if rows or before != after:
-            self._steps.append(_Step(before, after, labels, rows, self._reading))
+    def _answer(self, changed: Iterable[str], refused: Iterable[str]) -> Answer:
+        photos = self._index.photos
+        one, two = (tuple(self._reviewed(photos[p]) for p in paths if p in photos) for paths in (changed, refused))
+        return Answer(one, two, self._state())
+
+    # --- labels
+
+    def _label(self, heard: Mapping[str, Decision], before: Mapping[str, PhotoRecord]) -> Change:
+        """Takes what is said into the CSV; what became of its rows."""
+        labels = self._labels
+        if labels is None:
+            return []
+        change: Change = []
+        for path, decision in heard.items():
+            if decision.truth is not None:
+                if not is_settled_by_human(before[path]):
+                    self._first.setdefault(path, labels.rows(path))
+                change += labels.say({path: _label_of(decision)})
+            elif not is_settled_by_human(before[path]):
+                continue  # a label that stood there before is not what she takes back
+            elif path not in self._first:
+                change += labels.say({path: None})
+            elif labels.get(path) == self._wrote.get(path):  # nobody wrote another one since
+                change += labels.put(path, self._first.pop(path))
+            self._wrote[path] = labels.get(path)
+        self._write_labels(heard)
+        return change
+
+    def _unlabel(self, step: _Step, back: Iterable[str]) -> None:
+        labels = self._labels
+        if labels is None:
+            return
+        if step.reading == self._reading:  # nobody changed index or labels meanwhile
+            labels.take_back(step.change)
+        else:
+            for path in back:
+                if path in step.rows and labels.get(path) == self._wrote.get(path):
+                    labels.put(path, step.rows[path])
+        for path in back:
+            self._wrote[path] = labels.get(path)
+        self._write_labels(back)
+
+    def _write_labels(self, photos: Iterable[str]) -> None:
+        """Writes the CSV as it is in memory; where that fails, what it says of these photos is owed."""
+        path, labels = self._labels_path, self._labels
+        assert path is not None
+        assert labels is not None
+        data = labels.encode()
+        try:
+            if (path.read_bytes() if path.exists() else _NO_LABELS) != data:
+                indexes.replace_file(path, data)
+        except OSError:
+            self._owed.update({photo: labels.get(photo) for photo in photos})
+            return
+        self._owed.clear()
+        self._labels_stamp = _stamp(path)
+
+    # --- records
 
     def _known(self, path: str) -> PhotoRecord:
         record = self._index.photos.get(path)
@@ -299,29 +382,9 @@ class Session:
         indexes.write(new)
         self._index, self._stamp = new, indexes.stamp_of(self.place)
 
-    def _write_labels(self, said: Mapping[str, Label | None]) -> None:
-        """Writes the CSV as it is in memory; where that fails, ``said`` is owed."""
-        path, labels = self._labels_path, self._labels
-        assert path is not None
-        assert labels is not None
-        data = labels.encode()
-        try:
-            if not path.exists() or path.read_bytes() != data:
-                indexes.replace_file(path, data)
-        except OSError:
-            self._owed.update({photo: labels.get(photo) for photo in said})
-            return
-        self._owed.clear()
-        self._labels_stamp = _stamp(path)
 
-
-def _label_of(decision: Decision, index: Index) -> Label | None:
-    """A decision as a label; a car of an earlier catalog is one that the catalog does not hold."""
-    if decision.truth is None:
-        return None
-    known = {car.id for car in index.header.catalog.cars}
-    other = ("unknown",) if decision.truth == "unknown" else tuple(car for car in decision.cars if car not in known)
-    return Label(decision.path, frozenset(decision.cars) & known, other)
+def _label_of(decision: Decision) -> Label:
+    return Label(decision.path, frozenset(decision.cars), ("unknown",) if decision.truth == "unknown" else ())
 
 
 def _said(record: PhotoRecord) -> tuple[object, ...]:
