@@ -19,9 +19,10 @@ from conftest import Gallery, later, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ROOT
-from reviews import Served, served
+from reviews import Served, served, without_csv
 
 import cartag
+from cartag import index as indexes
 from cartag import locks
 from cartag.errors import IndexFileError, LabelsError, ReviewError
 from cartag.index import place_of
@@ -284,8 +285,6 @@ def test_an_index_damaged_meanwhile_is_left_alone(tagged: Gallery) -> None:
 def test_an_index_that_cannot_be_written_is_said_and_nothing_is_done(
     tagged: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cartag import index as indexes
-
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
@@ -524,17 +523,9 @@ def test_a_car_of_an_earlier_catalog_is_a_label_too(tagged: Gallery) -> None:
 def test_labels_that_cannot_be_written_are_owed_until_they_can(
     tagged: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cartag import index as indexes
-
-    labels, replace_file = tagged.path / "labels.csv", indexes.replace_file
-
-    def full(path: Path, data: bytes) -> None:
-        if path == labels:
-            raise OSError(28, "No space left on device")
-        replace_file(path, data)
-
+    labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
-        monkeypatch.setattr(indexes, "replace_file", full)
+        monkeypatch.setattr(indexes, "replace_file", without_csv)
         answer = review.decide(("a.jpg", "none"))
         assert (answer.status, answer.json()["owed"]) == (200, 1)
         assert answer.json()["photos"][0]["settled"] is True
@@ -542,7 +533,7 @@ def test_labels_that_cannot_be_written_are_owed_until_they_can(
         monkeypatch.undo()
         assert review.decide(("o.jpg", "none")).json()["owed"] == 0
         assert labels.read_text() == "file,label\na.jpg,none\nb.jpg,none\no.jpg,none\n"
-        monkeypatch.setattr(indexes, "replace_file", full)
+        monkeypatch.setattr(indexes, "replace_file", without_csv)
         review.decide(("g.png", "unknown"))
         labels.write_text("file,label\nz.jpg,none\n")
         review.decide(("a.jpg", "unknown"))
@@ -643,17 +634,9 @@ def test_owed_labels_outlast_another_edition_and_an_undo(
 ) -> None:
     from conftest import write_catalog
 
-    from cartag import index as indexes
-
-    labels, replace_file = tagged.path / "labels.csv", indexes.replace_file
-
-    def full(path: Path, data: bytes) -> None:
-        if path == labels:
-            raise OSError(28, "No space left on device")
-        replace_file(path, data)
-
+    labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
-        monkeypatch.setattr(indexes, "replace_file", full)
+        monkeypatch.setattr(indexes, "replace_file", without_csv)
         review.decide(("a.jpg", "car", "blue-bolt"))
         review.decide(("b.jpg", "none"))
         assert review.decide(("o.jpg", "none")).json()["owed"] == 3
@@ -689,7 +672,6 @@ def test_undo_of_a_step_that_is_not_the_last_is_refused(tagged: Gallery) -> None
 def test_nothing_is_done_after_the_end_and_the_report_comes(
     tagged: Gallery, tmp_path: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cartag import index as indexes
     from cartag.reviewing import session
 
     monkeypatch.setattr(session, "_LAST_PATIENCE", 0.5)
@@ -698,7 +680,7 @@ def test_nothing_is_done_after_the_end_and_the_report_comes(
     answers = []
     with served(tagged.path, labels=folder / "labels.csv") as review:
         with monkeypatch.context() as patch:
-            patch.setattr(indexes, "replace_file", _without_csv(indexes.replace_file))
+            patch.setattr(indexes, "replace_file", without_csv)
             assert review.decide(("b.jpg", "none")).json()["owed"] == 1
         with locks.replacing(place_of(tagged.path)) if lock == "index" else locks.folder(folder):
             waiting = threading.Thread(target=lambda: answers.append(review.decide(("a.jpg", "none"))))
@@ -709,15 +691,6 @@ def test_nothing_is_done_after_the_end_and_the_report_comes(
     assert [answer.status for answer in answers] == [409]
     assert said_of(tagged) == {"b.jpg": "no-car"}
     assert (report.corrected, report.not_in_labels) == (1, 1)
-
-
-def _without_csv(replace_file: Any) -> Any:
-    def full(path: Path, data: bytes) -> None:
-        if path.suffix == ".csv":
-            raise OSError(28, "No space left on device")
-        replace_file(path, data)
-
-    return full
 
 
 # --- who may ask ------------------------------------------------------------------------------------------------

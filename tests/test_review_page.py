@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import Gallery
-from reviews import Served, served
+from reviews import Served, served, without_csv
 
 from cartag import index as indexes
 from cartag import locks
@@ -507,14 +507,7 @@ def test_undo_is_of_what_was_decided_here(page: Any, review: Served, says: Says)
 def test_labels_that_lack_something_are_said_to_the_end(
     page: Any, tagged: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace_file = indexes.replace_file
-
-    def full(path: Any, data: bytes) -> None:
-        if path.suffix == ".csv":
-            raise OSError(28, "No space left on device")
-        replace_file(path, data)
-
-    monkeypatch.setattr(indexes, "replace_file", full)
+    monkeypatch.setattr(indexes, "replace_file", without_csv)
     page.click("[title='a.jpg']")
     page.keyboard.press("Enter")
     settle(page, 1)
