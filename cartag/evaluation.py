@@ -127,7 +127,8 @@ class Evaluation:
     without_label: int
     """Photos of the index that have no label."""
     settled_by_hand: int
-    """Labelled photos left out because a person tagged them: they say nothing about the model."""
+    """Labelled photos left out because a person tagged them and the index does not keep what the model says (it does
+    after a review): they say nothing about the model."""
     names_outside_catalog: dict[str, int]
     """Names of cars that the catalog does not hold, with their counts; they count as another car."""
     labels_outside_catalog: int
