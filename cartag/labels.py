@@ -150,6 +150,8 @@ class _Row:
     label: Label | None = None
 
 
+NO_LABELS = b"file,label\n"
+"""What a file says that is not there."""
 Change = list[tuple[int, _Row | None, _Row | None]]
 """Rows by their place, as they were and as they are now; None: no row."""
 
@@ -177,7 +179,7 @@ class LabelFile:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            data = b"file,label\n"
+            data = NO_LABELS
         except OSError as e:
             raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
         self._mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""

@@ -332,6 +332,9 @@ def test_labels_that_are_there_are_shown_and_only_their_row_changes(tagged: Gall
         review.decide(("b.jpg", "car", "blue-bolt"))
         review.decide(("b.jpg", None))
         assert labels.read_bytes() == text.encode(), "as it was before it was settled here"
+        review.undo()
+        review.decide(("b.jpg", None))
+        assert labels.read_bytes() == text.encode(), "also a second time"
     with served(tagged.path, labels=labels) as review:
         review.decide(("a.jpg", None))
         assert "SCUDERIA" not in labels.read_text(encoding="utf-8"), "said in an earlier review"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from conftest import Gallery
+from playwright import sync_api
 from reviews import Served, served, without_csv
 
 from cartag import index as indexes
 from cartag import locks
 from cartag.index import place_of
 
-sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 
@@ -553,6 +553,23 @@ def test_orders(page: Any, tagged: Gallery) -> None:
     keys = page.locator("#answers label").first.text_content()
     assert "Red Racer" in keys
     assert "70 %" in keys
+
+
+def test_a_picture_that_fails_late_hides_no_other_photo(page: Any, tagged: Gallery) -> None:
+    page.may_fail = True
+    failing: list[Any] = []
+    page.route("**/picture/*/0/*", lambda route: failing.append(route))  # a.jpg: neither answered nor refused yet
+    page.reload()
+    page.wait_for_selector("#grid li")
+    page.click("[title='a.jpg']")
+    until(page, lambda: len(failing) >= 2)
+    page.keyboard.press("ArrowRight")
+    for route in failing:
+        route.abort()
+    page.wait_for_timeout(200)
+    assert page.text_content("#what") == "b.jpg"
+    assert page.locator("#frame img").count() == 1
+    assert page.locator("#frame .nothing").count() == 0
 
 
 def test_boxes_are_drawn(page: Any, tagged: Gallery) -> None:

@@ -73,7 +73,8 @@ def _pictures(job: Job, to: Path, sizes: dict[str, int]) -> Iterator[Step]:
         if name := _file_name(photo):
             wanted |= {to / folder / name: (photo, side) for folder, side in sizes.items()}
     missing = [path for path in wanted if not path.exists()]
-    yield from (Wanted.kept(path) for path in wanted if path not in set(missing))
+    absent = set(missing)
+    yield from (Wanted.kept(path) for path in wanted if path not in absent)
     if job.dry_run:
         yield from (Wanted(path, None, b"", is_text=False) for path in missing)
         return

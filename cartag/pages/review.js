@@ -339,7 +339,7 @@ const show = () => {
     image.src = photo.picture("small");
     full.onload = () => { if (reel[current] === photo) image.src = full.src; };
     full.src = photo.picture("large");
-    image.onerror = () => frame.replaceChildren(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
+    image.onerror = () => image.replaceWith(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
     frame.append(image);
   } else frame.append(make("div", "nothing", photo.error || "no picture"));
   for (const tag of photo.tags.filter(tag => tag.box)) {

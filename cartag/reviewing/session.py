@@ -20,13 +20,11 @@ from cartag import index as indexes
 from cartag import locks
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
-from cartag.labels import Change, Label, LabelFile, Rows
+from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
 Truth = Literal["car", "unknown", "none"]
-_NO_LABELS = b"file,label\n"
-"""What a CSV says that is not there: it is not made for nothing."""
 _LAST_PATIENCE = 5.0
 _OUTCOMES: Mapping[Truth, Outcome] = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
 
@@ -144,7 +142,7 @@ class Session:
         self._labels_stamp: tuple[int, ...] | None = None
         self._reading = 0
         self._first: dict[str, Rows] = {}
-        """Rows of photos as they were before this session settled them: what stands again if she takes it back."""
+        """Rows of photos as they were before this session settled them last: what stands again if she takes it back."""
         self._wrote: dict[str, Label | None] = {}
         """What this session said of a photo last, as the CSV has it."""
         self._owed: dict[str, Label | None] = {}
@@ -236,8 +234,8 @@ class Session:
         """
         with self._exclusively():
             records = {decision.path: self._known(decision.path) for decision in decisions}
-            refused = [d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)]
-            heard = {decision.path: decision for decision in decisions if decision.path not in set(refused)}
+            refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
+            heard = {decision.path: decision for decision in decisions if decision.path not in refused}
             before = {path: records[path] for path in heard}
             after = {path: self._decided(before[path], decision) for path, decision in heard.items()}
             self._write(after)
@@ -247,7 +245,7 @@ class Session:
             if change or before != after:
                 self._numbered += 1
                 self._steps.append(_Step(self._numbered, before, after, rows, change, self._reading))
-            return self._answer((path for path in after if after[path] != before[path]), refused)
+            return self._answer((path for path in after if after[path] != before[path]), sorted(refused))
 
     def undo(self, step: int | None = None) -> Answer:
         """Takes the last decisions of this session back as if they had not been.
@@ -299,14 +297,14 @@ class Session:
         for path, decision in heard.items():
             if decision.truth is not None:
                 if not is_settled_by_human(before[path]):
-                    self._first.setdefault(path, labels.rows(path))
+                    self._first[path] = labels.rows(path)
                 change += labels.say({path: _label_of(decision)})
             elif not is_settled_by_human(before[path]):
                 continue  # a label that stood there before is not what she takes back
             elif path not in self._first:
                 change += labels.say({path: None})
             elif labels.get(path) == self._wrote.get(path):  # nobody wrote another one since
-                change += labels.put(path, self._first.pop(path))
+                change += labels.put(path, self._first[path])
             self._wrote[path] = labels.get(path)
         self._write_labels(heard)
         return change
@@ -332,7 +330,7 @@ class Session:
         assert labels is not None
         data = labels.encode()
         try:
-            if (path.read_bytes() if path.exists() else _NO_LABELS) != data:
+            if (path.read_bytes() if path.exists() else NO_LABELS) != data:  # a file is not made for nothing
                 indexes.replace_file(path, data)
         except OSError:
             self._owed.update({photo: labels.get(photo) for photo in photos})
