@@ -6,6 +6,7 @@ CartagError                    a message a person can act on: what, where, remed
 │   ├── CatalogError           a catalog file
 │   ├── LabelsError            a hand-labels file
 │   ├── ArticleError           an article to read cars from
+│   ├── ForeignFileError       a file is in the way that cartag did not make, or that a person changed since
 │   └── UnknownCarError        a car that the catalog does not hold (carries `suggestions`)
 ├── GalleryError               the gallery is missing or cannot be read
 ├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
@@ -44,6 +45,10 @@ class LabelsError(UsageError):
 
 class ArticleError(UsageError):
     """An article is not readable as text; the message names the file and, where it can, the byte."""
+
+
+class ForeignFileError(UsageError):
+    """A file is in the way that cartag did not make, or that a person changed since: it stays as it is."""
 
 
 class UnknownCarError(UsageError):

@@ -172,6 +172,7 @@ def evaluate(
     index: Path | str | None = None,
     against: Path | str | None = None,
     report: Path | str | None = None,
+    force: bool = False,
 ) -> Evaluation:
     """Compares the index of a gallery with hand labels.
 
@@ -181,9 +182,11 @@ def evaluate(
         index: where the index lies, if not in the gallery.
         against: another index of the same photos, to say which of the two is better.
         report: a folder to write the report to, `index.html` and `metrics.json`.
+        force: replaces these two where they are not cartag's own, too.
 
     Raises:
         LabelsError: the labels cannot be read, or none of them is of a photo in the index.
+        ForeignFileError: where the report would be are photos, or files that are not cartag's.
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     found = indexes.read(Path(gallery), load_settings({"index": index}).index)
@@ -204,7 +207,7 @@ def evaluate(
     if report is not None:
         from cartag.report import write_report
 
-        write_report(evaluation, found, Path(gallery), Path(report))
+        write_report(evaluation, found, Path(gallery), Path(report), force=force)
     return evaluation
 
 

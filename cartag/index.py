@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import re
 import tempfile
@@ -354,10 +353,24 @@ def _with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[s
     return {**raw, **foreign.photos.get(record.path, {})}
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes ``data`` beside ``path``, makes it durable, and moves it into place."""
-    target = path.resolve()  # a symlinked index stays a symlink
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+def replace_file(path: Path, data: bytes, *, through_links: bool = True) -> None:
+    """Writes ``data`` aside, makes it durable, and moves it into place; a link stays a link where ``through_links``.
+
+    Aside is in the state folder, where there is one: what a killed writer leaves there is ours for certain.
+
+    Raises:
+        OSError: it cannot be written; what was there stands as it was.
+    """
+    target = path.resolve() if through_links else path.parent.resolve() / path.name
+    state = path.parent / STATE_FOLDER
+    if state.is_dir():
+        with contextlib.suppress(OSError):  # it may lie on another file system, or be one's own only to read
+            return _replace(target, data, state)
+    return _replace(target, data, target.parent)
+
+
+def _replace(target: Path, data: bytes, aside: Path) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=aside)
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
@@ -372,11 +385,15 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(place: Place) -> None:
-    """Removes what killed writers left beside the index; only who holds its lock may, or a living one's goes too."""
-    target = place.index.resolve()
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+    """Removes what killed writers of the index left in the state folder; only who holds its lock may.
+
+    A living one's would go too. Beside the index nothing is removed: there a name says too little of whose a file is.
+    """
+    ours = re.compile(rf"\.{re.escape(place.index.resolve().name)}\.[a-z0-9_]+\.tmp")  # no dot: `a.json`, `a.json.b`
+    with contextlib.suppress(OSError):
+        for name in os.listdir(place.state):
+            if ours.fullmatch(name):
+                (place.state / name).unlink()
 
 
 def _mode_of(path: Path) -> int:

@@ -14,7 +14,8 @@ import numpy as np
 
 from cartag.calibration import Calibration
 from cartag.errors import IndexFileError
-from cartag.index import Place, replace_file
+from cartag.footprint import Footprint, digest_of
+from cartag.index import Place
 from cartag.scoring import ClassSet
 
 _VERSION = 1
@@ -75,21 +76,51 @@ def files_of(place: Place) -> tuple[Path, Path]:
     return place.index.with_name(f"{stem}.learned.json"), place.index.with_name(f"{stem}.learned.safetensors")
 
 
+def claim(place: Place) -> Footprint:
+    """What is ours of the two files; the note lies in the state folder.
+
+    Raises:
+        ForeignFileError: one of them is not as `save` wrote it: somebody else's, or changed since.
+    """
+    readable, tensors = files_of(place)
+    elsewhere = "move it away, and run the same command again"
+    made = Footprint(readable.parent, elsewhere, note=place.state / f"{place.name}.made.json")
+    made.claim(readable.name, is_own=_are_facts)
+    made.claim(tensors.name, is_own=_are_tensors)
+    return made
+
+
+def _are_facts(data: bytes) -> bool:
+    facts = msgspec.json.decode(data, type=LearnedFacts)
+    return facts.version == _VERSION and msgspec.json.format(data, indent=2).rstrip() + b"\n" == data
+
+
+def _are_tensors(data: bytes) -> bool:
+    from safetensors.numpy import load as decode
+
+    return set(decode(data)) == {"embeddings", "biases"}
+
+
 def save(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.ndarray) -> Learned:
     """Writes both files, the JSON last: it names the other by digest, so that half a pair is never taken for a whole.
 
     Raises:
+        ForeignFileError: as `claim`.
         IndexFileError: they cannot be written.
     """
     from safetensors.numpy import save as encode
 
+    made = claim(place)
     readable, tensors = files_of(place)
     embeddings, biases = embeddings.astype(np.float32), biases.astype(np.float32)
     data = encode({"embeddings": np.ascontiguousarray(embeddings), "biases": np.ascontiguousarray(biases)})
-    facts = msgspec.structs.replace(facts, tensors=hashlib.sha256(data).hexdigest())
+    facts = msgspec.structs.replace(facts, tensors=digest_of(data))
     try:
-        replace_file(tensors, data)
-        replace_file(readable, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+        text = msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n"
+        made.expect({tensors.name: facts.tensors, readable.name: digest_of(text)})
+        made.write(tensors.name, data)
+        made.write(readable.name, text)
+        made.settle()
     except OSError as e:
         raise IndexFileError(f"{readable}: cannot be written ({e.strerror}); use --index FILE") from e
     return Learned(facts, embeddings, biases)
@@ -102,7 +133,7 @@ def load(place: Place) -> Learned | None:
         IndexFileError: the files are damaged, of a newer version, or do not belong together.
     """
     readable, tensors = files_of(place)
-    remedy = f"run 'cartag learn' again, or delete {readable.name} to do without"
+    remedy = f"delete {readable.name} to do without, and run 'cartag learn' again to have it anew"
     try:
         facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
     except FileNotFoundError:
@@ -127,6 +158,17 @@ def load(place: Place) -> Learned | None:
 
 
 def remove(place: Place) -> None:
-    """Forgets what was learned."""
-    for path in files_of(place):
-        path.unlink(missing_ok=True)
+    """Forgets what was learned.
+
+    Raises:
+        ForeignFileError: as `claim`.
+        IndexFileError: the files cannot be removed.
+    """
+    made = claim(place)
+    readable, tensors = files_of(place)
+    try:
+        for path, is_own in ((readable, _are_facts), (tensors, _are_tensors)):
+            made.remove(path.name, is_own)
+        made.settle()
+    except OSError as e:
+        raise IndexFileError(f"{readable}: cannot be removed ({e.strerror}); remove it by hand") from e

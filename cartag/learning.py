@@ -102,6 +102,7 @@ def learn(
     Raises:
         LabelsError: the labels cannot be read, or fit no photo.
         UsageError: ``cv`` below 2, or a catalog without anything to reject by.
+        ForeignFileError: where it would be kept is a file that is not cartag's, or that a person changed.
         GalleryError, IndexFileError, CatalogError, ModelError: see `cartag.errors`.
     """
     if cv < 2:
@@ -110,6 +111,7 @@ def learn(
     progress = progress or Silent()
     place = indexes.place_of(Path(gallery), settings.index)
     found = indexes.read(Path(gallery), settings.index)
+    learned.claim(place)  # before anything is computed that could not be kept
     truth = read_truth(Path(labels), found, Path(gallery))
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)

@@ -97,14 +97,18 @@ def models() -> list[ModelInfo]:
     ]
 
 
-def fetch(name: str, to: Path | str | None = None, *, progress: Progress | None = None) -> Path:
+def fetch(name: str, to: Path | str | None = None, *, force: bool = False, progress: Progress | None = None) -> Path:
     """Fetches a model for use without network and returns the folder it lies in.
 
     Without ``to`` that is the hub's cache on this machine, where ``--model NAME`` finds it; with ``to`` its files are
-    put into that folder, to be carried to another machine and used there as ``--model FOLDER``.
+    put into that folder, to be carried to another machine and used there as ``--model FOLDER``. Files of these names
+    that lie there with another content stay, unless ``force`` replaces them.
 
     Raises:
         ModelError: the model is unknown, or neither here nor to be fetched; or the folder cannot be written.
+        ForeignFileError: a file of another content is in the way. Nothing was written.
     """
     progress = progress or Silent()
-    return Path(table.resolve(name, progress).folder) if to is None else table.fetch_to(name, Path(to), progress)
+    if to is None:
+        return Path(table.resolve(name, progress).folder)
+    return table.fetch_to(name, Path(to), progress, force=force)

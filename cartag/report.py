@@ -8,16 +8,17 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cartag import images
+from cartag import images, pagefolder
 from cartag.errors import PhotoError, UsageError
-from cartag.index import Index, replace_file
+from cartag.footprint import Footprint, digest_of
+from cartag.index import Index
 from cartag.photos import disk_path, is_raw, printable_values
 
 if TYPE_CHECKING:
@@ -45,22 +46,55 @@ HEADLINES = {
     "aurc": ("Mean risk", "AURC, lower is better"),
 }
 _NO_PERCENTAGE = ("brier", "aurc")
+_HEAD = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta http-equiv="Content-Security-Policy" content="'
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+    "<title>cartag: how right are the tags?</title><style>"
+)
+_FOOT = "</main></body></html>\n"
 
 
-def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Path) -> None:
+def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Path, *, force: bool = False) -> None:
     """Writes ``index.html`` and ``metrics.json`` into ``folder``; photos are only read.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder is a gallery, or cannot be written.
+        ForeignFileError: it holds photos, or files in the way that are not cartag's. Nothing was written.
     """
-    page = page_of(evaluation, index, gallery)
+    made = _claimed(gallery, folder, force, {field.name for field in fields(evaluation)})
+    page = page_of(evaluation, index, gallery).encode("utf-8", "backslashreplace")
     figures = msgspec.json.format(msgspec.json.encode(printable_values(asdict(evaluation))), indent=2) + b"\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / FIGURES, figures)
-        replace_file(folder / PAGE, page.encode("utf-8", "backslashreplace"))
+        made.expect({FIGURES: digest_of(figures), PAGE: digest_of(page)})
+        made.write(FIGURES, figures)
+        made.write(PAGE, page)
+        made.settle()
     except OSError as e:
         raise UsageError(f"{folder}: cannot be written ({e.strerror}); name another folder with --report") from e
+
+
+def _claimed(gallery: Path, folder: Path, force: bool, names: set[str]) -> Footprint:
+    pagefolder.check_is_no_gallery(folder, gallery, "--report")
+    made = Footprint(folder, "name another folder with --report DIR", force=force)
+    made.claim(PAGE, is_own=_is_page)
+    made.claim(FIGURES, is_own=lambda data: _are_figures(data, names))
+    if not made.is_ours(PAGE, _is_page):
+        pagefolder.check_holds_no_photo(folder, made.names(), "--report")
+    return made
+
+
+def _is_page(data: bytes) -> bool:
+    """Whether a page has the frame of a report; what is in it cannot be made again from it."""
+    head, style = _HEAD.encode(), f"{_STYLE}</style></head>\n<body><main><header><h1>".encode()
+    return data.startswith(head + style) and data.endswith(_FOOT.encode())
+
+
+def _are_figures(data: bytes, names: set[str]) -> bool:
+    """Whether figures are as `write_report` writes them: all of an `Evaluation`, by name, and nothing else."""
+    figures = msgspec.json.decode(data)
+    return set(figures) == names and msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n" == data
 
 
 def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
@@ -105,14 +139,7 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
         else "",
     ]
     body = "\n".join(part for part in parts if part)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" content="'
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f"<title>cartag: how right are the tags?</title><style>{_STYLE}</style></head>\n"
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return f"{_HEAD}{_STYLE}</style></head>\n<body><main>{body}{_FOOT}"
 
 
 # --- parts ------------------------------------------------------------------------------------------------------

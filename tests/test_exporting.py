@@ -220,7 +220,7 @@ def test_the_page_shows_every_photo_and_links_to_it(tagged: Gallery, tmp_path: P
             with Image.open(to / photo["thumb"]) as thumb:
                 assert thumb.format == "JPEG"
                 assert not thumb.getexif()
-    assert sorted(p.name for p in to.iterdir()) == ["index.html", "thumbs"]
+    assert sorted(p.name for p in to.iterdir()) == [".cartag-made.json", "index.html", "thumbs"]
 
 
 def test_thumbnails_are_upright_small_and_not_enlarged(gallery: Gallery, tmp_path: Path) -> None:

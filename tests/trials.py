@@ -169,7 +169,7 @@ def stored(place: Place) -> set[str]:
 
 
 def leftovers(gallery: Gallery) -> list[Path]:
-    return list(gallery.path.glob(".cartag.json.*"))
+    return [*gallery.path.glob(".cartag.json.*"), *(gallery.path / ".cartag").glob(".cartag.json.*")]
 
 
 def without_date(index: Path) -> dict[str, Any]:

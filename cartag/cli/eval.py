@@ -48,6 +48,9 @@ def command(
         Path | None,
         typer.Option(metavar="DIR", help="Write a page with pictures, and metrics.json.", show_default=False),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --report: replace its two files also where cartag did not make them.")
+    ] = False,
     dataset: Annotated[
         Dataset | None,
         typer.Option(help="Zero-shot top-1 of a published test set instead, as open_clip does.", show_default=False),
@@ -68,7 +71,7 @@ def command(
         return
     if labels is None:
         raise UsageError("eval: name the hand labels: a CSV file,label, a folder of cars, or another index")
-    result = cartag.evaluate(gallery, labels, index=index, against=against, report=report)
+    result = cartag.evaluate(gallery, labels, index=index, against=against, report=report, force=force)
     _say_coverage(result, labels)
     if format is TableFormat.json:
         output.put_json(asdict(result))

@@ -50,6 +50,9 @@ def command(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; print the changes as a diff.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files in the way that cartag did not make; none is removed.")
+    ] = False,
     naming: Annotated[
         Naming, typer.Option(help="Sidecars: photo.jpg.xmp (ext), or Adobe's photo.xmp (stem).")
     ] = Naming.ext,
@@ -58,7 +61,7 @@ def command(
     """Hand the tags on: XMP sidecars, CSV, JSON Lines, exiftool's JSON, a gallery page, a training set's metadata.
 
     Only what would change is written, so a second export touches nothing. Photos are only read. In existing sidecars
-    only what cartag wrote is changed or removed.
+    only what cartag wrote is changed or removed; of other files only those that it made.
     """
     import cartag
 
@@ -67,6 +70,7 @@ def command(
         as_.value,
         to=to,
         dry_run=dry_run,
+        force=force,
         naming=naming.value,
         index=index,
         progress=output.TerminalProgress(),

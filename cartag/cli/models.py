@@ -57,9 +57,12 @@ def fetch(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="For --to: replace files of these names with another content.")
+    ] = False,
 ) -> None:
     """Fetch a model for use without network: here as `--model NAME`, elsewhere as `--model DIR`."""
     import cartag
 
-    folder = cartag.fetch(name, to, progress=output.TerminalProgress())
+    folder = cartag.fetch(name, to, force=force, progress=output.TerminalProgress())
     output.put(str(folder))

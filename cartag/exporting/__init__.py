@@ -1,28 +1,27 @@
 """Handing tags on: XMP sidecars, tables, exiftool's JSON, a training set's metadata, a gallery page.
 
 Every format is a file of its own and says, as values, which files it wants to be there (`job.Wanted`) or which text it
-makes; this module writes them, atomically and only where something changes. Photos are only read.
+makes; `writing` writes them, atomically and only where something changes. Photos are only read.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from cartag import index as indexes
-from cartag.errors import ExportError, UsageError
+from cartag.errors import UsageError
 from cartag.exporting import exiftool, imagefolder, page, tables, xmp
 from cartag.exporting.job import Job, Naming, Remark, Step, Wanted, bytes_at, photos_of
-from cartag.photos import printable
+from cartag.exporting.writing import ACTIONS, ExportedFile, Writing
+from cartag.footprint import Footprint, digest_of
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 
-Action = Literal["created", "changed", "removed", "unchanged"]
-ACTIONS: tuple[Action, ...] = get_args(Action)
+_ELSEWHERE = "name another folder with --to DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +35,22 @@ class Format:
     """Says which files shall be there."""
     check: Callable[[Job], None] | None = None
     """Raises a `UsageError` where the format cannot do what is asked."""
+    is_own: Callable[[bytes], bool] | None = None
+    """Recognises a document of cartag's by its content."""
+    merges: bool = False
+    """Whether it adds to files of others and takes only its own out of them; else it writes files of its own alone."""
 
 
 FORMATS: dict[str, Format] = {
-    "xmp": Format(files=xmp.files),
-    "csv": Format(tables.csv_text, "cartag.csv"),
-    "jsonl": Format(tables.json_lines, "cartag.jsonl"),
-    "exiftool": Format(exiftool.document, "cartag.exiftool.json"),
+    "xmp": Format(files=xmp.files, merges=True),
+    "csv": Format(tables.csv_text, "cartag.csv", is_own=tables.is_csv),
+    "jsonl": Format(tables.json_lines, "cartag.jsonl", is_own=tables.are_json_lines),
+    "exiftool": Format(exiftool.document, "cartag.exiftool.json", is_own=exiftool.is_document),
     "html": Format(files=page.files, check=page.check),
-    "imagefolder": Format(imagefolder.document, "metadata.jsonl", check=imagefolder.check),
+    "imagefolder": Format(
+        imagefolder.document, "metadata.jsonl", check=imagefolder.check, is_own=imagefolder.is_document
+    ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedFile:
-    """What became of one file, or would become of it."""
-
-    path: str
-    action: Action
-    diff: str = ""
-    """Of a dry run: the change as a unified diff; empty where the file is no text."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class ExportReport:
     @property
     def failures(self) -> int:
         """How many photos or files did not get what was asked for."""
-        return sum(remark.is_failure for remark in self.remarks)
+        return sum(remark.count for remark in self.remarks if remark.is_failure)
 
 
 def export(
@@ -87,6 +82,7 @@ def export(
     *,
     to: Path | str | None = None,
     dry_run: bool = False,
+    force: bool = False,
     naming: Naming = "ext",
     index: Path | str | None = None,
     settings: Settings | None = None,
@@ -94,8 +90,10 @@ def export(
 ) -> ExportReport:
     """Writes what an index says in a form that other programs read.
 
-    A file that would not change is not written, so a second export touches nothing. An existing XMP sidecar is merged
-    into: only what cartag wrote there is changed or removed.
+    A file that would not change is not written, so a second export touches nothing. An existing XMP sidecar is
+    merged into: only what cartag wrote there is changed or removed. Of all other files only those are replaced and
+    removed that cartag made, and that nobody changed since (`cartag.footprint`). A file that cannot be written is a
+    remark, and costs no other.
 
     Args:
         gallery: the folder of photos, tagged before.
@@ -103,6 +101,7 @@ def export(
         to: the folder to write to. Without it sidecars go beside the photos, and formats that are one document come
             back in the report.
         dry_run: writes nothing; the report says what would be done.
+        force: replaces files of others that are in the way, too; none is ever removed.
         naming: of sidecars: ``ext`` for ``photo.jpg.xmp``, ``stem`` for ``photo.xmp``.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
@@ -110,7 +109,8 @@ def export(
 
     Raises:
         UsageError: an unknown format, or one that needs another folder.
-        ExportError: a file cannot be read or written.
+        ForeignFileError: a file is in the way that is not cartag's; nothing was written.
+        ExportError: a file cannot be read.
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     if as_ not in FORMATS:
@@ -120,9 +120,10 @@ def export(
     settings = (settings or load_settings()).overridden({"index": index})
     gallery = Path(gallery)
     found = indexes.read(gallery, settings.index)
-    folder = None if to is None else Path(to)
-    job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent())
-    return _run(job, as_, FORMATS[as_])
+    format, folder = FORMATS[as_], None if to is None else Path(to)
+    made = None if folder is None or format.merges else Footprint(folder, _ELSEWHERE, force=force)
+    job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent(), made)
+    return _run(job, as_, format)
 
 
 def _run(job: Job, name: str, format: Format) -> ExportReport:
@@ -131,53 +132,13 @@ def _run(job: Job, name: str, format: Format) -> ExportReport:
     steps: Iterator[Step] = iter(())
     if format.document is not None:
         text = format.document(job)
-        if job.to is None:
+        if job.to is None or job.made is None:
             return ExportReport(name, (), text, ())
+        job.made.claim(format.file_name, digest_of(text), format.is_own)
         path = job.to / format.file_name
-        steps = iter([Wanted(path, bytes_at(path), text)])
+        steps = iter([Wanted(path, bytes_at(path) if path.is_file() else None, text)])
     elif format.files is not None:
         steps = format.files(job)
-    files: list[ExportedFile] = []
-    remarks: list[Remark] = []
-    for step in steps:
-        if isinstance(step, Remark):
-            remarks.append(step)
-            continue
-        action = _action(step)
-        if action != "unchanged" and not job.dry_run:
-            _apply(step)
-        diff = _diff(step) if job.dry_run and step.is_text and action != "unchanged" else ""
-        files.append(ExportedFile(str(step.path), action, diff))
-    return ExportReport(name, tuple(files), None, tuple(remarks))
-
-
-def _action(step: Wanted) -> Action:
-    if step.before == step.after:
-        return "unchanged"
-    if step.before is None:
-        return "created"
-    return "removed" if step.after is None else "changed"
-
-
-def _apply(step: Wanted) -> None:
-    try:
-        if step.after is None:
-            step.path.unlink()
-        else:
-            step.path.parent.mkdir(parents=True, exist_ok=True)
-            indexes.replace_file(step.path, step.after)
-    except OSError as e:
-        raise ExportError(
-            f"{printable(str(step.path))}: cannot be written ({e.strerror}); name another folder with --to DIR"
-        ) from e
-
-
-def _diff(step: Wanted) -> str:
-    """A unified diff, or nothing where either side is no text."""
-    try:
-        before, after = ((data or b"").decode("utf-8").splitlines() for data in (step.before, step.after))
-    except UnicodeDecodeError:
-        return ""
-    name = printable(str(step.path))
-    names = ("/dev/null" if step.before is None else name, "/dev/null" if step.after is None else name)
-    return "\n".join(difflib.unified_diff(before, after, *names, lineterm=""))
+    writing = Writing(job)
+    writing.take(steps)
+    return ExportReport(name, tuple(writing.files), None, tuple(writing.remarks))

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from cartag.errors import ExportError
+from cartag.footprint import Footprint
 from cartag.index import Index
 from cartag.photos import disk_path, printable
 from cartag.progress import Progress
@@ -95,6 +96,8 @@ class Remark:
     message: str
     is_failure: bool = False
     """Whether something that was asked for is not there."""
+    count: int = 1
+    """How many photos or files it is about."""
 
 
 Step = Wanted | Remark
@@ -113,6 +116,8 @@ class Job:
     dry_run: bool
     settings: Settings
     progress: Progress
+    made: Footprint | None = None
+    """What is cartag's own in ``to``; None for sidecars, which are merged into whosesoever they are."""
 
     @property
     def cars(self) -> tuple[IndexedCar, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,47 +14,90 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from cartag import images, pages
-from cartag.errors import ExportError, PhotoError, UsageError
+from cartag import images, pagefolder, pages
+from cartag.errors import PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
+from cartag.footprint import Footprint, digest_of
 from cartag.photos import is_raw, printable
 from cartag.settings import usable_cores
 from cartag.values import ERROR_REASONS
 
+PAGE = "index.html"
 THUMBS, COPIES = "thumbs", "photos"
 THUMB_SIDE, COPY_SIDE = 400, 1600
 _AT_ONCE = 64
-_OWN_NAME = re.compile(r"[0-9a-f]{16}\.jpg")
+_TEMPLATE = "gallery.html"
+_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+_DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 _NO_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
 
+class _Shown(msgspec.Struct):
+    photos: list[dict[str, Any]]
+
+
 def check(job: Job) -> None:
-    """A page needs a folder of its own; inside the gallery, the next `tag` would take its thumbnails for photos.
+    """A page needs a folder of its own, apart from all photos: the next `tag` would take its thumbnails for some.
 
     Raises:
-        UsageError: no folder was named, or one inside the gallery.
+        UsageError: no folder was named, or one that is, lies in, or would mingle with a gallery.
     """
     if job.to is None:
         raise UsageError("--as html needs a folder for the page and its thumbnails: name it with --to DIR")
+    pagefolder.check_is_no_gallery(job.to, job.gallery, "--to")
     to, gallery = job.to.resolve(), job.gallery.resolve()
-    inside = to.relative_to(gallery).parts if to.is_relative_to(gallery) else None
-    if inside is not None and not any(part.startswith(".") for part in inside):
-        raise UsageError(
-            f"--to {job.to}: lies in the gallery, where its thumbnails would be photos; name another folder"
-        )
+    around = [folder for folder in to.parents if folder == gallery or pagefolder.is_gallery(folder)]
+    for folder in around:
+        if not any(part.startswith(".") for part in to.relative_to(folder).parts):
+            raise UsageError(
+                f"--to {job.to}: lies in the gallery, where its thumbnails would be photos; name another folder"
+            )
+    for name in (THUMBS, COPIES):
+        if gallery.is_relative_to((to / name).resolve()):
+            raise UsageError(
+                f"--to {job.to}: the gallery lies where the page has its own pictures, in {name}/; name another folder"
+            )
 
 
 def files(job: Job) -> Iterator[Step]:
-    """The page, a thumbnail a photo, and with the setting `html_photos: copy` a larger picture of each."""
-    to = job.to
-    if to is None:
+    """The page, a thumbnail a photo, and with the setting `html_photos: copy` a larger picture of each.
+
+    Raises:
+        ForeignFileError: the folder holds photos, or files in the way that are not cartag's. Nothing was written.
+    """
+    to, made = job.to, job.made
+    if to is None or made is None:
         raise UsageError("--as html needs --to DIR")
     sizes = {THUMBS: THUMB_SIDE} | ({COPIES: COPY_SIDE} if job.settings.html_photos == "copy" else {})
-    yield from _pictures(job, to, sizes)
-    for folder in (THUMBS, COPIES):
-        yield from _left_over(to / folder, {_file_name(p) for p in job.photos} if folder in sizes else set())
-    page = to / "index.html"
-    yield Wanted(page, bytes_at(page), _page(job, to), is_text=False)
+    page = _page(job, to)
+    _claim(job, made, sizes, page)
+    yield from _pictures(job, made, sizes)
+    yield from _left_over(made, {f"{folder}/{_file_name(p)}" for p in job.photos for folder in sizes})
+    before = bytes_at(to / PAGE) if os.path.isfile(to / PAGE) else None
+    yield Wanted(to / PAGE, before, page, is_text=False)
+
+
+def _claim(job: Job, made: Footprint, sizes: Collection[str], page: bytes) -> None:
+    made.claim(PAGE, digest_of(page), is_page)
+    for folder in sizes:
+        made.check_way(f"{folder}/")
+    if made.is_ours(PAGE, is_page):  # once it is a page's folder, what others put there is left alone
+        return
+    pagefolder.check_holds_no_photo(made.folder, made.names(), "--to")
+    if not made.force:
+        for folder in sizes:
+            ours = [name.rpartition("/")[2] for name in made.names() if name.startswith(f"{folder}/")]
+            remedy = ", or leave them beside the page's with --force"
+            pagefolder.check_holds_no_photo(made.folder / folder, ours, "--to", remedy)
+
+
+def is_page(data: bytes) -> bool:
+    """Whether a page is as cartag makes it, to the byte, of whatever photos."""
+    text = data.decode("utf-8")
+    title, found = _TITLE.search(text), _DATA.search(text)
+    if title is None or found is None:
+        return False
+    return pages.one_page(_TEMPLATE, {"title": title[1], "data": found[1]}) == text
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------
@@ -66,55 +109,103 @@ def _file_name(photo: Photo) -> str | None:
     return None if r.sha256 is UNSET or r.outcome == "error" or r.error is not UNSET else f"{r.sha256[:16]}.jpg"
 
 
-def _pictures(job: Job, to: Path, sizes: dict[str, int]) -> Iterator[Step]:
-    """The pictures that are missing, made in threads, a bounded number ahead."""
-    wanted: dict[Path, tuple[Photo, int]] = {}
+def _pictures(job: Job, made: Footprint, sizes: Mapping[str, int]) -> Iterator[Step]:
+    """The pictures that are missing, made in threads, a bounded number ahead.
+
+    One that is there and not noted is made too, first of all: where the two differ it is somebody else's.
+    """
+    wanted: dict[str, tuple[Photo, int]] = {}
     for photo in job.photos:
         if name := _file_name(photo):
-            wanted |= {to / folder / name: (photo, side) for folder, side in sizes.items()}
-    missing = [path for path in wanted if not path.exists()]
+            wanted |= {f"{folder}/{name}": (photo, side) for folder, side in sizes.items()}
+    missing = [name for name in wanted if not os.path.lexists(made.folder / name)]
     absent = set(missing)
-    yield from (Wanted.kept(path) for path in wanted if path not in absent)
-    if job.dry_run:
-        yield from (Wanted(path, None, b"", is_text=False) for path in missing)
-        return
+    unsure = [name for name in wanted if name not in absent and not made.has(name)]
+    shown = _shown(made) if unsure else set()
+    for name in wanted:
+        if name not in absent and made.has(name):
+            path = made.folder / name
+            yield (
+                Wanted.kept(path)
+                if not path.is_dir()
+                else Remark(
+                    f"{printable(str(path))}: is a folder, where a picture would be; move it away, and export again",
+                    True,
+                )
+            )
+    makes = unsure if job.dry_run else [*unsure, *missing]
+    job.progress.start("pictures", len(makes))
     unreadable: list[str] = []
+    for name, picture in _made(job, {name: wanted[name] for name in makes}):
+        path = made.folder / name
+        if isinstance(picture, str):
+            unreadable.append(picture)
+        elif name in absent:
+            yield Wanted(path, None, picture, is_text=False)
+        else:
+            yield _compared(made, name, picture, name in shown)
+        job.progress.advance()
+    job.progress.finish()
+    if job.dry_run:
+        yield from (Wanted(made.folder / name, None, b"", is_text=False) for name in missing)
+    if unreadable:
+        first = f"{len(unreadable)} picture(s) could not be made, the first of {unreadable[0]}"
+        yield Remark(first, is_failure=True, count=len(unreadable))
 
-    def picture(path: Path) -> Wanted | str:
-        photo, side = wanted[path]
+
+def _made(job: Job, wanted: Mapping[str, tuple[Photo, int]]) -> Iterator[tuple[str, bytes | str]]:
+    """Pictures by name, in order; where one cannot be made, why."""
+
+    def picture(name: str) -> bytes | str:
+        photo, side = wanted[name]
         try:
             data = images.read_bytes(job.gallery / photo.disk)
-            return Wanted(
-                path, None, images.jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk)), is_text=False
-            )
+            return images.jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk))
         except PhotoError as e:
             return f"{photo.record.path} ({e.detail})"
 
-    job.progress.start("pictures", len(missing))
+    names = list(wanted)
     with ThreadPoolExecutor(job.settings.decode_threads or usable_cores()) as pool:
-        for start in range(0, len(missing), _AT_ONCE):
-            for made in pool.map(picture, missing[start : start + _AT_ONCE]):
-                if isinstance(made, str):
-                    unreadable.append(made)
-                else:
-                    yield made
-                job.progress.advance()
-    job.progress.finish()
-    if unreadable:
-        yield Remark(f"{len(unreadable)} picture(s) could not be made, the first of {unreadable[0]}", is_failure=True)
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            yield from zip(some, pool.map(picture, some), strict=True)
 
 
-def _left_over(folder: Path, wanted: set[str | None]) -> Iterator[Step]:
-    """Pictures of an earlier export that no photo has any more. Files that others put there are none of ours."""
+def _compared(made: Footprint, name: str, picture: bytes, is_shown: bool) -> Wanted:
+    """What becomes of a picture that is there and not noted.
+
+    Raises:
+        ForeignFileError: it is somebody else's, and is not to be replaced.
+    """
+    path = made.folder / name
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == picture:
+        made.adopt(name, picture)
+        return Wanted.kept(path)
+    if is_shown:  # our own page of before there were notes says that it is ours; another Pillow may have made it
+        return Wanted.kept(path)
+    made.claim(name)
+    return Wanted(path, b"", picture, is_text=False)
+
+
+def _shown(made: Footprint) -> set[str]:
+    """The pictures that a page of ours shows already."""
     try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return
-    except OSError as e:
-        raise ExportError(f"{printable(str(folder))}: cannot be listed ({e.strerror})") from e
-    for name in names:
-        if _OWN_NAME.fullmatch(name) and name not in wanted:
-            yield Wanted(folder / name, b"", None, is_text=False)
+        page = (made.folder / PAGE).read_bytes()
+        found = _DATA.search(page.decode("utf-8")) if is_page(page) else None
+        photos = msgspec.json.decode(found[1], type=_Shown).photos if found else []
+    except (OSError, ValueError, msgspec.DecodeError):
+        return set()
+    return {str(photo.get(key)) for photo in photos for key in ("thumb", "photo")}
+
+
+def _left_over(made: Footprint, wanted: Collection[str]) -> Iterator[Step]:
+    """Pictures of an earlier export that no photo has any more, by the note; what a person changed since is hers."""
+    for name in made.names():
+        if name.startswith((f"{THUMBS}/", f"{COPIES}/")) and name not in wanted:
+            if made.is_ours(name):
+                yield Wanted(made.folder / name, b"", None, is_text=False)
+            else:
+                made.forget(name)
 
 
 # --- the page ---------------------------------------------------------------------------------------------------
@@ -122,7 +213,7 @@ def _left_over(folder: Path, wanted: set[str | None]) -> Iterator[Step]:
 
 def _page(job: Job, to: Path) -> bytes:
     values = {"title": html.escape(_title(job)), "data": _json(_data(job, to))}
-    return pages.one_page("gallery.html", values).encode("utf-8")
+    return pages.one_page(_TEMPLATE, values).encode("utf-8")
 
 
 def _title(job: Job) -> str:
