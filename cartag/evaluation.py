@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,11 @@ def evaluate(
     """
     found = indexes.read(Path(gallery), load_settings({"index": index}).index)
     truth = read_truth(Path(labels), found, Path(gallery))
+    made = None
+    if report is not None:  # before anything is computed that has no place
+        from cartag.report import claim
+
+        made = claim(Path(report), Path(gallery), [field.name for field in fields(Evaluation)], force=force)
     by_model = [(label, said) for label, record in truth.pairs if (said := as_model_has_it(record)) is not None]
     evaluation = _figures(
         by_model,
@@ -204,10 +209,10 @@ def evaluate(
         silent_folders=truth.silent_folders,
         against=_comparison(by_model, found, Path(against)) if against is not None else None,
     )
-    if report is not None:
+    if made is not None:
         from cartag.report import write_report
 
-        write_report(evaluation, found, Path(gallery), Path(report), force=force)
+        write_report(evaluation, found, Path(gallery), made)
     return evaluation
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,14 +56,29 @@ _HEAD = (
 _FOOT = "</main></body></html>\n"
 
 
-def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Path, *, force: bool = False) -> None:
-    """Writes ``index.html`` and ``metrics.json`` into ``folder``; photos are only read.
+def claim(folder: Path, gallery: Path, names: Iterable[str], *, force: bool = False) -> Footprint:
+    """Makes sure that a report may be written into ``folder``; ``names`` are those of all figures.
 
     Raises:
-        UsageError: the folder is a gallery, or cannot be written.
-        ForeignFileError: it holds photos, or files in the way that are not cartag's. Nothing was written.
+        UsageError: the folder is a gallery.
+        ForeignFileError: it holds photos, or files in the way that are not cartag's.
     """
-    made = _claimed(gallery, folder, force, {field.name for field in fields(evaluation)})
+    pagefolder.check_is_no_gallery(folder, gallery, "--report")
+    made = Footprint(folder, "name another folder with --report DIR", force=force)
+    made.claim(PAGE, is_own=_is_page)
+    made.claim(FIGURES, is_own=lambda data: _are_figures(data, set(names)))
+    if not made.is_ours(PAGE, _is_page):
+        pagefolder.check_holds_no_photo(folder, made.names(), "--report")
+    return made
+
+
+def write_report(evaluation: Evaluation, index: Index, gallery: Path, made: Footprint) -> None:
+    """Writes ``index.html`` and ``metrics.json`` into the folder that was claimed for them; photos are only read.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        ForeignFileError: somebody else wrote one of the two meanwhile.
+    """
     page = page_of(evaluation, index, gallery).encode("utf-8", "backslashreplace")
     figures = msgspec.json.format(msgspec.json.encode(printable_values(asdict(evaluation))), indent=2) + b"\n"
     try:
@@ -72,17 +87,7 @@ def write_report(evaluation: Evaluation, index: Index, gallery: Path, folder: Pa
         made.write(PAGE, page)
         made.settle()
     except OSError as e:
-        raise UsageError(f"{folder}: cannot be written ({e.strerror}); name another folder with --report") from e
-
-
-def _claimed(gallery: Path, folder: Path, force: bool, names: set[str]) -> Footprint:
-    pagefolder.check_is_no_gallery(folder, gallery, "--report")
-    made = Footprint(folder, "name another folder with --report DIR", force=force)
-    made.claim(PAGE, is_own=_is_page)
-    made.claim(FIGURES, is_own=lambda data: _are_figures(data, names))
-    if not made.is_ours(PAGE, _is_page):
-        pagefolder.check_holds_no_photo(folder, made.names(), "--report")
-    return made
+        raise UsageError(f"{made.folder}: cannot be written ({e.strerror}); name another folder with --report") from e
 
 
 def _is_page(data: bytes) -> bool:
@@ -92,7 +97,7 @@ def _is_page(data: bytes) -> bool:
 
 
 def _are_figures(data: bytes, names: set[str]) -> bool:
-    """Whether figures are as `write_report` writes them: all of an `Evaluation`, by name, and nothing else."""
+    """Whether figures are as `write_report` writes them: all of them, by name, and nothing else."""
     figures = msgspec.json.decode(data)
     return set(figures) == names and msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n" == data
 

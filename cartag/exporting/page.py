@@ -80,7 +80,7 @@ def files(job: Job) -> Iterator[Step]:
 def _claim(job: Job, made: Footprint, sizes: Collection[str], page: bytes) -> None:
     made.claim(PAGE, digest_of(page), is_page)
     for folder in sizes:
-        made.check_way(f"{folder}/")
+        made.check_way(f"{folder}/{PAGE}")
     if made.is_ours(PAGE, is_page):  # once it is a page's folder, what others put there is left alone
         return
     pagefolder.check_holds_no_photo(made.folder, made.names(), "--to")
