@@ -19,6 +19,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from cartag import raw as raws
 from cartag.errors import PhotoError
+from cartag.paths import LEADS_OUT, leads_out
 from cartag.values import Decoded, ImageSpec
 
 # Pillow's own limit is a constant of 179 megapixels, below what phones take today. `decode` reads the size from the
@@ -80,6 +81,17 @@ def read_bytes(path: Path, max_megabytes: int = DEFAULT_MAX_MEGABYTES) -> bytes:
     if not data:
         raise PhotoError("empty", "the file has no bytes")
     return data
+
+
+def read_photo(gallery: Path, disk: str, max_megabytes: int = DEFAULT_MAX_MEGABYTES) -> bytes:
+    """The bytes of a photo of an index, by its name on disk relative to the gallery: never of a file elsewhere.
+
+    Raises:
+        PhotoError: as `read_bytes`; unreadable too where a link on the way leads out of the gallery.
+    """
+    if leads_out(gallery, disk):
+        raise PhotoError("unreadable", LEADS_OUT)
+    return read_bytes(Path(os.path.join(gallery, disk)), max_megabytes)
 
 
 def content_hash(data: bytes) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import lt
@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import UNSET
 
+from cartag import paths
 from cartag.errors import GalleryError, IndexFileError
 from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, PhotoTags, Tag
 
@@ -239,11 +240,28 @@ def _decode(data: bytes, kind: type[F], path: Path) -> F:
     except _UNDECODABLE as e:
         raise _damaged(path, e, _line_of(data, str(e))) from e
     _refuse_newer(file.schema_version, path)
-    paths = [photo.path for photo in file.photos]
-    are_sorted = all(map(lt, paths, islice(paths, 1, None)))  # as `encode` writes them: then none stands twice
-    if not are_sorted and len(set(paths)) != len(paths):
+    names = [photo.path for photo in file.photos]
+    are_sorted = all(map(lt, names, islice(names, 1, None)))  # as `encode` writes them: then none stands twice
+    if not are_sorted and len(set(names)) != len(names):
         raise IndexFileError(f"{path}: damaged index: a path stands twice; move it away and run tag again")
+    if not paths.are_below(names, _on_disk(file.photos)):
+        raise _leading_out(data, file.photos, path)
     return file
+
+
+def _on_disk(photos: Sequence[PhotoRecord | PhotoTags]) -> Iterator[str]:
+    return (photo.path_on_disk for photo in photos if photo.path_on_disk is not UNSET)
+
+
+def _leading_out(data: bytes, photos: Sequence[PhotoRecord | PhotoTags], path: Path) -> IndexFileError:
+    """The whole index is refused: where one record was made to lead elsewhere, the others are no one's word either."""
+    number = next(i for i, photo in enumerate(photos) if not paths.are_below([photo.path], _on_disk([photo])))
+    photo, line = photos[number], _line_of(data, f"$.photos[{number}]")
+    name = photo.path_on_disk if paths.is_below(photo.path) else photo.path
+    return IndexFileError(
+        f"{path}: damaged index{line}: photo {number + 1}, {name!r}, would lie outside of the gallery; "
+        "take it out by hand if you trust the others, or move the index away and run tag again"
+    )
 
 
 class _RawPhotos(msgspec.Struct):

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from cartag.paths import is_below
 from cartag.values import ReadError, Sha256
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     width: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
     height: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
     error: ReadError | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if not is_below(self.path):
+            raise ValueError(f"{self.path!r} would lie outside of the gallery")
 
 
 _encoder = msgspec.json.Encoder()

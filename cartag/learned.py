@@ -6,6 +6,7 @@ They are not state that can be thrown away: fitting again needs the labels.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cartag.calibration import Calibration
 from cartag.errors import IndexFileError
 from cartag.footprint import Footprint, digest_of
 from cartag.index import Place
+from cartag.paths import is_below
 from cartag.scoring import ClassSet
 
 _VERSION = 1
@@ -144,6 +146,8 @@ def load(place: Place) -> Learned | None:
         raise IndexFileError(f"{readable}: damaged ({e}); {remedy}") from e
     if facts.version != _VERSION:
         raise IndexFileError(f"{readable}: version {facts.version}, this cartag knows {_VERSION}; {remedy}")
+    if facts.source and not _may_be_source(facts.source):
+        raise IndexFileError(f"{readable}: source: {facts.source!r} leads out of the folder it is beside; {remedy}")
     from safetensors import SafetensorError
     from safetensors.numpy import load as decode
 
@@ -155,6 +159,13 @@ def load(place: Place) -> Learned | None:
         return Learned(facts, arrays["embeddings"], arrays["biases"])
     except (OSError, KeyError, SafetensorError) as e:
         raise IndexFileError(f"{tensors}: missing or damaged ({e}); {remedy}") from e
+
+
+def _may_be_source(source: str) -> bool:
+    """As `learn` writes it: below the index's folder, that folder itself, or whole where the labels lie elsewhere."""
+    if os.path.isabs(source):
+        return "\0" not in source and os.path.normpath(source) == source
+    return source == "." or is_below(source)
 
 
 def remove(place: Place) -> None:

@@ -198,6 +198,8 @@ def refit(
         return False
     labels = place.index.parent / found.facts.source
     try:
+        if labels.exists() and not (labels.is_file() or labels.is_dir()):  # a pipe or a device would block
+            raise LabelsError(f"{labels}: no file and no folder; run 'cartag learn' with labels that are")
         identity = encoders.identity(
             encoders.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
         )

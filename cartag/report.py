@@ -6,7 +6,6 @@ Nothing is fetched when it is opened; every name in it is escaped.
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -387,8 +386,8 @@ class _Pictures:
         record = self._index.photos[path]
         on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
         try:
-            photo = Path(os.path.join(self._gallery, disk_path(path, on_disk)))
-            data = images.jpeg(images.read_bytes(photo), _THUMBNAIL, raw=is_raw(path))
+            photo = images.read_photo(self._gallery, disk_path(path, on_disk))
+            data = images.jpeg(photo, _THUMBNAIL, raw=is_raw(path))
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
         except PhotoError as e:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +16,14 @@ from cartag.catalog import normalise
 file_names = st.binary(min_size=1, max_size=20).filter(lambda name: b"/" not in name and b"\0" not in name)
 """Names as a POSIX file system takes them."""
 
-paths = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=24)
+_parts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12).filter(
+    lambda part: part not in (".", "..")
+)
+paths = st.lists(_parts, min_size=1, max_size=3).map("/".join)
+"""As an index may hold them."""
+_leading_parts = st.sampled_from(["..", "", ".", "a", "..", "b.jpg", "link", "etc", "\0", "a\0b", "...", " .. ", "é"])
+any_paths = st.lists(_leading_parts, max_size=5).map("/".join) | st.text(max_size=6)
+"""As somebody may write them who wants a file elsewhere."""
 
 _name_characters = st.characters(categories=["Lu", "Ll", "Lo", "Nd", "Zs", "Pd", "Po", "Mn"], max_codepoint=0x2FFF)
 _readable = st.text(string.ascii_letters + string.digits + " -'éüđøł.", min_size=1, max_size=12)
@@ -90,7 +98,7 @@ def _photo(draw: st.DrawFn, path: str) -> dict[str, Any]:
         "sha256": _sha256,
         "width": st.integers(1, 10**5),
         "height": st.integers(1, 10**5),
-        "path_on_disk": _text,
+        "path_on_disk": paths.map(quote),
         "confirmed": st.booleans(),
         "missing": st.booleans(),
         "error": st.fixed_dictionaries({"reason": _ids, "detail": _text}),

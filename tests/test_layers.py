@@ -17,7 +17,7 @@ import cartag
 PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
-    ("errors", "values", "progress", "resources", "version"),
+    ("errors", "values", "progress", "resources", "version", "paths"),
     ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer", "pages"),
     (
         "cage",

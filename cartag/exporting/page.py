@@ -159,7 +159,7 @@ def _made(job: Job, wanted: Mapping[str, tuple[Photo, int]]) -> Iterator[tuple[s
     def picture(name: str) -> bytes | str:
         photo, side = wanted[name]
         try:
-            data = images.read_bytes(job.gallery / photo.disk)
+            data = images.read_photo(job.gallery, photo.disk)
             return images.jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk))
         except PhotoError as e:
             return f"{photo.record.path} ({e.detail})"

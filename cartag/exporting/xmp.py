@@ -10,6 +10,7 @@ from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.exporting.keywords import keywords_of
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
 from cartag.exporting.rdf import PacketError
+from cartag.paths import LEADS_OUT, leads_out
 from cartag.photos import printable
 
 EXTENSION = ".xmp"
@@ -37,6 +38,9 @@ def files(job: Job) -> Iterator[Step]:
 
 def _step(job: Job, name: str, said: Statement) -> Iterator[Step]:
     path = (job.to or job.gallery) / name
+    if leads_out(job.to or job.gallery, name, to_write=True):
+        yield Remark(f"{printable(str(path))}: left as it is: {LEADS_OUT}", is_failure=bool(said.cars))
+        return
     before = bytes_at(path)
     if before is None and not said.cars:
         return

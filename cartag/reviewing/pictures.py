@@ -16,6 +16,7 @@ from msgspec import UNSET
 from cartag import images
 from cartag.errors import PhotoError
 from cartag.index import Place
+from cartag.paths import leads_out
 from cartag.photos import disk_path, is_raw
 from cartag.settings import Settings, usable_cores
 from cartag.values import PhotoRecord
@@ -42,6 +43,8 @@ class Pictures:
 
     def __init__(self, gallery: Path, place: Place, settings: Settings) -> None:
         self._gallery, self._folder, self._settings = gallery, place.state / FOLDER, settings
+        self._keeps = not leads_out(place.state, FOLDER, to_write=True)
+        """Whether small pictures are kept: not where somebody put a link in the place of their folder."""
         self._turn = BoundedSemaphore(settings.decode_threads or usable_cores())
 
     def picture(self, record: PhotoRecord, size: str) -> Picture:
@@ -52,14 +55,15 @@ class Pictures:
         """
         if record.error is not UNSET and record.error.reason in _DANGEROUS:
             raise PhotoError(record.error.reason, record.error.detail)
-        kept = self._folder / f"{record.sha256}.jpg" if size == "small" and record.sha256 is not UNSET else None
-        if kept is not None:
+        is_kept = self._keeps and size == "small" and record.sha256 is not UNSET
+        kept = self._folder / f"{record.sha256}.jpg" if is_kept else None
+        if kept is not None and not kept.is_symlink():
             with suppress(OSError):
                 return Picture(kept.read_bytes(), True)
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
         disk = disk_path(record.path, on_disk)
         with self._turn:
-            data = images.read_bytes(self._gallery / disk, self._settings.max_megabytes)
+            data = images.read_photo(self._gallery, disk, self._settings.max_megabytes)
             made = images.jpeg(data, SIDES[size], self._settings.max_pixels, raw=is_raw(disk))
             picture = Picture(made, images.content_hash(data) == record.sha256)
         if kept is not None and picture.is_current:
@@ -68,6 +72,8 @@ class Pictures:
 
     def forget_others(self, records: Iterable[PhotoRecord]) -> None:
         """Removes small pictures of photos that are gone, or are others now."""
+        if not self._keeps:
+            return
         wanted = {f"{record.sha256}.jpg" for record in records if record.sha256 is not UNSET}
         with suppress(OSError):
             for name in os.listdir(self._folder):

@@ -21,6 +21,7 @@ from cartag import locks
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
+from cartag.paths import is_below
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
@@ -39,6 +40,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of the cars it shows, where ``truth`` is ``car``."""
     seen: str | None = None
     """`Reviewed.state` of the photo as she saw it: where it is another by now, nothing is done. None: in any case."""
+
+    def __post_init__(self) -> None:
+        if not is_below(self.path):
+            raise ValueError(f"{self.path!r} would lie outside of the gallery")
 
 
 @dataclass(frozen=True, slots=True)
