@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from cartag import jpegs, samples, tiffs
 from cartag import raw as raws
 from cartag.errors import PhotoError
+from cartag.framing import fit, resized_size
 from cartag.paths import LEADS_OUT, leads_out
 from cartag.values import Decoded, ImageSpec
 
@@ -36,7 +39,6 @@ _HEIF_FORMATS = ("HEIF",)
 _OUT_OF_MEMORY = "decoding it needs more memory than there is"
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _UPRIGHT_SWAPS_SIDES = {5, 6, 7, 8}
-_NATIVE_LONG_SIDE = 1024
 _ORIENTATION = 0x0112
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,11 +55,8 @@ _JPEG_QUALITY = 82
 _LARGE = 1000
 _DRAFTED = ("JPEG", "MPO")
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-# Progressive JPEGs have some ten scans. Each goes over the whole picture again, however few bytes it has: a file of
-# 300 kB can keep a decoder busy for minutes.
-_MOST_SCANS = 100
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_BITS = 258
+_JPEG = b"\xff\xd8\xff"
 
 
 def read_bytes(path: Path, max_megabytes: int = DEFAULT_MAX_MEGABYTES) -> bytes:
@@ -123,6 +122,8 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
             raise PhotoError("not-an-image", "no decoder recognises the file") from e
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", "HEIC/HEIF that cannot be decoded") from e
     except Exception as e:  # a decoder fed with garbage raises whatever it likes; the photo becomes a record
+        if (ended := _with_end(data, max_pixels)) is not None:
+            return decode(ended, spec, max_pixels)
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", _one_line(e)) from e
 
 
@@ -130,7 +131,40 @@ def _opened(data: bytes) -> Image.Image:
     if _is_heif(data):
         _register_heif()
         return Image.open(io.BytesIO(data), formats=_HEIF_FORMATS)
-    return Image.open(io.BytesIO(data), formats=_formats())
+    image = Image.open(io.BytesIO(data), formats=_formats())
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _turn_to_picture(image)
+    return image
+
+
+def _turn_to_picture(image: TiffImagePlugin.TiffImageFile) -> None:
+    pages: list[tiffs.Page] = []
+    with suppress(Exception):  # the pages end, or are damaged from here on
+        for number in range(tiffs.MOST_PAGES):
+            image.seek(number)
+            pages.append(
+                tiffs.Page(image.size, image.tag_v2.get(tiffs.NEW_KIND, 0), image.tag_v2.get(tiffs.OLD_KIND, 0))
+            )
+    image.seek(tiffs.picture(pages))
+
+
+def _with_end(data: bytes, max_pixels: int) -> bytes | None:
+    """A JPEG that lacks its end marker and no pixel, with the marker; None for everything else.
+
+    No row is missing where a decoder makes the same picture whatever is put between the last byte and the marker.
+    """
+    if not data.startswith(_JPEG) or not jpegs.lacks_its_end(data):
+        return None
+    stem, digests = data.rstrip(b"\xff"), set()
+    try:
+        for filling in jpegs.FILLINGS:
+            with _opened(stem + filling + jpegs.END) as image:
+                if image.width * image.height > max_pixels:
+                    return None
+                digests.add(hashlib.sha256(image.tobytes()).digest())
+    except Exception:  # what is wrong with it is something else
+        return None
+    return stem + jpegs.END if len(digests) == 1 else None
 
 
 @cache
@@ -197,7 +231,7 @@ def _decode_raw(data: bytes, spec: ImageSpec | None, max_pixels: int) -> Decoded
         return Decoded(None, opened.width, opened.height)
     pixels = None if opened.preview is None else _of_preview(opened, spec, max_pixels)
     if pixels is None:
-        least = min(_resized((opened.width, opened.height), spec))
+        least = min(resized_size((opened.width, opened.height), spec))
         developed = raws.develop(data, least, max_pixels).pixels
         assert developed is not None  # it was just developed
         pixels = _decode(Image.fromarray(developed), spec, max_pixels).pixels
@@ -212,7 +246,7 @@ def _of_preview(raw: raws.RawPicture, spec: ImageSpec, max_pixels: int) -> np.nd
             if orientation in _UPRIGHT_SWAPS_SIDES and _is_wide(image.size) == _is_wide((raw.width, raw.height)):
                 orientation = 1  # stored upright: it is already as tall as the photo
             size = image.size[::-1] if orientation in _UPRIGHT_SWAPS_SIDES else image.size
-            needed = _resized((raw.width, raw.height), spec)
+            needed = resized_size((raw.width, raw.height), spec)
             if any(have < need for have, need in zip(size, needed, strict=True)):
                 return None
             if abs(size[0] * raw.height / (size[1] * raw.width) - 1) > _SAME_ASPECT:
@@ -232,6 +266,7 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
     if width * height > max_pixels:
         raise PhotoError("too-large", f"{width} x {height} pixels, the limit is {max_pixels} (settings: max_pixels)")
     _check_hidden_work(image, max_pixels)
+    bits = _bits(image)  # loading forgets them
     if image.format not in _DRAFTED:
         # Looking for EXIF decodes a PNG, and swallows what is wrong with it: decode first, in the open.
         image.load()  # first frame of an animation
@@ -241,20 +276,20 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
     upright_size = (height, width) if swapped else (width, height)
     if spec is None:
         return Decoded(None, *upright_size)
-    upright = _resized(upright_size, spec)
+    upright = resized_size(upright_size, spec)
     resized = upright[::-1] if swapped else upright
     drafted = image.draft(None, (spec.drafted * resized[0], spec.drafted * resized[1]))
     image.load()
     # A side that is no multiple of the DCT scale ends in a column or row that is only partly photo: the box leaves the
     # rest of it out, or the photo would be stretched.
-    rgb, box = _to_rgb(image), drafted[1] if drafted else None
+    rgb, box = _to_rgb(image, bits), drafted[1] if drafted else None
     if spec.fit == "crop" and max(rgb.size) > _EXTREME_ASPECT * min(rgb.size):
         rgb, box = _less_extreme(rgb), None
-        resized = _resized(rgb.size, spec)
+        resized = resized_size(rgb.size, spec)
     rgb = _resize(rgb, resized, spec, box)
     if orientation in _TO_UPRIGHT:
         rgb = rgb.transpose(_TO_UPRIGHT[orientation])
-    return Decoded(_fit(np.asarray(rgb), spec), *upright_size)
+    return Decoded(fit(np.asarray(rgb), spec), *upright_size)
 
 
 def _check_hidden_work(image: Image.Image, max_pixels: int) -> None:
@@ -267,24 +302,21 @@ def _check_hidden_work(image: Image.Image, max_pixels: int) -> None:
         width, height = (image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
         if width * height > max_pixels:
             raise PhotoError("too-large", f"tiles of {width} x {height} pixels, the limit is {max_pixels}")
-    elif isinstance(image, ImageFile.ImageFile) and image.info.get("progressive") and _has_endless_scans(image):
-        raise PhotoError("corrupt", f"a JPEG of more than {_MOST_SCANS} scans")
+    elif isinstance(image, ImageFile.ImageFile) and image.info.get("progressive"):
+        assert image.fp is not None  # it was just opened
+        at, data = image.fp.tell(), image.fp.read()
+        image.fp.seek(at)
+        if jpegs.has_endless_scans(data):
+            raise PhotoError("corrupt", f"a JPEG of more than {jpegs.MOST_SCANS} scans")
 
 
-def _has_endless_scans(image: ImageFile.ImageFile) -> bool:
-    """Whether a progressive JPEG has more than `_MOST_SCANS` scans, by its markers (ITU-T T.81, annex B)."""
-    assert image.fp is not None  # it was just opened
-    at, data = image.fp.tell(), image.fp.read()
-    image.fp.seek(at)
-    scans, start = 0, 0
-    while scans <= _MOST_SCANS and (found := _MARKER.search(data, start)):
-        marker, start = found[1][0], found.end()
-        if marker == _END_OF_IMAGE:
-            return False
-        scans += marker == _START_OF_SCAN
-        if marker != _START_OF_IMAGE:
-            start += int.from_bytes(data[start : start + 2], "big")
-    return scans > _MOST_SCANS
+def _bits(image: Image.Image) -> int:
+    """Bits of a sample, as the file has them."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits: Any = image.tag_v2.get(_BITS, 1)
+        return int(max(bits, default=1) if isinstance(bits, tuple) else bits)
+    is_16 = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    return 16 if is_16 or image.mode.startswith("I") else 8
 
 
 def _orientation(image: Image.Image) -> int:
@@ -301,15 +333,18 @@ def _recorded_orientation(image: Image.Image, default: int = 1) -> int:
     return value if value in range(1, 9) else default
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: 16 bits are scaled, not clipped; transparency lies on white."""
+def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
+    """Any mode to RGB: more than eight bits are scaled, not clipped; transparency lies on white."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32)
-        # 16-bit files use their full range; a float picture is stretched between its extremes.
-        values = np.nan_to_num(values, nan=float(np.nanmin(values)) if not np.isnan(values).all() else 0.0)
-        low, high = (0.0, 65535.0) if image.mode.startswith("I") else (float(values.min()), float(values.max()))
-        scaled = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+        grey = samples.eight_bits(values, bits if image.mode.startswith("I") else None)
+        return Image.fromarray(grey).convert("RGB")
+    if bits > 8 and image.mode == "RGB":  # which Pillow has cut to the upper eight
+        extremes: Any = image.getextrema()
+        brightest = max(high for _, high in extremes)
+        return image.point(lambda v: min(255, 17 * v)) if samples.is_12_of_16(257 * brightest) else image
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # the fourth byte of a pixel is unused: who draws nothing writes no file
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
@@ -324,26 +359,6 @@ def _less_extreme(rgb: Image.Image) -> Image.Image:
     return rgb.crop((left, top, width - left, height - top))
 
 
-def _resized(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
-    """Width and height of the whole photo at the model's scale, before any crop or padding."""
-    width, height = size
-    if spec.fit == "squash":
-        return spec.width, spec.height
-    if spec.fit == "crop":
-        # Rounded down, as the processors of `transformers` do.
-        short, long = min(size), max(size)
-        scaled = int(spec.resize * long / short)
-        if spec.width != spec.height:  # what covers the target: a portrait's short side is not the target's
-            scale = max(spec.width / width, spec.height / height)
-            return max(spec.width, round(width * scale)), max(spec.height, round(height * scale))
-        return (spec.resize, scaled) if width <= height else (scaled, spec.resize)
-    if spec.fit == "pad":
-        scale = min(spec.width / width, spec.height / height)
-    else:
-        scale = min(1.0, _NATIVE_LONG_SIDE / max(size))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def _resize(
     rgb: Image.Image, size: tuple[int, int], spec: ImageSpec, box: tuple[float, float, float, float] | None
 ) -> Image.Image:
@@ -351,32 +366,6 @@ def _resize(
         return rgb
     # No reducing_gap: `draft` has already shrunk camera photos, and the others get exactly the reference's pixels.
     return rgb.resize(size, Image.Resampling(spec.resample), box=box)
-
-
-def _fit(pixels: np.ndarray, spec: ImageSpec) -> np.ndarray:
-    """Crops or pads a resized photo to the model's input: uint8 of shape (height, width, 3)."""
-    if spec.fit == "crop":
-        pixels = _centre(pixels, spec.height, spec.width)
-    elif spec.fit == "pad":
-        fill = tuple(round(255 * value) for value in spec.mean)
-        canvas = np.empty((spec.height, spec.width, 3), np.uint8)
-        canvas[:] = fill
-        top, left = (spec.height - pixels.shape[0]) // 2, (spec.width - pixels.shape[1]) // 2
-        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-        pixels = canvas
-    return np.ascontiguousarray(pixels)
-
-
-def _centre(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The centre of the photo; where the photo is smaller, black, as the processors of `transformers` do."""
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    if top >= 0 and left >= 0:
-        return pixels[top : top + height, left : left + width]
-    canvas = np.zeros((height, width, 3), np.uint8)
-    inner = pixels[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
-    y, x = max(-top, 0), max(-left, 0)
-    canvas[y : y + inner.shape[0], x : x + inner.shape[1]] = inner
-    return canvas
 
 
 def _is_cut_off(data: bytes, error: Exception) -> bool:

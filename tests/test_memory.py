@@ -34,8 +34,8 @@ class SmallMemory:
         self.failed = 0
         self._room, self._too_large = room, too_large
         self._lock, self._inside = threading.Lock(), 0
-        self._fit = images._fit
-        monkeypatch.setattr(images, "_fit", self._fitted)  # within `decode`, where a large photo needs its memory
+        self._fit = images.fit
+        monkeypatch.setattr(images, "fit", self._fitted)  # within `decode`, where a large photo needs its memory
 
     def _fitted(self, pixels: np.ndarray, *arguments: Any) -> np.ndarray:
         with self._lock:
