@@ -189,8 +189,9 @@ def evaluate(
         ForeignFileError: where the report would be are photos, or files that are not cartag's.
         GalleryError, IndexFileError: see `cartag.errors`.
     """
-    found = indexes.read(Path(gallery), load_settings({"index": index}).index)
-    truth = read_truth(Path(labels), found, Path(gallery))
+    settings = load_settings({"index": index})
+    found = indexes.read(Path(gallery), settings.index)
+    truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     made = None
     if report is not None:  # before anything is computed that has no place
         from cartag.report import claim

@@ -112,7 +112,7 @@ def learn(
     place = indexes.place_of(Path(gallery), settings.index)
     found = indexes.read(Path(gallery), settings.index)
     learned.claim(place)  # before anything is computed that could not be kept
-    truth = read_truth(Path(labels), found, Path(gallery))
+    truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     catalog = catalogs.load(default_catalog(found))
@@ -204,7 +204,7 @@ def refit(
             encoders.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
         )
         stands = found.fits(model=identity, catalog=index.header.catalog.sha256)
-        if stands and not anew and read_truth(labels, index, gallery).digest() == found.facts.truth:
+        if stands and not anew and read_truth(labels, index, gallery, settings.not_hers).digest() == found.facts.truth:
             return False
         report = learn(gallery, labels, cv=found.facts.cv, index=settings.index, settings=settings, progress=progress)
     except (LabelsError, UsageError) as e:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -12,17 +13,31 @@ from typing import Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cartag.errors import GalleryError
+from cartag.leave_out import LeaveOut
 from cartag.values import PhotoFile
 
 PHOTO_EXTENSIONS = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif"),
         *(".bmp", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".hif"),
+        *(".jif", ".jfi", ".mpo", ".apng", ".jpf", ".j2c", ".jpc", ".avifs"),
     }
 )
 RAW_EXTENSIONS = frozenset(
-    (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    {
+        *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".dng", ".raf", ".orf", ".rw2", ".rwl"),
+        *(".pef", ".srw", ".3fr", ".fff", ".iiq", ".mos", ".mef", ".mrw", ".erf", ".kdc", ".dcr", ".x3f"),
+    }
 )
+UNREADABLE_EXTENSIONS = frozenset(
+    {
+        *(".jxl", ".jxr", ".wdp", ".hdp", ".heics", ".heifs", ".jpm", ".flif", ".bpg", ".pcd"),
+        *(".psd", ".psb", ".xcf", ".afphoto", ".exr", ".hdr"),
+        *(".gpr", ".raw", ".eip", ".cap"),  # of cameras; LibRaw reads them not, or not by themselves
+    }
+)
+"""Kinds that people keep photos in and that cartag cannot read: counted, so that nobody believes them tagged."""
+_LOOKED_AT = PHOTO_EXTENSIONS | RAW_EXTENSIONS | UNREADABLE_EXTENSIONS
 # What a camera writes beside a RAW file: the same photo.
 _CAMERA_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif"))
 RawPairs = Literal["jpeg", "raw", "both"]
@@ -39,6 +54,10 @@ class Walk:
     """RAW files left out because they cannot be read: what is passed over is said."""
     raw_pairs: int = 0
     """RAW files that are the same photo as the JPEG beside them."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Folders and files left out, by the pattern that they match."""
+    unreadable_kinds: dict[str, int] = field(default_factory=dict)
+    """Files that look like photos and are of a kind that cannot be read, by extension."""
 
 
 def is_raw(path: str) -> bool:
@@ -46,7 +65,7 @@ def is_raw(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in RAW_EXTENSIONS
 
 
-def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
+def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[str] = ()) -> Walk:
     """Lists the photos of a gallery and its subfolders.
 
     Hidden files and folders are left out, symlinked folders are not followed (so no loop can arise), symlinked files
@@ -54,6 +73,8 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
 
     ``raw_pairs`` says which photo a RAW file and a JPEG of the same stem in the same folder are: the ``jpeg``, the
     ``raw``, or ``both``. None: RAW files cannot be read, and are left out.
+
+    ``leave_out`` are patterns (`cartag.leave_out`) of folders and files that are left out too.
 
     Raises:
         GalleryError: the gallery is not there, is no folder, or cannot be listed.
@@ -65,6 +86,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
     found: list[PhotoFile] = []
     unreadable: list[str] = []
     raws: list[PhotoFile] = []
+    not_hers, left_out, unreadable_kinds = LeaveOut(leave_out, _name_of(gallery)), Counter[str](), Counter[str]()
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -81,10 +103,19 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
             relative = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(relative)
+                    if pattern := not_hers.folder(relative):
+                        left_out[pattern] += 1
+                    else:
+                        folders.append(relative)
                     continue
                 extension = entry.name[max(entry.name.rfind("."), 0) :].lower()
-                if extension in RAW_EXTENSIONS and entry.is_file():
+                if extension not in _LOOKED_AT:
+                    continue
+                if pattern := not_hers.file(relative):
+                    left_out[pattern] += 1
+                elif extension in UNREADABLE_EXTENSIONS:
+                    unreadable_kinds[extension] += entry.is_file()
+                elif extension in RAW_EXTENSIONS and entry.is_file():
                     raws.append(_file(relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_file():
                     found.append(_file(relative, entry.stat()))
@@ -94,9 +125,14 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None) -> Walk:
                     )  # a broken link: named, not skipped
             except OSError:
                 _keep_unreadable(entry, relative, found, [] if raw_pairs is None else raws)
-    found, left_out, pairs = _paired(found, raws, raw_pairs)
+    found, raw_files, pairs = _paired(found, raws, raw_pairs)
     photos = sorted(_identified(found), key=attrgetter("path"))
-    return Walk(photos, sorted(unreadable), left_out, pairs)
+    return Walk(photos, sorted(unreadable), raw_files, pairs, dict(left_out), dict(+unreadable_kinds))
+
+
+def _name_of(gallery: Path) -> str:
+    """The gallery's own name, also where it is called ``.``."""
+    return os.path.basename(os.path.realpath(gallery))
 
 
 def _file(disk_path: str, stat: os.stat_result) -> PhotoFile:

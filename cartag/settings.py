@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import yaml
 
 from cartag.errors import SettingsError
+from cartag.leave_out import PATTERNS
 
 ENVIRONMENT_PREFIX = "CARTAG_"
 DEFAULT_CATALOG = "mille-miglia-2013"
@@ -43,9 +44,16 @@ class Settings:
     temperature: float | None = None
     precision: float = 0.95
     raw_pairs: str = "jpeg"
+    leave_out: tuple[str, ...] = PATTERNS
+    leave_out_also: tuple[str, ...] = ()
     exiftool_keys: str = "flat"
     html_photos: str = "link"
     text_cache: str = "auto"
+
+    @property
+    def not_hers(self) -> tuple[str, ...]:
+        """All patterns of what is left out of a gallery (`cartag.leave_out`)."""
+        return (*self.leave_out, *self.leave_out_also)
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:
         """These settings with the given ones over them; None means "not given".
@@ -160,6 +168,8 @@ def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Sett
 
 
 def _converted(value: Any, hint: Any, place: str) -> Any:
+    if get_origin(hint) is tuple:
+        return _texts(value, place)
     kind = next(t for t in get_args(hint) if t is not type(None)) if get_origin(hint) is not None else hint
     if kind is bool:
         said = _SPELLED.get(str(value).lower())
@@ -177,6 +187,14 @@ def _converted(value: Any, hint: Any, place: str) -> Any:
             return number
     wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
     raise SettingsError(f"{place}: expected {wanted}, found {value!r}")
+
+
+def _texts(value: Any, place: str) -> tuple[str, ...]:
+    """A list of texts; in a variable or an option, with commas between them."""
+    items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item.strip("/ ") for item in items):
+        raise SettingsError(f'{place}: expected a list of texts, such as ["@eaDir/", "*.lrdata/"], found {value!r}')
+    return tuple(items)
 
 
 def _checked(key: str, value: Any, place: str) -> Any:

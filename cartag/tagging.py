@@ -84,6 +84,10 @@ class TagReport:
     raw_pairs: int = 0
     """RAW files that are one photo with the JPEG beside them."""
     unreadable_folders: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Folders and files left out by the settings ``leave_out`` and ``leave_out_also``, by their pattern."""
+    unreadable_kinds: dict[str, int] = field(default_factory=dict)
+    """Files left out that look like photos and are of a kind that cannot be read, by extension."""
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -132,7 +136,7 @@ def tag(
     gallery, progress = Path(gallery), progress or Silent()
     place = indexes.place_of(gallery, settings.index)
     pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
-    photos = walk(gallery, pairs)  # first of all: a mistyped folder should not wait for a model
+    photos = walk(gallery, pairs, settings.not_hers)  # first of all: a mistyped folder should not wait for a model
     with locks.running(place):
         indexes.remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
@@ -473,6 +477,8 @@ class _Tagger:
             raw_files=self._walk.raw_files,
             raw_pairs=self._walk.raw_pairs,
             unreadable_folders=tuple(self._walk.unreadable_folders),
+            left_out=self._walk.left_out,
+            unreadable_kinds=self._walk.unreadable_kinds,
         )
 
     def _heed_edits(self) -> None:

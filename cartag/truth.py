@@ -47,18 +47,19 @@ class Truth:
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
 
 
-def read_truth(labels: Path, index: Index, gallery: Path | None = None) -> Truth:
+def read_truth(labels: Path, index: Index, gallery: Path | None = None, leave_out: Sequence[str] = ()) -> Truth:
     """Hand labels for the photos of an index.
 
     ``labels`` is a CSV ``file,label``; another index (a file of JSON), whose human tags and confirmed photos count;
     or a folder whose subfolders are named after cars, ``none`` or ``unknown`` (the gallery itself, or one of copies
-    of its photos by the same names). The files of a CSV may also be paths that lead into the ``gallery``.
+    of its photos by the same names; what matches ``leave_out`` is none of them). The files of a CSV may also be paths
+    that lead into the ``gallery``.
 
     Raises:
         LabelsError: the labels cannot be read, or none of them is of a photo in the index.
     """
     here = {record.path: record for record in index if record.missing is UNSET}
-    hand, silent = _labels(labels, index, here, gallery)
+    hand, silent = _labels(labels, index, here, gallery, leave_out)
     pairs = tuple((label, here[label.file]) for label in hand if label.file in here)
     if not pairs:
         raise LabelsError(
@@ -79,13 +80,14 @@ def read_truth(labels: Path, index: Index, gallery: Path | None = None) -> Truth
 
 
 def _labels(
-    labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None
+    labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None, leave_out: Sequence[str]
 ) -> tuple[list[Label], list[str]]:
     cars = index.header.catalog.cars
     if labels.is_dir() and (labels / indexes.FILE_NAME).is_file() and labels.resolve() != index.path.parent.resolve():
         labels = labels / indexes.FILE_NAME
     if labels.is_dir():
-        return read_folders(labels, [photo.path for photo in walk(labels).photos], cars, here.keys())
+        photos = walk(labels, leave_out=leave_out).photos
+        return read_folders(labels, [photo.path for photo in photos], cars, here.keys())
     if labels.suffix.lower() == ".json":
         return _of_index(labels, {car.id for car in cars}), []
     return read_labels(labels, cars, here.keys(), gallery), []

@@ -19,6 +19,7 @@ import cartag
 from cartag import images, raw
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import PhotoError
+from cartag.photos import RAW_EXTENSIONS
 from cartag.values import Decoded, ImageSpec
 
 pytest.importorskip("rawpy", reason="the extra cartag[raw] is not installed")
@@ -215,3 +216,17 @@ def test_without_rawpy_a_raw_file_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(PhotoError, match=r"pip install 'cartag\[raw\]'") as caught:
         decode(raw_file(scene()))
     assert caught.value.reason == "unsupported"
+
+
+@pytest.mark.parametrize("extension", sorted(RAW_EXTENSIONS))
+def test_every_kind_of_raw_file_is_given_to_libraw_and_pairs_with_its_jpeg(gallery: Gallery, extension: str) -> None:
+    (gallery.path / f"alone{extension.upper()}").write_bytes(raw_file(scene("yellow", "yellow")))
+    (gallery.path / f"both{extension}").write_bytes(raw_file(scene("red", "red")))
+    gallery.paint("both.jpg", "blue")
+    (gallery.path / f"none{extension}").write_bytes(b"another program's file")
+    report = gallery.tag()
+    assert (report.raw_pairs, report.unreadable) == (1, 1)
+    found = cars(gallery)
+    assert found.pop(f"none{extension}") == []
+    assert found == {f"alone{extension.upper()}": ["yellow-yeti"], "both.jpg": ["blue-bolt"]}
+    assert "LibRaw" in gallery.record(f"none{extension}")["error"]["detail"]

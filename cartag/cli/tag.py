@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFor
 
 UNREADABLE = 3
 INTERRUPTED = 130  # as shells report SIGINT
+_SHOWN = 8
 
 
 class RawPairs(StrEnum):
@@ -75,6 +77,14 @@ def command(
         output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
     if report.raw_pairs:
         output.say(f"cartag: {report.raw_pairs} RAW file(s) are one photo with the JPEG beside them")
+    if report.left_out:
+        what = f"{sum(report.left_out.values())} folder(s) or file(s) left out that are no photos of yours"
+        output.say(f"cartag: {what}: {_counted(report.left_out)} (settings: leave_out)")
+    if report.unreadable_kinds:
+        what = f"{sum(report.unreadable_kinds.values())} file(s) left out that look like photos and cannot be read"
+        output.say(
+            f"cartag: {what}: {_counted(report.unreadable_kinds)}; export them as JPEG or TIFF to have them tagged"
+        )
     photos = sum(report.outcomes.values())
     if not photos:
         output.say(f"cartag: no photos in {gallery}")
@@ -92,6 +102,8 @@ def command(
                 "embedded": report.embedded,
                 "unreadable": report.unreadable,
                 "gone": report.gone,
+                "left_out": report.left_out,
+                "unreadable_kinds": report.unreadable_kinds,
             }
         )
     else:
@@ -103,3 +115,10 @@ def command(
         output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")
     if strict and (report.unreadable or report.unreadable_folders):
         raise typer.Exit(UNREADABLE)
+
+
+def _counted(found: Mapping[str, int]) -> str:
+    """``9 .jxl, 3 .psd``: most first, and of many kinds only the first ones."""
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    more = ["..."] if len(ordered) > _SHOWN else []
+    return ", ".join([f"{count} {name}" for name, count in ordered[:_SHOWN]] + more)
