@@ -30,6 +30,7 @@ _HEADER_FIELDS = {f.encode_name for f in msgspec.structs.fields(IndexHeader)} | 
 _RECORD_FIELDS = {f.encode_name for f in msgspec.structs.fields(PhotoRecord)}
 _TAG_FIELDS = {f.encode_name for f in msgspec.structs.fields(Tag)}
 _HEADER_PARTS = ("model", "catalog")
+_LONGEST_BEGINNING = 200  # bytes; with what makes it temporary, a name has at most 255
 
 
 @dataclass(frozen=True)
@@ -388,7 +389,9 @@ def replace_file(path: Path, data: bytes, *, through_links: bool = True) -> None
 
 
 def _replace(target: Path, data: bytes, aside: Path) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=aside)
+    # A name that is as long as a name may be has no room for more.
+    name = target.name if len(os.fsencode(target.name)) <= _LONGEST_BEGINNING else "cartag"
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=aside)
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,15 +156,37 @@ def _without_make(name: str, make: str) -> str:
     return name
 
 
-def bytes_at(path: Path) -> bytes | None:
+def bytes_at(path: Path, most: int | None = None) -> bytes | None:
     """The bytes of a file, or None where there is none.
 
     Raises:
-        ExportError: something is there that cannot be read.
+        ExportError: something is there that cannot be read, is no file, or is larger than ``most`` bytes.
     """
+    where = printable(str(path))
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
+        data = _read(path, most)
+    except FileNotFoundError as e:
+        if path.is_symlink():
+            raise ExportError(f"{where}: a link that leads nowhere; remove it, and export again") from e
         return None
-    except OSError as e:
-        raise ExportError(f"{printable(str(path))}: cannot be read ({e.strerror}); mend that, and export again") from e
+    except (OSError, ValueError) as e:
+        raise ExportError(f"{where}: cannot be read ({_reason(e)}); mend that, and export again") from e
+    if data is None:
+        raise ExportError(f"{where}: no file, but something else of that name; move it away, and export again")
+    if most is not None and len(data) > most:
+        raise ExportError(f"{where}: larger than {most >> 20} MiB, more than cartag edits; export elsewhere, --to DIR")
+    return data
+
+
+def _read(path: Path, most: int | None) -> bytes | None:
+    """At most one byte more than ``most``; None where no file is: reading a pipe or a device would never end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return None
+    with os.fdopen(handle, "rb") as f:
+        return f.read() if most is None else f.read(most + 1)
+
+
+def _reason(e: OSError | ValueError) -> str:
+    return (e.strerror if isinstance(e, OSError) else None) or str(e)

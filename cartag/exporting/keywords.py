@@ -41,10 +41,19 @@ class Keywords:
     """Width and height of the photo as it is stored: what the regions are fractions of."""
 
 
-def keywords_of(photo: Photo, job: Job) -> Keywords:
-    """The keywords of a photo. Of a photo with boxes the header is read, for how it has to be turned."""
+def keywords_of(photo: Photo, job: Job, *, or_upright: bool = True) -> Keywords:
+    """The keywords of a photo. Of a photo with boxes the header is read, for how it has to be turned.
+
+    Args:
+        photo: any photo of the job.
+        job: says where the photo lies.
+        or_upright: one that is gone or damaged since is taken to be upright, the best guess.
+
+    Raises:
+        PhotoError: a photo with boxes cannot be read, and nothing shall be guessed.
+    """
     boxed = [tag for tag in photo.tags if tag.box is not None]
-    orientation = _orientation(photo, job) if boxed else 1
+    orientation = _orientation(photo, job, or_upright) if boxed else 1
     return Keywords(
         subjects=_unique(tag.name for tag in photo.tags),
         hierarchical=_unique("|".join(part.replace("|", _LIKE_BAR) for part in tag.branch) for tag in photo.tags),
@@ -58,10 +67,12 @@ def _unique(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word.strip()))
 
 
-def _orientation(photo: Photo, job: Job) -> int:
+def _orientation(photo: Photo, job: Job, or_upright: bool) -> int:
     try:
         return images.orientation(images.read_bytes(job.gallery / photo.disk))
-    except PhotoError:  # a photo that is gone or damaged since: upright is the best guess
+    except PhotoError:
+        if not or_upright:
+            raise
         return 1
 
 

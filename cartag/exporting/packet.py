@@ -8,10 +8,11 @@ has deleted since, which the note still holds, is not put back.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cartag.exporting.encoded import decoded
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.rdf import (
     AREA,
@@ -22,6 +23,7 @@ from cartag.exporting.rdf import (
     RDF,
     Packet,
     append,
+    as_list,
     container_of,
     fields_of,
     items_of,
@@ -58,6 +60,8 @@ class Statement:
     outcome: str
     model: str
     keywords: Keywords
+    photo: str = ""
+    """SHA-256 of its bytes, where that is known: a sidecar lies beside a name, and the name may hold another photo."""
 
 
 NOTHING = Statement((), "", "", Keywords((), (), (), (), None))
@@ -85,6 +89,8 @@ class _Notes:
     """Whether the whole file is ours: then it goes when nothing is left in it."""
     outcome: str = ""
     model: str = ""
+    photo: str = ""
+    """SHA-256 of the photo that was spoken of. Older versions did not note it."""
     cars: tuple[ScoredCar, ...] = ()
     subjects: tuple[str, ...] = ()
     hierarchical: tuple[str, ...] = ()
@@ -93,23 +99,36 @@ class _Notes:
     """Ids of the cars whose region was written."""
 
 
-def merged(packet: bytes | None, said: Statement) -> bytes | None:
+def merged(packet: bytes | None, said: Statement, known: Set[str] = frozenset()) -> bytes | None:
     """The packet with what is ``said`` in it; the same bytes where that is so already; None where nothing remains.
 
-    Everything that is not cartag's stays, and in a packet in UTF-8, which is all that programs write, so do its bytes.
+    Everything that is not cartag's stays, and so do its bytes, in whatever encoding. A file that holds nothing, not
+    even XML, is filled like one that is not there, but stays when the tags go.
+
+    Args:
+        packet: what is there; None: nothing.
+        said: what shall be in it.
+        known: contents of the gallery's photos (SHA-256). What was noted of one of them, and is said of another now,
+            is no memory of this photo: photos were renamed.
 
     Raises:
         PacketError: the packet cannot be edited without risk.
     """
-    if packet is None and not said.cars:
-        return None
-    document = _Document(Packet(_EMPTY if packet is None else packet))
-    old = document.notes() if packet is not None else _Notes(created=True)
-    changed, new = document.bring_up_to(said, old)
-    if packet is not None and not changed and new == old:
+    if not said.cars and (packet is None or not _may_hold_ours(packet)):
+        return packet
+    is_new = packet is None or decoded(packet).is_blank
+    document = _Document(Packet(_EMPTY if packet is None or is_new else packet))
+    old = _Notes(created=packet is None) if is_new else document.notes()
+    changed, new = document.bring_up_to(said, old, same_photo=old.photo in ("", said.photo) or old.photo not in known)
+    if not is_new and not changed and new == old:
         return packet
     document.set_notes(new if said.cars else None)
     return None if old.created and document.packet.is_empty() else document.packet.to_bytes()
+
+
+def _may_hold_ours(packet: bytes) -> bool:
+    """Whether our namespace is named in it, however wide its characters are: in all others there is nothing to do."""
+    return OWN.encode() in packet.replace(b"\0", b"")
 
 
 def _word(text: str) -> str:
@@ -142,6 +161,7 @@ class _Document:
             created=text("Created") == "True",
             outcome=text("Outcome"),
             model=text("Model"),
+            photo=text("Photo"),
             cars=tuple(
                 ScoredCar(c.get("Car", ""), c.get("Name", ""), c.get("Score", ""), c.get("Source", "")) for c in cars
             ),
@@ -153,17 +173,21 @@ class _Document:
 
     # --- what shall be there
 
-    def bring_up_to(self, said: Statement, old: _Notes) -> tuple[bool, _Notes]:
-        """Edits the lists that others use too; returns whether it changed one, and the new notes."""
+    def bring_up_to(self, said: Statement, old: _Notes, *, same_photo: bool) -> tuple[bool, _Notes]:
+        """Edits the lists that others use too; returns whether it changed one, and the new notes.
+
+        ``same_photo``: the notes are of the photo that is spoken of, and so is what a person deleted since.
+        """
         words = said.keywords
-        changed_subjects, subjects = self._edit(_SUBJECTS, words.subjects, old.subjects)
-        changed_hierarchical, hierarchical = self._edit(_HIERARCHICAL, words.hierarchical, old.hierarchical)
-        changed_tree, tree = self._edit(_TREE, words.tree, old.tree)
-        changed_regions, regions = self._edit_regions(words, old.regions)
+        changed_subjects, subjects = self._edit(_SUBJECTS, words.subjects, old.subjects, same_photo)
+        changed_hierarchical, hierarchical = self._edit(_HIERARCHICAL, words.hierarchical, old.hierarchical, same_photo)
+        changed_tree, tree = self._edit(_TREE, words.tree, old.tree, same_photo)
+        changed_regions, regions = self._edit_regions(words, old.regions, same_photo)
         new = replace(
             old,
             outcome=xml_text(said.outcome),
             model=xml_text(said.model),
+            photo=xml_text(said.photo) or old.photo,
             cars=tuple(ScoredCar(*map(xml_text, (c.car, c.name, c.score, c.source))) for c in said.cars),
             subjects=subjects,
             hierarchical=hierarchical,
@@ -172,27 +196,28 @@ class _Document:
         )
         return changed_subjects or changed_hierarchical or changed_tree or changed_regions, new
 
-    def _edit(self, kind: _List, wanted: Iterable[str], ours: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
-        """Takes out what is ours and no longer wanted, puts in what is wanted and was never there; the new note."""
+    def _edit(
+        self, kind: _List, wanted: Iterable[str], ours: tuple[str, ...], was_deleted: bool
+    ) -> tuple[bool, tuple[str, ...]]:
+        """Takes out what is ours and no longer wanted, puts in what is wanted and was never there; the new note.
+
+        ``was_deleted``: what is ours and is not there, a person deleted.
+        """
         words = tuple(dict.fromkeys(_word(text) for text in wanted))
-        element = self.packet.property(kind.name)
-        container = None if element is None else container_of(element)
-        present = [_word(text_of(item)) for item in items_of(element)]
+        present = [_word(text) for text in self.packet.words(kind.name)]
         unwanted = [word for word in ours if word not in words and word in present]
-        missing = [word for word in words if word not in present and word not in ours]
-        for word in unwanted:
-            remove(next(item for item in items_of(element) if _word(text_of(item)) == word))
-        if missing:
-            if container is None:
-                element = append(self._own_description(), kind.name)
-                container = append(element, rdf_name(kind.container))
+        missing = [word for word in words if word not in present and not (was_deleted and word in ours)]
+        if unwanted or missing:
+            element = self.packet.list_of(kind.name, kind.container, self._own_description)
+            for word in unwanted:
+                remove(next(item for item in items_of(element) if _word(text_of(item)) == word))
             for word in missing:
-                append(container, rdf_name("li"), word)
-        if unwanted and container is not None and not len(container):
-            self.packet.remove(element)
+                append(container_of(element), rdf_name("li"), word)
+            if not len(container_of(element)):
+                self.packet.remove(element)
         return bool(unwanted or missing), tuple(word for word in words if word in ours or word in missing)
 
-    def _edit_regions(self, words: Keywords, noted: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+    def _edit_regions(self, words: Keywords, noted: tuple[str, ...], was_deleted: bool) -> tuple[bool, tuple[str, ...]]:
         """The same for regions. One of ours that a person has moved is theirs from then on."""
         regions = self.packet.property(_mwg("Regions"))
         place: Any = None if regions is None else struct_of(regions)
@@ -204,7 +229,8 @@ class _Document:
         wanted = {xml_text(region.car): region for region in words.regions}
         stale = {car: item for car, item in ours.items() if car not in wanted or _mark(wanted[car]) != _marked(item)}
         # Noted and gone: deleted by a person. Here, but moved: a person's now.
-        add = {car: r for car, r in wanted.items() if car in stale or (car not in here and car not in noted)}
+        deleted = set(noted) - set(here) if was_deleted else set()
+        add = {car: r for car, r in wanted.items() if car in stale or (car not in here and car not in deleted)}
         for item in stale.values():
             remove(item)
         if add:
@@ -214,8 +240,7 @@ class _Document:
                     _append_dimensions(place, words.stored_size)
             if listed is None:
                 listed = append(place, _mwg("RegionList"))
-                append(listed, rdf_name("Bag"))
-            container = container_of(listed)
+            container = as_list(listed, "Bag")
             for region in add.values():
                 _append_region(container, region)
         if stale and not add and not items_of(listed):
@@ -242,6 +267,8 @@ class _Document:
             append(own, _own("Created"), "True")
         append(own, _own("Outcome"), notes.outcome)
         append(own, _own("Model"), notes.model)
+        if notes.photo:
+            append(own, _own("Photo"), notes.photo)
         cars = append(append(own, _own("Cars")), rdf_name("Bag"))
         for car in notes.cars:
             item = append(cars, rdf_name("li"), resource=True)

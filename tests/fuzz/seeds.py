@@ -43,6 +43,8 @@ _XMP = b"""<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
   <dc:subject><rdf:Bag><rdf:li>sunset</rdf:li><rdf:li>Red Racer</rdf:li></rdf:Bag></dc:subject>
  </rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>
 """
+_BAG = b"<dc:subject><rdf:Bag><rdf:li>sunset</rdf:li><rdf:li>Red Racer</rdf:li></rdf:Bag></dc:subject>"
+_LR = b"http://ns.adobe.com/lightroom/1.0/"
 _ARTICLE = "The Ferrari 458 Italia, F12 Berlinetta and 599 GTB; a Porche Carrera GT (980). Pagani\nHuayra, Lamborghini Coutach.\n"
 _PAGE = f'<!doctype html><meta charset="utf-8"><title>Cars</title><script>no</script><p>{_ARTICLE}</p><td>Bugatti&nbsp;Veyron'
 
@@ -63,7 +65,11 @@ def seeds() -> dict[str, list[bytes]]:
         "labels": [_LABELS, b"\xef\xbb\xbflabel;file\n", b"label,file\r\nnone,a.jpg\r\n"],
         "index": [_INDEX, b'{"x": ' + b"[" * 3000, b'{"schema_version": 2, "photos": {}}'],
         "journal": [_JOURNAL, b'[{"x": ' + b"[" * 3000],
-        "xmp": [_XMP, ours, new],
+        "xmp": [
+            *(_XMP, ours, new, ours.decode().encode("utf-16"), _XMP.decode().encode("utf-32-le")),
+            *(_XMP.replace(_BAG, other) for other in (b"<dc:subject/>", b"<dc:subject>Red Racer</dc:subject>")),
+            _XMP.replace(b'xmp:Rating="4"', b'xmp:Rating="4" lr:hierarchicalSubject="a" xmlns:lr="%s"' % _LR) + b"\0\0",
+        ],
         "article": [
             _ARTICLE.encode(),
             _PAGE.encode(),
