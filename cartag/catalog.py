@@ -34,6 +34,8 @@ _CATALOG_KEYS = {"name", "title", "cars", "templates", "other_cars", "no_car"}
 _CAR_KEYS = {"id", "name", "make", "aliases", "years", "body", "prompts"}
 _OUTCOME_WORDS = {"none", "unknown"}  # words of the hand labels: no car may be called so
 _REJECTION_CATALOG = "sports-cars"
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+_HARD_SPACES = dict.fromkeys(map(ord, "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{FIGURE SPACE}"), " ")
 
 
 class Named(Protocol):
@@ -54,10 +56,25 @@ C = TypeVar("C", bound=Named)
 # --- words ------------------------------------------------------------------------------------------------------
 
 
+# What nobody sees without being of the category "format": joiners, selectors of a letter's shape, fillers.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+
+@lru_cache(maxsize=10_000)
+def is_unseen(character: str) -> bool:
+    """Whether a character is not seen: a soft hyphen, a joiner, a mark of direction. It parts no words."""
+    return unicodedata.category(character) == "Cf" or _UNSEEN.match(character) is not None
+
+
+def seen(text: str) -> str:
+    """The text as a person sees it: with no characters that are none to her."""
+    return text if text.isascii() else "".join(c for c in text if not is_unseen(c))
+
+
 @lru_cache(maxsize=4096)  # a catalog compares every name with every other
 def normalise(text: str) -> str:
-    """Lower-case words without accents or punctuation: ``"Citroën DS-21" -> "citroen ds 21"``."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    """Lower-case words without accents, punctuation or what nobody sees: ``"Citroën DS-21" -> "citroen ds 21"``."""
+    plain = seen("".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)))
     plain = plain.casefold().replace("đ", "d").replace("ø", "o").replace("ł", "l")
     return " ".join(re.findall(r"[^\W_]+", plain))
 
@@ -233,11 +250,20 @@ def _text(raw: Any, where: str) -> str:
     if isinstance(raw, int | float) and not isinstance(raw, bool):
         with suppress(ValueError):  # a number of thousands of digits
             raw = str(raw)  # YAML reads the car called "911" as a number
-    if not isinstance(raw, str) or not raw.strip():
+    if not isinstance(raw, str) or not seen(raw).strip():
         raise CatalogError(f"{where}: expected a text, found {_kind(raw)}")
     if any("\ud800" <= c <= "\udfff" for c in raw):
         raise CatalogError(f"{where}: {raw!r} holds half a character (a surrogate), which no text may")
-    return unicodedata.normalize("NFC", raw.strip())
+    return unicodedata.normalize("NFC", _as_typed(raw))
+
+
+def _as_typed(text: str) -> str:
+    """A pasted text as a person would have typed it: a model reads soft hyphens and hard spaces as other words.
+
+    Joiners stay: some scripts are wrong without them.
+    """
+    typed = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    return typed.translate(_HARD_SPACES).strip()
 
 
 def _texts(raw: Any, where: str) -> tuple[str, ...]:

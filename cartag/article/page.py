@@ -1,12 +1,14 @@
-"""An article's file as plain text: its encoding found out, the markup of HTML left out."""
+"""An article's file as plain text: what kind of file it is, and in which encoding; markup is left out."""
 
 from __future__ import annotations
 
 import codecs
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
+from cartag.article import archive
+from cartag.article.archive import ArchiveError, Page
+from cartag.article.markup import plain
 from cartag.errors import ArticleError
 
 _BOMS = (
@@ -19,41 +21,60 @@ _BOMS = (
 _META = re.compile(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
 _HEAD = 4096  # where HTML wants its charset to stand (it says 1024; pages are less tidy)
-_MARKUP = re.compile(r"<!doctype\s+html|<(?:html|head|body|article|div|p|br|ul|ol|table|h[1-6]|span|a)[\s/>]", re.I)
-
-_SILENT = frozenset({"script", "style", "noscript", "template", "svg", "head"})
-_WITHIN_HEAD = frozenset({"title"})  # the one part of the head that somebody reads
-_INLINE = frozenset(
-    {"a", "abbr", "b", "bdi", "cite", "code", "em", "font", "i", "img", "ins", "mark", "q", "s", "small", "span"}
-    | {"strong", "sub", "sup", "time", "u", "var", "wbr"}
+_MARKUP = re.compile(
+    r"<!doctype\s+html|<(?:html|head|body|article|div|p|br|ul|ol|table|h[1-6]|span|a|title|meta)[\s/>]"
+    r"|</[a-z][a-z0-9-]*\s*>",
+    re.IGNORECASE,
 )
-_CELLS = frozenset({"td", "th"})
+_HTML_NAMES = frozenset({".html", ".htm", ".xhtml", ".xht"})
+_TEXT_OF_IT = "save it as plain text or as HTML"
+_OTHER_KINDS = (
+    (b"%PDF-", "a PDF", "copy its words into a text file (pdftotext does)"),
+    (b"PK\x03\x04", "a packed document (DOCX, ODT, EPUB, Pages) or a ZIP", _TEXT_OF_IT),
+    (b"\xd0\xcf\x11\xe0", "a document of an old Office (DOC)", _TEXT_OF_IT),
+    (b"{\\rtf", "a document in RTF", _TEXT_OF_IT),
+    (b"\x1f\x8b", "compressed (gzip)", "unpack it with gunzip"),
+    (b"BZh", "compressed (bzip2)", "unpack it with bunzip2"),
+    (b"\xfd7zXZ\0", "compressed (xz)", "unpack it with unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed (zstd)", "unpack it with unzstd"),
+    (b"\xff\xd8\xff", "a picture (JPEG)", "give the text that it shows"),
+    (b"\x89PNG", "a picture (PNG)", "give the text that it shows"),
+)
 
 
 def read(file: Path) -> str:
-    """The text of an article, plain or HTML.
+    """The text of an article: plain text, HTML, or a web archive of a page (`.mhtml`, `.webarchive`) or a mail.
 
     Raises:
-        ArticleError: the file cannot be read, or its bytes are no text in the encoding it names (UTF-8 if none).
+        ArticleError: the file cannot be read, is of another kind, or its bytes are no text in the encoding it names
+            (UTF-8 if none).
     """
     try:
         data = file.read_bytes()
-    except OSError as e:
-        raise ArticleError(f"{file}: cannot be read ({e.strerror})") from e
+    except (OSError, ValueError) as e:
+        raise ArticleError(f"{file}: cannot be read ({getattr(e, 'strerror', None) or e})") from e
+    for beginning, kind, remedy in _OTHER_KINDS:
+        if data.startswith(beginning):
+            raise ArticleError(f"{file}: is {kind}, no text; {remedy}")
+    try:
+        if archive.is_message(data):
+            return _together(archive.of_message(data), file)
+        if archive.is_webarchive(data):
+            return _together(archive.of_webarchive(data), file)
+    except ArchiveError as e:
+        raise ArticleError(f"{file}: is {e}; save the page as HTML, or its words as plain text") from e
     text = _decoded(data, file)
-    return plain(text) if _MARKUP.search(text) else text
+    is_html = file.suffix.lower() in _HTML_NAMES or _MARKUP.search(text)
+    return plain(text) if is_html else text
 
 
-def plain(html: str) -> str:
-    """The words of an HTML page: scripts and styles left out, entities decoded, a blank line between blocks."""
-    stripper = _Stripper()
-    stripper.feed(html)
-    stripper.close()
-    return "".join(stripper.parts)
+def _together(pages: list[Page], file: Path) -> str:
+    texts = [(_decoded(page.data, file, page.charset), page.is_html) for page in pages]
+    return "\n\n".join(plain(text) if is_html else text for text, is_html in texts)
 
 
-def _decoded(data: bytes, file: Path) -> str:
-    encoding, named_by = _encoding(data)
+def _decoded(data: bytes, file: Path, charset: str = "") -> str:
+    encoding, named_by = _encoding(data, charset)
     try:
         return data.decode(encoding)
     except LookupError as e:
@@ -66,54 +87,37 @@ def _decoded(data: bytes, file: Path) -> str:
         raise ArticleError(f"{file}: not readable as {encoding} ({named_by}); save it as UTF-8") from e
 
 
-def _encoding(data: bytes) -> tuple[str, str]:
-    """The encoding and who says so."""
+def _encoding(data: bytes, charset: str) -> tuple[str, str]:
+    """The encoding and who says so; ``charset`` is what an archive says of a page in it."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return ("utf-8-sig" if encoding == "utf-8" else encoding), "its byte order mark"
+    if charset:
+        return _as_browsers_read(charset), "its header"
+    if wide := _wide(data):
+        return wide, "every other byte of it is zero"
     for pattern, who in ((_META, "its meta tag"), (_XML, "its XML declaration")):
         named = pattern.search(data[:_HEAD])
         if named:
             name = named[1].decode("ascii", "replace")
-            # What says so in ASCII is not UTF-16, and browsers read Latin-1 as Windows-1252.
-            same = {"utf-16": "utf-8", "iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252"}
-            return same.get(name.lower(), name), who
+            # What says so in ASCII is not UTF-16.
+            return "utf-8" if name.lower().startswith(("utf-16", "utf-32")) else _as_browsers_read(name), who
     return "utf-8", "the default"
 
 
-class _Stripper(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._silent: list[str] = []
+def _as_browsers_read(name: str) -> str:
+    """Latin-1 is Windows-1252 to them, and the old Chinese and Japanese sets are their supersets (WHATWG Encoding)."""
+    same = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "iso8859-1": "cp1252"}
+    try:
+        return same.get(codecs.lookup(name).name, name)
+    except (LookupError, ValueError):
+        return name
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag == "body":
-            self._silent.clear()  # a head that nobody closed
-        if tag in _SILENT or (tag in _WITHIN_HEAD and self._silent == ["head"]):
-            self._silent.append(tag)
-        self._break(tag)
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._silent:
-            del self._silent[self._silent.index(tag) :]
-        self._break(tag)
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent or self._silent[-1] in _WITHIN_HEAD:
-            self.parts.append(data)
-
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """`<![if IE]>` and the like; of those it does not know the standard library says so by an assertion."""
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:
-            return self.parse_bogus_comment(i)
-
-    def _break(self, tag: str) -> None:
-        if tag in _CELLS:
-            self.parts.append("\t")
-        elif tag == "br":
-            self.parts.append("\n")
-        elif tag not in _INLINE:
-            self.parts.append("\n\n")
+def _wide(data: bytes) -> str:
+    """UTF-16 without a mark: of a text that is mostly Latin, nearly half of the bytes are zero."""
+    some = data[:_HEAD]
+    odd, even, half = some[1::2].count(0), some[::2].count(0), len(some) // 2
+    if max(odd, even) <= half // 2 or min(odd, even) > half // 8:
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"

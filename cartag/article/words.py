@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-from cartag.catalog import normalise
+from cartag.catalog import is_unseen, normalise, seen
 
 # A word is letters and digits of the names' script, or of another ("这辆Ferrari" is two words).
 _WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
@@ -53,8 +53,9 @@ def words(text: str) -> list[Word]:
     for chunk in re.finditer(r"\S+", text):
         for folded, start, end in _folded(chunk[0]):
             start, end = start + chunk.start(), end + chunk.start()
-            gap = _gap(text[at:start]) if found else Gap.HARD
-            if gap is Gap.HARD and found and _is_abbreviation(found[-1].text, text[at:start]):
+            between = seen(text[at:start])
+            gap = _gap(between) if found else Gap.HARD
+            if gap is Gap.HARD and found and _is_abbreviation(found[-1].text, between):
                 gap = Gap.SOFT
             found.append(Word(folded, start, end, gap))
             at = end
@@ -89,7 +90,9 @@ def _folded(chunk: str) -> tuple[tuple[str, int, int], ...]:
 
 @lru_cache(maxsize=10_000)
 def _plain(character: str) -> str:
-    kept = "".join(c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c))
+    kept = "".join(
+        c for c in unicodedata.normalize("NFKD", character) if not unicodedata.combining(c) and not is_unseen(c)
+    )
     return kept.casefold().replace("đ", "d").replace("ø", "o").replace("ł", "l")
 
 

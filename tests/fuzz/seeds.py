@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import plistlib
+
 from fuzz.harnesses import SAID
 
 from cartag.exporting.packet import merged
@@ -47,6 +49,29 @@ _BAG = b"<dc:subject><rdf:Bag><rdf:li>sunset</rdf:li><rdf:li>Red Racer</rdf:li><
 _LR = b"http://ns.adobe.com/lightroom/1.0/"
 _ARTICLE = "The Ferrari 458 Italia, F12 Berlinetta and 599 GTB; a Porche Carrera GT (980). Pagani\nHuayra, Lamborghini Coutach.\n"
 _PAGE = f'<!doctype html><meta charset="utf-8"><title>Cars</title><script>no</script><p>{_ARTICLE}</p><td>Bugatti&nbsp;Veyron'
+_MHTML = b"""From: <Saved by Blink>\r
+Subject: =?utf-8?Q?Citro=C3=ABn?=\r
+MIME-Version: 1.0\r
+Content-Type: multipart/related;\r
+\ttype="text/html"; start="<a@b>"; boundary="--B"\r
+\r
+----B\r
+Content-Type: text/plain; charset=windows-1252\r
+\r
+Audi TT\r
+----B\r
+Content-Type: text/html; charset="utf-8"\r
+Content-ID: <a@b>\r
+Content-Transfer-Encoding: quoted-printable\r
+\r
+<html><head><meta charset=3D"utf-8"></head><p>A Citro=C3=ABn DS and a Pagani Huay=\r
+ra.</p>\r
+----B--\r
+"""
+_WEBARCHIVE = plistlib.dumps(
+    {"WebMainResource": {"WebResourceData": b"<p>Pagani Huayra", "WebResourceTextEncodingName": "UTF-8"}},
+    fmt=plistlib.FMT_BINARY,
+)
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -75,6 +100,10 @@ def seeds() -> dict[str, list[bytes]]:
             _PAGE.encode(),
             _PAGE.encode("utf-16"),
             b'<meta charset="cp1252"><p>Citro\xebn DS',
+            b"<html><head><title>x<h1 hidden>Audi TT<p>Lamborghini Coun&shy;tach<table><tr><td>Porsche<td>959",
+            _MHTML,
+            _MHTML.replace(b"related", b"alternative").replace(b"quoted-printable", b"base64"),
+            _WEBARCHIVE,
         ],
     }
 
@@ -175,6 +204,14 @@ WORDS: dict[str, list[str]] = {
         "rot13",
         "<![CDATA[",
         "<!--",
+        "MIME-Version: 1.0\n",
+        "Content-Type: multipart/related; boundary=B\n",
+        "Content-Transfer-Encoding: base64\n",
+        "\n\n--B\n",
+        "bplist00",
+        "&shy;",
+        "<p hidden>",
+        "\u200b",
     ],
 }
 """What a mutation may put in: random bytes seldom make a keyword."""
