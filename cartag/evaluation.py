@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,8 @@ class Evaluation:
     uses_learned: bool
     """The tags were made with what `learn` fitted: on the labels it learned from, these figures flatter."""
     against: Comparison | None
+    without_picture: dict[str, str] = field(default_factory=dict)
+    """Photos that the page of the report names and could not show, with the reason."""
 
 
 def evaluate(
@@ -213,7 +215,7 @@ def evaluate(
     if made is not None:
         from cartag.report import write_report
 
-        write_report(evaluation, found, Path(gallery), made)
+        evaluation = replace(evaluation, without_picture=write_report(evaluation, found, Path(gallery), made))
     return evaluation
 
 

@@ -69,12 +69,14 @@ class LearnReport:
     precision: float
     not_in_index: tuple[str, ...]
     not_embedded: int
-    """Labelled photos whose embedding is not in the cache: the next `tag --retag` puts it there."""
+    """Labelled photos whose embedding is not in the cache, or damaged: the next `tag --retag` puts it there."""
     without_label: int
     names_outside_catalog: dict[str, int]
     near_misses: dict[str, str]
     """Of these names those that look like a car or a make of the catalog, and what they look like."""
     silent_folders: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
 
 
 def learn(
@@ -176,6 +178,7 @@ def learn(
         names_outside_catalog=truth.names_outside_catalog,
         near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
+        left_out=tuple(sorted({r.path for _, r in truth.pairs} - {r.path for _, r in pairs})),
     )
 
 

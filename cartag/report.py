@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -52,6 +52,8 @@ _HEAD = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
     "<title>cartag: how right are the tags?</title><style>"
 )
+_NO_FIGURES = {"without_picture"}
+"""What an evaluation says of its own page."""
 _FOOT = "</main></body></html>\n"
 
 
@@ -65,21 +67,24 @@ def claim(folder: Path, gallery: Path, names: Iterable[str], *, force: bool = Fa
     pagefolder.check_is_no_gallery(folder, gallery, "--report")
     made = Footprint(folder, "name another folder with --report DIR", force=force)
     made.claim(PAGE, is_own=_is_page)
-    made.claim(FIGURES, is_own=lambda data: _are_figures(data, set(names)))
+    made.claim(FIGURES, is_own=lambda data: _are_figures(data, set(names) - _NO_FIGURES))
     if not made.is_ours(PAGE, _is_page):
         pagefolder.check_holds_no_photo(folder, made.names(), "--report")
     return made
 
 
-def write_report(evaluation: Evaluation, index: Index, gallery: Path, made: Footprint) -> None:
+def write_report(evaluation: Evaluation, index: Index, gallery: Path, made: Footprint) -> dict[str, str]:
     """Writes ``index.html`` and ``metrics.json`` into the folder that was claimed for them; photos are only read.
+
+    Returns the photos that the page names and cannot show, with the reason: the page says so too.
 
     Raises:
         UsageError: the folder cannot be written.
         ForeignFileError: somebody else wrote one of the two meanwhile.
     """
-    page = page_of(evaluation, index, gallery).encode("utf-8", "backslashreplace")
-    figures = msgspec.json.format(msgspec.json.encode(printable_values(asdict(evaluation))), indent=2) + b"\n"
+    pictures = _Pictures(index, gallery)
+    page = page_of(evaluation, index, pictures).encode("utf-8", "backslashreplace")
+    figures = msgspec.json.format(msgspec.json.encode(printable_values(_figures_of(evaluation))), indent=2) + b"\n"
     try:
         made.expect({FIGURES: digest_of(figures), PAGE: digest_of(page)})
         made.write(FIGURES, figures)
@@ -87,6 +92,7 @@ def write_report(evaluation: Evaluation, index: Index, gallery: Path, made: Foot
         made.settle()
     except OSError as e:
         raise UsageError(f"{made.folder}: cannot be written ({e.strerror}); name another folder with --report") from e
+    return pictures.missing
 
 
 def _is_page(data: bytes) -> bool:
@@ -101,15 +107,22 @@ def _are_figures(data: bytes, names: set[str]) -> bool:
     return set(figures) == names and msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n" == data
 
 
-def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
+
+def _figures_of(evaluation: Evaluation) -> dict[str, Any]:
+    """What `metrics.json` holds: all of an evaluation, but for what became of its page."""
+    return {name: value for name, value in asdict(evaluation).items() if name not in _NO_FIGURES}
+
+
+def page_of(e: Evaluation, index: Index, pictures: _Pictures) -> str:
     """The page's HTML."""
     names = {car.id: car.name for car in index.header.catalog.cars}
     header = index.header
-    pictures = _Pictures(index, gallery)
+    mistakes, suspicious = _mistakes(e, names, pictures), _suspicious(e, names, pictures)
     parts = [
         f"<header><h1>How right are the tags?</h1>"
         f"<p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
-        f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>{_remarks(e)}</header>",
+        f"model {escape(header.model.name)}, index of {escape(header.updated[:10])}</p>"
+        f"{_remarks(e, len(pictures.missing))}</header>",
         _headlines(e),
         _against(e),
         _section(
@@ -133,10 +146,10 @@ def page_of(e: Evaluation, index: Index, gallery: Path) -> str:
         ),
         "</div>",
         _section("Outcomes", _outcomes(e), "Rows: truth. Columns: outcome."),
-        _section("Worst mistakes", _mistakes(e, names, pictures), "Wrong tags, the surest first; then missed cars."),
+        _section("Worst mistakes", mistakes, "Wrong tags, the surest first; then missed cars."),
         _section(
             "Labels worth another look",
-            _suspicious(e, names, pictures),
+            suspicious,
             "The model is surer of another answer than it usually is of the right one (confident learning).",
         )
         if e.suspicious
@@ -153,7 +166,7 @@ def _section(title: str, content: str, note: str) -> str:
     return f"<section><h2>{escape(title)}</h2><p class=note>{escape(note)}</p>{content}</section>"
 
 
-def _remarks(e: Evaluation) -> str:
+def _remarks(e: Evaluation, without_picture: int) -> str:
     remarks = []
     if e.uses_learned:
         remarks.append("The tags use what was learned from hand labels: on the labels learned from, figures flatter.")
@@ -163,6 +176,7 @@ def _remarks(e: Evaluation) -> str:
         (e.settled_by_hand, "photos left out: tagged by a person, without what the model says"),
         (e.labels_outside_catalog, "labels name cars outside the catalog, which count as other cars"),
         (len(e.silent_folders), "folders are not named after a car"),
+        (without_picture, "photos below could not be read: the reason stands in place of the picture"),
     ):
         if count:
             remarks.append(f"{count} {text}.")
@@ -381,6 +395,8 @@ class _Pictures:
 
     def __init__(self, index: Index, gallery: Path) -> None:
         self._index, self._gallery = index, gallery
+        self.missing: dict[str, str] = {}
+        """Of the photos asked for so far those without a picture, and why."""
 
     def card(self, path: str, text: str) -> str:
         record = self._index.photos[path]
@@ -391,7 +407,8 @@ class _Pictures:
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
         except PhotoError as e:
-            picture = f"<div class=nothing>{escape(f'{e.reason}: {e.detail}')}</div>"
+            self.missing[path] = f"{e.reason}: {e.detail}"
+            picture = f"<div class=nothing>{escape(self.missing[path])}</div>"
         return f"<figure>{picture}<figcaption>{text}<br><small>{escape(path)}</small></figcaption></figure>"
 
 

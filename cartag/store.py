@@ -69,7 +69,7 @@ class Store:
 
     @staticmethod
     def read_photos(folder: Path, identity: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-        """The cached embeddings among ``hashes``, without writing anything: the folder may be read-only.
+        """The undamaged embeddings among ``hashes``, without writing anything: the folder may be read-only.
 
         Raises:
             sqlite3.Error: there is no cache, or it is damaged.
@@ -99,7 +99,7 @@ class Store:
         return hashes
 
     def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-        """The cached embeddings among ``hashes``, each of shape (d,)."""
+        """The cached embeddings among ``hashes``, each of shape (d,); a damaged one counts as not cached."""
         return _photos(self._db, self._model, hashes)
 
     def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -207,8 +207,8 @@ def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connectio
 
 
 def _photos(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-    rows = _select(db, _PHOTOS, model, [bytes.fromhex(h) for h in hashes])
-    return {key.hex(): np.frombuffer(vector, np.float32) for key, vector in rows}
+    keys, vectors = _sound(list(_select(db, _PHOTOS, model, [bytes.fromhex(h) for h in hashes])))
+    return {key.hex(): vector for key, vector in zip(keys, vectors, strict=True)}
 
 
 def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:

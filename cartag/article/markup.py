@@ -37,7 +37,7 @@ _APART = frozenset(
 """Stand within a line, and part what is on both sides: "458<sup>1</sup>" is no 4581."""
 _ENDS_P = _BLOCKS - {"body", "head", "html", "title", "caption", "tbody", "thead", "tfoot", "tr", "option", "optgroup"}
 _ROWS, _GROUPS = frozenset({"tr"}) | _CELLS, frozenset({"tbody", "thead", "tfoot", "tr", "caption"}) | _CELLS
-_ENDED_BY = (
+_ENDED_BY: tuple[tuple[frozenset[str], frozenset[str], frozenset[str]], ...] = (
     (frozenset({"li"}), frozenset({"li"}), frozenset({"ul", "ol", "menu"})),
     (frozenset({"dt", "dd"}), frozenset({"dt", "dd"}), frozenset({"dl"})),
     (frozenset({"option"}), frozenset({"option", "optgroup"}), frozenset({"select", "datalist"})),

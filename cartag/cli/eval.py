@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cartag.metrics import Interval
 
 
+FAILED = 1
+
+
 class Dataset(StrEnum):
     """Published test sets that `eval` can read."""
 
@@ -79,6 +82,15 @@ def command(
         _put_tables(result)
     if report is not None:
         output.say(f"cartag: report: {report / 'index.html'}")
+        _say_missing(result.without_picture)
+
+
+def _say_missing(without_picture: Mapping[str, str]) -> None:
+    """The page is there, but not all of its pictures."""
+    for path, reason in without_picture.items():
+        output.say(f"cartag: {path}: no picture of it in the report ({reason}); its figures count all the same")
+    if without_picture:
+        raise typer.Exit(FAILED)
 
 
 def _dataset(folder: Path, dataset: Dataset, model: str | None, format: TableFormat) -> None:

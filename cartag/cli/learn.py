@@ -15,6 +15,7 @@ from cartag.cli.output import percent
 if TYPE_CHECKING:
     from cartag.learning import LearnReport
 
+FAILED = 1
 FIGURES = {
     "recall_at_95_precision": "recall at 95 % precision",
     "top1": "top-1",
@@ -50,8 +51,14 @@ def command(
     _say_coverage(report, labels)
     if format is TableFormat.json:
         output.put_json(asdict(report))
-        return
-    _put_tables(report)
+    else:
+        _put_tables(report)
+        _put_outcome(report, gallery)
+    if report.left_out:
+        raise typer.Exit(FAILED)
+
+
+def _put_outcome(report: LearnReport, gallery: Path) -> None:
     if report.kept:
         output.put(f"learned: {report.files[0]}; 'cartag tag {gallery}' uses it")
     else:
@@ -66,6 +73,11 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
         output.say(
             f"cartag: {report.not_embedded} labelled photo(s) are not embedded; 'cartag tag --retag' embeds them"
         )
+    if unreadable := len(report.left_out) - report.not_embedded:
+        output.say(f"cartag: {unreadable} labelled photo(s) could not be read by 'cartag tag'; it says why")
+    if report.left_out:
+        some = ", ".join(report.left_out[:3])
+        output.say(f"cartag: not learned from: {some}{', ...' if len(report.left_out) > 3 else ''}")
     if report.names_outside_catalog:
         names = report.names_outside_catalog
         output.say(

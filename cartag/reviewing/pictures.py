@@ -78,7 +78,8 @@ class Pictures:
         with suppress(OSError):
             for name in os.listdir(self._folder):
                 if _NAME.fullmatch(name) and name not in wanted:
-                    (self._folder / name).unlink()
+                    with suppress(OSError):  # one that stays is no reason to keep the others
+                        (self._folder / name).unlink()
 
 
 def _keep(path: Path, data: bytes) -> None:
