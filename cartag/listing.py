@@ -60,8 +60,9 @@ def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = No
 
     Args:
         catalog: a shipped catalog's name or a YAML file; None: the one of the settings, else `mille-miglia-2013`.
-        from_text: an article, plain text or HTML in any language of Latin script, to draft a catalog from instead. A
-            draft without cars is no error. Takes the place of ``catalog``.
+        from_text: an article in any language of Latin script (plain text, HTML, or a web archive of a page: `.mhtml`,
+            `.webarchive`), to draft a catalog from instead. A draft without cars is no error. Takes the place of
+            ``catalog``.
 
     Raises:
         CatalogError: no such catalog, or a mistake in it, with its place.

@@ -24,7 +24,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draft a catalog (YAML) of the cars that an article names: plain text or HTML.",
+            help="Draft a catalog (YAML) of the cars that an article names: plain text, HTML or a saved page (MHTML).",
             show_default=False,
         ),
     ] = None,
