@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import UNSET
 
-from cartag import paths
+from cartag import paths, rights
 from cartag.errors import GalleryError, IndexFileError
 from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, PhotoTags, Tag
 
@@ -30,7 +29,6 @@ _HEADER_FIELDS = {f.encode_name for f in msgspec.structs.fields(IndexHeader)} | 
 _RECORD_FIELDS = {f.encode_name for f in msgspec.structs.fields(PhotoRecord)}
 _TAG_FIELDS = {f.encode_name for f in msgspec.structs.fields(Tag)}
 _HEADER_PARTS = ("model", "catalog")
-_LONGEST_BEGINNING = 200  # bytes; with what makes it temporary, a name has at most 255
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ class Place:
 def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     """``GALLERY/cartag.json`` with its state in ``GALLERY/.cartag``, or ``index`` with its state beside it."""
     path = Path(index) if index is not None else gallery / FILE_NAME
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / FILE_NAME
     return Place(path, path.parent / STATE_FOLDER)
 
@@ -177,7 +175,7 @@ def read_if_there(place: Place) -> Index | None:
 
 
 def _place_to_read(gallery: Path, index: Path | str | None) -> Place:
-    if index is None and not gallery.is_dir():
+    if index is None and not os.path.isdir(gallery):
         raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
     return place_of(gallery, index)
 
@@ -389,15 +387,13 @@ def replace_file(path: Path, data: bytes, *, through_links: bool = True) -> None
 
 
 def _replace(target: Path, data: bytes, aside: Path) -> None:
-    # A name that is as long as a name may be has no room for more.
-    name = target.name if len(os.fsencode(target.name)) <= _LONGEST_BEGINNING else "cartag"
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=aside)
+    handle, temporary = rights.temporary_for(target, aside)
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
             f.flush()
-            os.fsync(f.fileno())
-        os.chmod(temporary, _mode_of(target))
+            rights.make_durable(f.fileno())
+        rights.take_over(temporary, target)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -415,15 +411,6 @@ def remove_leftovers(place: Place) -> None:
         for name in os.listdir(place.state):
             if ours.fullmatch(name):
                 (place.state / name).unlink()
-
-
-def _mode_of(path: Path) -> int:
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
 
 
 # --- the schema -------------------------------------------------------------------------------------------------

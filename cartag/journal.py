@@ -69,7 +69,7 @@ class Journal:
         """Adds one batch; on return it survives a kill of the process."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             # A kill may have left half a line: what follows must not be glued to it.
             os.write(self._file, b"\n")
         _write_all(self._file, _encoder.encode(list(batch)) + b"\n")

@@ -16,6 +16,7 @@ import filelock
 if sys.platform != "win32":
     import fcntl
 
+from cartag import rights
 from cartag.errors import IndexFileError, LabelsError
 from cartag.index import Place
 
@@ -31,7 +32,7 @@ def running(place: Place) -> Iterator[None]:
     Raises:
         IndexFileError: another run holds it, or the state folder cannot be written or locked.
     """
-    is_first = not place.state.exists()
+    is_first = not os.path.exists(place.state)
     lock = _acquired(place, place.lock, lambda: False)
     try:
         yield
@@ -68,6 +69,7 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
     lock = _system_lock(path)
     try:
         place.state.mkdir(parents=True, exist_ok=True)
+        rights.make(path)  # older releases of filelock would make it for its owner alone
         while True:
             try:
                 lock.acquire()
@@ -85,6 +87,11 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
         if not isinstance(e, OSError) or e.errno == errno.ENOSYS:
             raise IndexFileError(
                 f"{place.state}: this file system has no locks; keep the index on another one with --index FILE"
+            ) from e
+        if os.path.exists(path) and not os.access(path, os.W_OK) and os.access(place.state, os.W_OK):
+            raise IndexFileError(
+                f"{path}: belongs to somebody else, and may not be written ({e.strerror}); its owner can let you: "
+                f"chmod -R g+w {place.state}"
             ) from e
         raise IndexFileError(
             f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"

@@ -79,9 +79,13 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
     Raises:
         GalleryError: the gallery is not there, is no folder, or cannot be listed.
     """
-    if not gallery.exists():
-        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos")
-    if not gallery.is_dir():
+    try:
+        os.stat(gallery)
+    except (FileNotFoundError, NotADirectoryError):
+        raise GalleryError(f"{gallery}: no such folder; give the folder that holds the photos") from None
+    except OSError as e:
+        raise GalleryError(f"{gallery}: cannot be looked at ({e.strerror}); check its permissions") from e
+    if not os.path.isdir(gallery):
         raise GalleryError(f"{gallery}: not a folder; give the folder that holds the photos")
     found: list[PhotoFile] = []
     unreadable: list[str] = []
@@ -162,7 +166,7 @@ def _paired(found: _Found, raws: _Found, raw_pairs: RawPairs | None) -> tuple[_F
 
 
 def _stem(photo: PhotoFile) -> str:
-    return os.path.splitext(photo.disk_path)[0].casefold()
+    return printable(os.path.splitext(photo.disk_path)[0]).casefold()
 
 
 def _is_of_camera(photo: PhotoFile) -> bool:
@@ -194,7 +198,7 @@ def _identified(found: _Found) -> Iterator[PhotoFile]:
     yield from plain
     taken = {photo.path for photo in plain}
     others = [photo for photo in found if not photo.disk_path.isascii()]
-    for photo in sorted(others, key=lambda photo: (not _is_nfc(photo.disk_path), os.fsencode(photo.disk_path))):
+    for photo in sorted(others, key=lambda p: (not _is_nfc(printable(p.disk_path)), os.fsencode(p.disk_path))):
         shown = printable(photo.disk_path)
         forms = (unicodedata.normalize("NFC", shown), shown, quote_from_bytes(os.fsencode(photo.disk_path)))
         path = next((form for form in forms if form not in taken), None)
@@ -209,14 +213,30 @@ def _is_nfc(text: str) -> bool:
 
 
 def printable(disk_path: str) -> str:
-    """A path as valid Unicode: bytes that are not UTF-8 become ``\\xNN``."""
-    return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
+    """A path as valid Unicode, the same in every locale: its bytes as UTF-8, and those that are none as ``\\xNN``."""
+    if disk_path.isascii():
+        return disk_path
+    try:
+        return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
+    except UnicodeEncodeError:  # no name out of this locale: a text
+        return _valid(disk_path)
+
+
+def _valid(text: str) -> str:
+    """A text as valid Unicode. Unlike `printable`, it does not take letters for what a locale made of bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def printable_values(value: Any) -> Any:
-    """A value of texts, dicts and lists whose texts are `printable`: JSON holds no bytes that are not UTF-8."""
+    """A value of texts, dicts and lists, its texts valid Unicode: JSON holds no bytes that are not UTF-8.
+
+    Names on disk are to be made `printable` before: in a locale that is not UTF-8 they are other letters.
+    """
     if isinstance(value, str):
-        return printable(value)
+        return _valid(value)
     if isinstance(value, dict):
         return {printable_values(key): printable_values(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -233,5 +253,10 @@ def name_on_disk(photo: PhotoFile) -> str | None:
 
 
 def disk_path(path: str, path_on_disk: str | None) -> str:
-    """Inverse of `name_on_disk`: the relative path to open, as `os.fsdecode` gives it."""
-    return path if path_on_disk is None else os.fsdecode(unquote_to_bytes(path_on_disk))
+    """Inverse of `name_on_disk`: the relative path to open, as `os.fsdecode` gives it.
+
+    An identity is text, a name on disk is its UTF-8: in a locale that is not UTF-8, Python has other letters for that.
+    """
+    if path_on_disk is None:
+        return path if path.isascii() else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    return os.fsdecode(unquote_to_bytes(path_on_disk))

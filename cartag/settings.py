@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -14,6 +15,8 @@ import yaml
 
 from cartag.errors import SettingsError
 from cartag.leave_out import PATTERNS
+
+log = logging.getLogger(__name__)
 
 ENVIRONMENT_PREFIX = "CARTAG_"
 DEFAULT_CATALOG = "mille-miglia-2013"
@@ -109,16 +112,18 @@ def load_settings(
     """Settings from a file, the environment and ``options`` (whose None values mean "not given").
 
     The file is ``file``, else the one that ``CARTAG_SETTINGS`` names, else ``cartag/settings.yaml`` in the user's
-    configuration folder, if it is there.
+    configuration folder, if it is there and may be read: under `sudo` or in a container HOME is often somebody else's.
 
     Raises:
-        SettingsError: an unknown key or a value that does not fit, with the place it came from.
+        SettingsError: an unknown key or a value that does not fit, with the place it came from; or a file that was
+            named cannot be read.
     """
     env = os.environ if environment is None else environment
     named = file or (Path(env["CARTAG_SETTINGS"]) if env.get("CARTAG_SETTINGS") else None)
-    found = named or _user_file(env)
     settings = Settings()
-    if found is not None and (named is not None or found.is_file()):
+    if named is not None:
+        settings = _override(settings, _read(named), str(named))
+    elif (found := _user_file(env)) is not None:
         settings = _override(settings, _read(found), str(found))
     from_env = {
         key.removeprefix(ENVIRONMENT_PREFIX).lower(): value
@@ -130,11 +135,18 @@ def load_settings(
 
 
 def _user_file(env: Mapping[str, str]) -> Path | None:
+    """The settings file in the user's configuration folder; None where there is none that this process may read."""
     try:
         base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
     except RuntimeError:  # a user without a home
         return None
-    return base / "cartag" / "settings.yaml"
+    path = base / "cartag" / "settings.yaml"
+    if not os.path.isfile(path):  # unlike a Path's, False also of what may not be looked at
+        return None
+    if not os.access(path, os.R_OK):
+        log.warning("%s: may not be read; the defaults hold", path)
+        return None
+    return path
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from types import TracebackType
 
 import numpy as np
 
+from cartag import rights
+
 log = logging.getLogger(__name__)
 
 FILE_NAME = "embeddings.sqlite"
@@ -57,7 +59,11 @@ class Store:
         self.was_set_aside: Path | None = None
         try:
             self._db, self._model = _open(self.path, identity, patience)
-        except sqlite3.OperationalError:  # locked, read-only, no space: nothing is wrong with the file
+        except sqlite3.OperationalError as e:  # locked, read-only, no space: nothing is wrong with the file
+            if os.path.exists(self.path) and not os.access(self.path, os.W_OK):
+                raise sqlite3.OperationalError(
+                    f"{name} may not be written; its owner can let you: chmod g+w {self.path}"
+                ) from e
             raise
         except sqlite3.DatabaseError as e:
             self.was_set_aside = self.path.with_suffix(".damaged")
@@ -185,6 +191,8 @@ class SharedTexts:
 
 def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connection, int]:
     """Opens and checks the file, and gives the model its number in it."""
+    with contextlib.suppress(OSError):  # SQLite says why better, and gives its own other files the rights of this one
+        rights.make(path)
     db = sqlite3.connect(path, timeout=patience)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,9 +84,13 @@ def _labels(
     labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None, leave_out: Sequence[str]
 ) -> tuple[list[Label], list[str]]:
     cars = index.header.catalog.cars
-    if labels.is_dir() and (labels / indexes.FILE_NAME).is_file() and labels.resolve() != index.path.parent.resolve():
+    if (
+        os.path.isdir(labels)
+        and (labels / indexes.FILE_NAME).is_file()
+        and labels.resolve() != index.path.parent.resolve()
+    ):
         labels = labels / indexes.FILE_NAME
-    if labels.is_dir():
+    if os.path.isdir(labels):
         photos = walk(labels, leave_out=leave_out).photos
         return read_folders(labels, [photo.path for photo in photos], cars, here.keys())
     if labels.suffix.lower() == ".json":

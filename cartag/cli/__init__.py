@@ -6,16 +6,22 @@ met photos that could not be read; `find`: 1 nothing matched, 2 error.
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import signal
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, eval, export, find, learn, models, output, review, show, tag
+from cartag.cli import cars, eval, export, find, learn, models, output, review, show, streams, tag
 from cartag.errors import CartagError, UsageError
+from cartag.photos import printable
 from cartag.version import __version__
+
+_READER_GONE = 141  # as shells report SIGPIPE
 
 app = typer.Typer(
     name="cartag",
@@ -57,27 +63,47 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     gc.set_threshold(100_000)  # large galleries make many small values that live to the end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop saves like Ctrl-C does
+    streams.prepare()
     try:
-        code = app(arguments, standalone_mode=True)
-    except CartagError as e:
-        output.say(f"cartag: {e}")
-        code = _exit_code(e, arguments)
-    except MemoryError:
-        error = CartagError(
-            "out of memory; what was done is kept, the same command goes on from there; "
-            "CARTAG_BATCH_SIZE=8 and CARTAG_DECODE_THREADS=1 make it need less"
-        )
-        output.say(f"cartag: {error}")
-        code = _exit_code(error, arguments)
-    except BrokenPipeError:  # `cartag find ... | head`
-        sys.stderr.close()
-        code = 0
-    finally:  # also when click exits, as it always does
+        code = _run(arguments)
+        if (error := streams.lost()) is not None:
+            code = _READER_GONE if error.errno == errno.EPIPE else _exit_code(arguments)
+            if code != _READER_GONE:
+                output.say(f"cartag: standard output: cannot be written ({error.strerror})")
+    finally:
         # The process ends here; else the interpreter looks for cycles in all of torch before, for a second and more.
         gc.freeze()
     sys.exit(code)
 
 
-def _exit_code(error: CartagError, arguments: list[str]) -> int:
+def _run(arguments: list[str]) -> int | str | None:
+    """Runs a command; its exit code."""
+    try:
+        app(arguments, standalone_mode=True)
+    except SystemExit as e:  # how typer always ends
+        return e.code
+    except streams.OutputLostError:  # and `main` says so
+        return _exit_code(arguments)
+    except CartagError as e:
+        output.say(f"cartag: {e}")
+        return 2 if isinstance(e, UsageError) else _exit_code(arguments)
+    except MemoryError:
+        output.say(
+            "cartag: out of memory; what was done is kept, the same command goes on from there; "
+            "CARTAG_BATCH_SIZE=8 and CARTAG_DECODE_THREADS=1 make it need less"
+        )
+        return _exit_code(arguments)
+    except OSError as e:  # a file or folder that nobody thought of: still a line
+        where = "" if e.filename is None else f"{printable(os.fsdecode(e.filename))}: "
+        output.say(f"cartag: {where}{e.strerror or e}; mend that, and try again")
+        return _exit_code(arguments)
+    except Exception:  # a mistake of ours; `find` must not seem to say "nothing matched"
+        traceback.print_exc()
+        return _exit_code(arguments)
+    return 0
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Of a command that failed."""
     command = next((word for word in arguments if not word.startswith("-")), "")
-    return 2 if isinstance(error, UsageError) or command == "find" else 1
+    return 2 if command == "find" else 1

@@ -94,16 +94,19 @@ def _put_draft(draft: Draft, format: TableFormat) -> None:
             }
         )
         return
-    output.put(f"# {draft.title}, as cartag found them: {len(draft.cars)} cars. Look it through, then tag with it.")
-    output.put(f"name: {_yaml(draft.name)}")
-    output.put(f"title: {_yaml(draft.title)}")
-    output.put("cars:")
+    lines = [
+        f"# {draft.title}, as cartag found them: {len(draft.cars)} cars. Look it through, then tag with it.",
+        f"name: {_yaml(draft.name)}",
+        f"title: {_yaml(draft.title)}",
+        "cars:",
+    ]
     for car in draft.cars:
         mentions = draft.of(car)
         spoken = dict.fromkeys('"' + " ".join(m.words.split()) + '"' for m in mentions)
-        output.put(f"  # {', '.join(spoken)}; certainty {max(m.certainty for m in mentions):.2f}")
+        lines.append(f"  # {', '.join(spoken)}; certainty {max(m.certainty for m in mentions):.2f}")
         given = {**_row(car), "prompts": list(car.prompts)}
-        output.put(f"  - {_yaml({key: value for key, value in given.items() if value})}")
+        lines.append(f"  - {_yaml({key: value for key, value in given.items() if value})}")
+    output.put_file(lines)
 
 
 def _yaml(value: Any) -> str:

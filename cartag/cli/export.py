@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,8 +77,7 @@ def command(
     for remark in report.remarks:
         output.say(f"cartag: {remark.message}")
     if report.document is not None:
-        sys.stdout.buffer.write(report.document)
-        sys.stdout.flush()
+        output.put_bytes(report.document)
     elif dry_run:
         _put_changes(report)
     _say_counts(report, dry_run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Gallery, IndexFile
+from cartag.photos import printable
 
 if TYPE_CHECKING:
     from cartag.finding import Hit
@@ -88,7 +90,7 @@ def command(
 def _paths(hits: Sequence[Hit]) -> None:
     if sys.stdout.isatty():  # a name may hold what a terminal obeys; a program gets it as it is
         for hit in hits:
-            output.put(hit.file)
+            output.put(printable(hit.file))
         return
     _write_names(hits, b"\n")
 
@@ -99,8 +101,7 @@ def _paths0(hits: Sequence[Hit]) -> None:
 
 def _write_names(hits: Sequence[Hit], end: bytes) -> None:
     # Bytes, not text: names on disk need not be UTF-8, and what is printed must open the file.
-    sys.stdout.buffer.write(b"".join(os.fsencode(hit.file) + end for hit in hits))
-    sys.stdout.flush()
+    output.put_bytes(b"".join(os.fsencode(hit.file) + end for hit in hits))
 
 
 def _table(hits: Sequence[Hit]) -> None:
@@ -120,13 +121,15 @@ def _jsonl(hits: Sequence[Hit]) -> None:
 
 
 def _csv(hits: Sequence[Hit]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("path", "score", "cars"))
     writer.writerows((output.printable(h.path), f"{h.score:.4f}", "|".join(h.cars)) for h in hits)
+    output.put_bytes(text.getvalue().encode("utf-8"))
 
 
 def _row(hit: Hit) -> dict[str, Any]:
-    return {"path": hit.path, "file": hit.file, "score": hit.score, "cars": list(hit.cars)}
+    return {"path": hit.path, "file": printable(hit.file), "score": hit.score, "cars": list(hit.cars)}
 
 
 WRITERS: dict[FindFormat, Callable[[Sequence[Hit]], None]] = {

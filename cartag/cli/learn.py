@@ -11,6 +11,7 @@ import typer
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
 from cartag.cli.output import percent
+from cartag.photos import printable
 
 if TYPE_CHECKING:
     from cartag.learning import LearnReport
@@ -50,7 +51,7 @@ def command(
     report = cartag.learn(gallery, labels, cv=cv, index=index, progress=output.TerminalProgress())
     _say_coverage(report, labels)
     if format is TableFormat.json:
-        output.put_json(asdict(report))
+        output.put_json(asdict(report) | {"files": [printable(file) for file in report.files]})
     else:
         _put_tables(report)
         _put_outcome(report, gallery)

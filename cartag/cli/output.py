@@ -26,15 +26,28 @@ def put(text: str = "") -> None:
 
 def put_json(value: Any) -> None:
     """A value as indented JSON, to stdout."""
-    text = msgspec.json.format(msgspec.json.encode(printable_values(value)), indent=2)
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.flush()
+    put_bytes(msgspec.json.format(msgspec.json.encode(printable_values(value)), indent=2) + b"\n")
 
 
 def put_json_line(value: Any) -> None:
     """A value as one line of JSON, to stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(printable_values(value)) + b"\n")
+    put_bytes(msgspec.json.encode(printable_values(value)) + b"\n")
+
+
+def put_bytes(data: bytes) -> None:
+    """Data that is not the locale's to encode, to stdout: names as they are on disk, files of UTF-8."""
     sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def put_file(lines: Iterable[str]) -> None:
+    """The lines of a file that is UTF-8 whatever the locale, to stdout; on a terminal as the terminal has it."""
+    if sys.stdout.isatty():
+        for line in lines:
+            put(line)
+    else:
+        put_bytes("".join(f"{printable(line)}\n" for line in lines).encode("utf-8"))
 
 
 def put_table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> None:

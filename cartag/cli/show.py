@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+from cartag.photos import printable
 
 
 def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFormat.table) -> None:
@@ -15,7 +16,7 @@ def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFor
 
     summary = cartag.show(gallery, index=index)
     if format is TableFormat.json:
-        output.put_json(asdict(summary))
+        output.put_json(asdict(summary) | {"index": printable(summary.index)})
         return
     made = f"{summary.updated}{_age(summary.updated, datetime.now(UTC))}"
     output.put(f"{summary.index}: {summary.photos} photos, {summary.catalog} by {summary.model}, {made}")

@@ -10,6 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFormat
+from cartag.photos import printable
 
 UNREADABLE = 3
 INTERRUPTED = 130  # as shells report SIGINT
@@ -92,7 +93,7 @@ def command(
     if format is TableFormat.json:
         output.put_json(
             {
-                "index": str(report.index.path),
+                "index": printable(str(report.index.path)),
                 "model": header.model.name,
                 "catalog": header.catalog.name,
                 "photos": photos,

@@ -70,7 +70,7 @@ def resolve(name: str, progress: Progress, *, fetch: bool = True) -> ModelFiles:
     spec = known_models().get(name)
     if spec is not None and spec.name == BUNDLED_MODEL:
         return _from_folder(shipped("models", "mini"), spec, is_bundled=True)
-    if spec is None and Path(name).is_dir():
+    if spec is None and os.path.isdir(name):
         folder = Path(name).resolve()
         return _from_folder(folder, ModelSpec(folder.name, str(folder)))
     if spec is None and name.count("/") == 1 and not name.startswith((".", "/", "~")):

@@ -49,7 +49,7 @@ def _row(photo: Photo) -> dict[str, Any]:
     """``label`` is the likeliest car, or ``unknown`` or ``no-car``; every line has the same fields."""
     best = max(photo.tags, key=lambda tag: (tag.source == "human", tag.score), default=None)
     row: dict[str, Any] = {
-        "file_name": photo.disk,
+        "file_name": photo.name,
         "label": photo.record.outcome if best is None else best.car,
         "cars": [tag.car for tag in photo.tags],
         "scores": [tag.score for tag in photo.tags],

@@ -63,7 +63,7 @@ class Photo:
     @property
     def has_plain_name(self) -> bool:
         """Whether a text file can hold the name on disk as it is."""
-        return self.name == self.disk
+        return self.name.encode("utf-8") == os.fsencode(self.disk)
 
     @property
     def size(self) -> tuple[int, int] | None:

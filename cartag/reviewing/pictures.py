@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from threading import BoundedSemaphore
 
 from msgspec import UNSET
 
-from cartag import images
+from cartag import images, rights
 from cartag.errors import PhotoError
 from cartag.index import Place
 from cartag.paths import leads_out
@@ -86,7 +85,7 @@ def _keep(path: Path, data: bytes) -> None:
     """Whole or not at all; a full disk costs the next visitor a little time, nothing else."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        handle, temporary = rights.temporary_beside(path)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(data)
