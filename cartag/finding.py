@@ -17,7 +17,7 @@ from cartag.index import Index, Place
 from cartag.photos import disk_path, is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.values import PhotoRecord, PhotoTags
+from cartag.values import IndexedCatalog, PhotoRecord, PhotoTags
 
 if TYPE_CHECKING:  # a query by car answers from the index alone, without numpy
     import numpy as np
@@ -92,9 +92,9 @@ def find(
     by_similarity = text is not None or like is not None
     whole = by_similarity or min_score is not None  # candidates and hashes are in the whole index only
     found = indexes.read(gallery, settings.index) if whole else indexes.read_tags(gallery, settings.index)
-    known = found.header.catalog.cars
-    wanted = [frozenset(car.id for car in catalogs.match(words, known)) for words in cars]
-    unwanted = {car.id for words in exclude for car in catalogs.match(words, known)}
+    known = found.header.catalog
+    wanted = [_meant(words, known) for words in cars]
+    unwanted = frozenset[str]().union(*(_meant(words, known) for words in exclude))
     hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
     if by_similarity and isinstance(found, Index):
         place = indexes.place_of(gallery, settings.index)
@@ -105,12 +105,19 @@ def find(
     return hits[:limit]
 
 
+def _meant(words: str, catalog: IndexedCatalog) -> frozenset[str]:
+    """Ids of the cars that somebody means. A car that came back under another id has its tags under both."""
+    parts = (catalog.cars, () if catalog.former is UNSET else catalog.former)
+    exactly = [car for cars in parts if (car := catalogs.match_exactly(words, cars)) is not None]
+    return frozenset(car.id for car in exactly or catalogs.match(words, catalog.named))
+
+
 def _by_cars(
     photos: Iterable[PhotoRecord | PhotoTags],
     gallery: Path,
     wanted: Sequence[frozenset[str]],
     every: bool,
-    unwanted: set[str],
+    unwanted: frozenset[str],
     min_score: float | None,
 ) -> Iterator[Hit]:
     asked: frozenset[str] = frozenset().union(*wanted)

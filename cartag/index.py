@@ -41,13 +41,15 @@ class Foreign:
     tags: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """By path and car; of human tags only, a run makes the others anew."""
 
-    def renamed(self, paths: Mapping[str, str]) -> Foreign:
-        """The same fields, for photos that are now at other paths (new path -> old path)."""
-        if not paths:
+    def moved(self, homes: Mapping[str, str | None]) -> Foreign:
+        """The same fields, for photos that are at other paths now (old path -> new path; None: nowhere)."""
+        if all(old == path for old, path in homes.items()):
             return self
-        new = {old: path for path, old in paths.items()}
-        photos = {new.get(path, path): extra for path, extra in self.photos.items()}
-        tags = {(new.get(path, path), car): extra for (path, car), extra in self.tags.items()}
+        photos: dict[str, Mapping[str, Any]] = {}
+        for old, extra in self.photos.items():
+            if (path := homes.get(old, old)) is not None:
+                photos[path] = {**photos.get(path, {}), **extra}
+        tags = {(path, car): x for (old, car), x in self.tags.items() if (path := homes.get(old, old)) is not None}
         return Foreign(self.header, photos, tags)
 
 
@@ -69,7 +71,7 @@ class Index:
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dict a tag (and one for a photo without): ``pandas.DataFrame(index.rows())``."""
-        names = {car.id: car.name for car in self.header.catalog.cars}
+        names = {car.id: car.name for car in self.header.catalog.named}
         rows: list[dict[str, Any]] = []
         for record in self:
             photo = {"path": record.path, "outcome": record.outcome}

@@ -239,6 +239,23 @@ class LabelFile:
         self._apply([(place, after) for place, _, after in change])
         return change
 
+    def photos(self) -> list[str]:
+        """All photos that it has rows of."""
+        return [photo for photo in self._places if self.get(photo) is not None]
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Has the rows of photos stand for other ones (old name -> new name); all else in them stays."""
+        for place, row in enumerate(self._rows):
+            if row is not None and row.name in names:
+                new, written, end = names[row.name], row.cells[self._file], row.raw[len(row.raw.rstrip("\r\n")) :]
+                cells = list(row.cells)
+                cells[self._file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
+                self._rows[place] = replace(row, cells=cells, raw=_line(cells, end), name=new)
+        self._places = {}
+        for place, row in enumerate(self._rows):
+            if row is not None and row.cells:
+                self._places.setdefault(row.name, []).append(place)
+
     def _known(self, label: Label) -> Label:
         outside = tuple(sorted(label.cars - self._ids))
         return Label(label.file, label.cars & self._ids, (*outside, *label.other)) if outside else label

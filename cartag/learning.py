@@ -12,7 +12,7 @@ from msgspec import UNSET
 from cartag import calibration as calibrations
 from cartag import catalog as catalogs
 from cartag import encoder as encoders
-from cartag import fitting, learned, metrics
+from cartag import fitting, following, learned, metrics
 from cartag import index as indexes
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.encoder import Encoder
@@ -114,6 +114,7 @@ def learn(
     place = indexes.place_of(Path(gallery), settings.index)
     found = indexes.read(Path(gallery), settings.index)
     learned.claim(place)  # before anything is computed that could not be kept
+    following.check(place, Path(labels))
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)

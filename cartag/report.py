@@ -115,7 +115,7 @@ def _figures_of(evaluation: Evaluation) -> dict[str, Any]:
 
 def page_of(e: Evaluation, index: Index, pictures: _Pictures) -> str:
     """The page's HTML."""
-    names = {car.id: car.name for car in index.header.catalog.cars}
+    names = {car.id: car.name for car in index.header.catalog.named}
     header = index.header
     mistakes, suspicious = _mistakes(e, names, pictures), _suspicious(e, names, pictures)
     parts = [

@@ -50,8 +50,8 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
     here = [record for record in found if record.missing is UNSET]
     photos = Counter(tag.car for record in here for tag in record.tags)
     by_hand = Counter(tag.car for record in here for tag in record.tags if tag.source == "human")
-    names = {car.id: car.name for car in found.header.catalog.cars}
-    names |= {car: car for car in photos if car not in names}  # tagged by hand with a car of an earlier catalog
+    names = {car.id: car.name for car in found.header.catalog.named}
+    names |= {car: car for car in photos if car not in names}  # by another program, with a car that no catalog had
     counts = [CarCount(car, name, photos[car], by_hand[car]) for car, name in names.items()]
     return Summary(
         index=str(found.path),

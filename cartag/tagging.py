@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,23 +19,25 @@ from typing import Any, cast
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from cartag import calibration as calibrations
 from cartag import catalog as catalogs
 from cartag import encoder as encoders
 from cartag import index as indexes
-from cartag import locks, raw, scoring
+from cartag import locks, merging, raw, scoring
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
 from cartag.index import Index, Place
+from cartag.following import LabelRows, owes
 from cartag.journal import Facts, Journal, latest
 from cartag.learned import Learned
 from cartag.learned import files_of as learned_files
 from cartag.learned import load as load_learned
-from cartag.photos import RawPairs, Walk, name_on_disk, walk
+from cartag.merging import Learnt, Merged
+from cartag.photos import RawPairs, Walk, walk
 from cartag.progress import Progress, Silent
 from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.scoring import ClassSet, Verdict
@@ -44,22 +45,16 @@ from cartag.settings import Settings, load_settings, shared_texts
 from cartag.store import SharedTexts, Store
 from cartag.values import (
     RETRIED_REASONS,
-    Candidate,
     Catalog,
-    IndexedCar,
-    IndexedCatalog,
     IndexedModel,
     IndexHeader,
-    ModelAnswer,
     ModelFiles,
-    Outcome,
     PhotoFile,
     PhotoRecord,
-    Tag,
-    human_tags,
     is_settled_by_human,
 )
 from cartag.version import __version__
+from cartag.whereabouts import Whereabouts
 
 _SCORED_AT_ONCE = 4096
 
@@ -105,6 +100,7 @@ def tag(
     retag: bool = False,
     raw_pairs: str | None = None,
     isolate: bool | None = None,
+    gone: bool = False,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> TagReport:
@@ -112,7 +108,8 @@ def tag(
 
     Only what changed since the last run is done again: new and changed photos are read, a changed model, catalog or
     calibration is applied to cached embeddings where they are. ``retag`` reads everything anew. What a person said
-    (tags of source `human`, confirmed photos) is never altered. Photos are only read.
+    (tags of source `human`, confirmed photos) is never altered, and goes with its photo wherever that goes. Photos are
+    only read.
 
     Args:
         gallery: the folder of photos.
@@ -123,6 +120,7 @@ def tag(
         retag: forget what is cached and read every photo again.
         raw_pairs: which photo a RAW file and the JPEG beside it are: `jpeg`, `raw`, or `both`.
         isolate: decode in worker processes, so that a photo that crashes or hangs a decoder is a record, not the end.
+        gone: a gallery without any photo is meant: otherwise an index that knows some is left alone.
         settings: the rarer settings; the arguments above go before them.
         progress: hears what is going on.
 
@@ -140,6 +138,8 @@ def tag(
     with locks.running(place):
         indexes.remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
+        if not gone:
+            _check_not_empty(run, photos)
         _check_same_gallery(run, photos)
         report = _pass(run, photos, retag, progress)
         if not _refitted(run, report, retag, progress):
@@ -155,7 +155,7 @@ def _pass(run: _Run, photos: Walk, retag: bool, progress: Progress) -> TagReport
 
 def _refitted(run: _Run, report: TagReport, retag: bool, progress: Progress) -> bool:
     """Whether what was learned from hand labels was learned anew: the photos have to be scored by it then."""
-    if not learned_files(run.place)[0].is_file():
+    if not learned_files(run.place)[0].is_file() or owes(run.place):
         return False
     from cartag.learning import refit  # of no use to most runs
 
@@ -202,6 +202,26 @@ class _Run:
             and self.settings.dtype in ("auto", header.model.dtype)
             and header.catalog.sha256 == self.catalog.sha256
             and header.scoring == self.scoring
+        )
+
+
+def _check_not_empty(run: _Run, photos: Walk) -> None:
+    """A disk that is not mounted leaves an empty folder behind: an index elsewhere is not rewritten to nothing for that.
+
+    One that lies in the gallery is mounted with it.
+
+    Raises:
+        IndexFileError: no photo is to be seen, and the index knows some that it would lose.
+    """
+    lies_in_it = run.place.index.resolve().is_relative_to(run.gallery.resolve())
+    if run.old is None or photos.photos or lies_in_it:
+        return
+    unseen = set(merging.in_folders(run.old.photos, photos.unreadable_folders))
+    lost = sum(record.missing is UNSET and record.path not in unseen for record in run.old)
+    if lost:
+        raise IndexFileError(
+            f"{run.place.index}: knows {lost} photo{'s' if lost > 1 else ''}, and {run.gallery} holds none: mount its "
+            "disk, or name another folder; if they are really gone, say so with --gone"
         )
 
 
@@ -283,8 +303,6 @@ class _Tagger:
         """By content hash: equal files are equal photos."""
         self._fresh: set[str] = set()
         """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
-        self._renamed: dict[str, str] = {}
-        """New path -> old path of photos that took a person's word with them."""
         self._embedded = 0
 
     def tag(self) -> TagReport:
@@ -445,41 +463,67 @@ class _Tagger:
 
     def _merged_and_written(self, plan: _Plan, complete: bool) -> TagReport:
         self._heed_edits()
-        records = {path: self._old.get(path, record) for path, record in plan.kept.items()}
-        carried = self._said_of_gone_photos()
-        scored = 0
-        for photo in self._walk.photos:
-            facts = self._facts.get(photo.path)
-            verdict = self._verdict(facts) if facts is not None else None
-            # An interrupt can fall between reading a photo and scoring it: then the old record stands, or none.
-            if facts is not None and (facts.error is not UNSET or verdict is not None):
-                scored += verdict is not None
-                old = self._old.get(photo.path)
-                if old is None and facts.sha256 and carried.get(facts.sha256):  # renamed: a person's word comes along
-                    old = carried[facts.sha256].pop()
-                    self._renamed[photo.path] = old.path
-                records[photo.path] = _record(photo, facts, verdict, old)
-            elif photo.path not in records and photo.path in self._old and not complete:
-                records[photo.path] = self._old[photo.path]
-        for record in (record for same in carried.values() for record in same):
-            records[record.path] = msgspec.structs.replace(record, missing=True)
-        index = self._write(records)
+        learnt = self._learnt()
+        unseen = merging.in_folders(self._old, self._walk.unreadable_folders)
+        if complete:
+            kept = {path: self._old.get(path, record) for path, record in plan.kept.items()}
+            new = merging.merged(self._old, self._walk.photos, kept, learnt, unseen)
+            index = self._write_with_labels(new)
+            self._say(new.where)
+        else:
+            index = self._write(merging.interrupted(self._old, self._walk.photos, learnt))
         self._journal.remove()
         found = {photo.path for photo in self._walk.photos}
-        unreadable = sum(record.error is not UNSET for record in records.values() if record.missing is UNSET)
+        scored = sum(photo.verdict is not None for photo in learnt.values())
+        unreadable = sum(record.error is not UNSET for record in index if record.missing is UNSET)
         return TagReport(
             index=index,
             unchanged=len(plan.kept),
             scored=scored - self._embedded,
             embedded=self._embedded,
             unreadable=unreadable,
-            gone=len(self._old.keys() - found),
+            gone=len(self._old.keys() - found - set(unseen)),
             raw_files=self._walk.raw_files,
             raw_pairs=self._walk.raw_pairs,
             unreadable_folders=tuple(self._walk.unreadable_folders),
             left_out=self._walk.left_out,
             unreadable_kinds=self._walk.unreadable_kinds,
         )
+
+    def _learnt(self) -> dict[str, Learnt]:
+        """What the run knows of photos that are not as they were.
+
+        An interrupt can fall between reading a photo and scoring it: then nothing is known of it.
+        """
+        learnt: dict[str, Learnt] = {}
+        for photo in self._walk.photos:
+            facts = self._facts.get(photo.path)
+            verdict = self._verdict(facts) if facts is not None else None
+            if facts is not None and (facts.error is not UNSET or verdict is not None):
+                learnt[photo.path] = Learnt(facts, verdict)
+        return learnt
+
+    def _write_with_labels(self, new: Merged) -> Index:
+        """Writes the index; the rows of the labels that were learned from go where their photos went."""
+        run = self._run
+        if run.old is None or not learned_files(run.place)[0].is_file():
+            return self._write(new.records, new)
+        with LabelRows(run.place, run.gallery, run.old, new.now, self._progress) as labels:
+            index = self._write(new.records, new)
+            labels.write()
+        return index
+
+    def _say(self, where: Whereabouts) -> None:
+        """What became of people's words, where that is not plain; once, for the next run finds them where they are."""
+        for paths, what in (
+            (where.moved, "went with its photo, {old} is {new} now"),
+            (where.set_aside, "waits for its photo: {old} is another one now, so it is kept as {new}, missing"),
+            ({path: path for path in where.edited}, "stays on {new}, whose content is new: look whether it holds"),
+        ):
+            if paths:
+                new, old = min(paths.items())
+                more = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+                self._progress.note(f"index: what a person said {what.format(old=old, new=new)}{more}")
 
     def _heed_edits(self) -> None:
         """Takes up what a person wrote into the index while the run was under way: that is not overwritten.
@@ -493,36 +537,33 @@ class _Tagger:
         edited = indexes.read_if_there(run.place)
         if edited is not None:
             self._progress.note("index: changed by others during this run; their changes are kept")
-            self._run = replace(run, old=edited)
-            self._old = edited.photos
+            known, self._run = self._old, replace(run, old=edited)
+            self._old = {path: r if path in known else self._as_it_lies(r) for path, r in edited.photos.items()}
 
-    def _said_of_gone_photos(self) -> dict[str, list[PhotoRecord]]:
-        """Records that hold a person's word and whose photo is not where it was, by content hash."""
-        found = {photo.path for photo in self._walk.photos}
-        gone: defaultdict[str, list[PhotoRecord]] = defaultdict(list)
-        for path, record in self._old.items():
-            if path not in found and is_settled_by_human(record):
-                gone["" if record.sha256 is UNSET else record.sha256].append(record)
-        return gone
+    def _as_it_lies(self, record: PhotoRecord) -> PhotoRecord:
+        """A record that others made during this run is of what lies there, whatever hash they gave it."""
+        facts = self._facts.get(record.path)
+        return record if facts is None else msgspec.structs.replace(record, sha256=facts.sha256)
 
-    def _write(self, records: Mapping[str, PhotoRecord]) -> Index:
-        """Replaces the index, unless nothing but its date would change."""
+    def _write(self, records: Mapping[str, PhotoRecord], new: Merged | None = None) -> Index:
+        """Replaces the index, unless nothing but its date would change. ``new`` tells where photos went."""
         run, old = self._run, self._run.old
         photos = {path: records[path] for path in sorted(records)}
-        header = self._header()
+        header = self._header(photos)
         if old is not None and old.photos == photos:
             header = msgspec.structs.replace(header, updated=old.header.updated)
             if header == old.header:
                 return old
-            header = self._header()
+            header = self._header(photos)
         is_there = old is not None and run.place.index.exists()  # somebody may have moved it away
         foreign = indexes.with_foreign_fields(old).foreign if old is not None and is_there else indexes.Foreign()
-        foreign = foreign.renamed(self._renamed)
+        if new is not None:
+            foreign = foreign.moved(merging.homes_of(foreign.photos, self._old, new))
         index = Index(header, photos, run.place.index, foreign)
         indexes.write(index)
         return index
 
-    def _header(self) -> IndexHeader:
+    def _header(self, photos: Mapping[str, PhotoRecord]) -> IndexHeader:
         run, old = self._run, self._run.old
         spec = run.files.spec
         dtype = "float32"
@@ -530,15 +571,12 @@ class _Tagger:
             dtype = old.header.model.dtype
         if "_encoder" in self.__dict__:
             dtype = self._encoder.dtype
-        cars = tuple(IndexedCar(id=c.id, name=c.name, make=c.make, aliases=c.aliases) for c in run.catalog.cars)
         return IndexHeader(
             schema_version=indexes.SCHEMA_VERSION,
             generator=f"cartag {__version__}",
             updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             model=IndexedModel(name=spec.name, source=spec.source, revision=run.files.revision, dtype=dtype),
-            catalog=IndexedCatalog(
-                name=run.catalog.name, sha256=run.catalog.sha256, cars=cars, source=run.catalog.source
-            ),
+            catalog=merging.catalog_of(run.catalog, old.header.catalog if old else None, photos),
             scoring=run.scoring,
         )
 
@@ -551,49 +589,4 @@ def _stands(record: PhotoRecord, photo: PhotoFile) -> bool:
         and record.missing is UNSET
         and record.error is UNSET
         and record.outcome != "error"
-    )
-
-
-def _answer(verdict: Verdict | None) -> ModelAnswer:
-    """What the model says; of a photo that cannot be read, that."""
-    if verdict is None:
-        return ModelAnswer(outcome="error")
-    return ModelAnswer(outcome=verdict.outcome, tags=verdict.tags, candidates=verdict.candidates)
-
-
-def _record(
-    photo: PhotoFile, facts: Facts | PhotoRecord, verdict: Verdict | None, old: PhotoRecord | None
-) -> PhotoRecord:
-    """The new record of a photo: the model's verdict, and over it everything a person said."""
-    said = human_tags(old) if old is not None and old.tags else ()
-    confirmed = old is not None and old.confirmed is True
-    outcome: Outcome = "error"
-    tags: tuple[Tag, ...] = said
-    candidates: tuple[Candidate, ...] = ()
-    by_model: ModelAnswer | UnsetType = UNSET
-    if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
-        by_model = _answer(verdict)
-    if old is not None and confirmed:  # a person's word stands, even over a file that became unreadable
-        outcome, tags, candidates = old.outcome, old.tags, old.candidates
-    elif verdict is not None and not said:
-        outcome, tags, candidates = verdict.outcome, verdict.tags, verdict.candidates
-    elif verdict is not None:
-        by_hand = {tag.car for tag in said}
-        outcome = "tagged"
-        tags = (*said, *(tag for tag in verdict.tags if tag.car not in by_hand))
-        candidates = tuple(c for c in verdict.candidates if c.car not in by_hand)
-    return PhotoRecord(
-        path=photo.path,
-        sha256=facts.sha256,
-        size=facts.size,
-        mtime_ns=facts.mtime_ns,
-        width=facts.width,
-        height=facts.height,
-        outcome=outcome,
-        tags=tags,
-        candidates=candidates,
-        error=facts.error,
-        path_on_disk=name_on_disk(photo) or UNSET,
-        confirmed=True if confirmed else UNSET,
-        by_model=by_model,
     )

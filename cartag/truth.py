@@ -100,7 +100,7 @@ def _labels(
 
 def _of_index(path: Path, cars: set[str]) -> list[Label]:
     found = indexes.read(path.parent, path)
-    names = {car.id: car.name for car in found.header.catalog.cars}
+    names = {car.id: car.name for car in found.header.catalog.named}
     said = [_said(record, cars, names) for record in found if is_settled_by_human(record)]
     if not said:
         raise LabelsError(f"{path}: no tag of a person in it; give a CSV of labels, file,label")

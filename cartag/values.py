@@ -187,6 +187,7 @@ class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
 
     path: str
     sha256: Sha256 | UnsetType = UNSET
+    """Of the file's bytes. Where they cannot be read now and a person said something, of those that she said it of."""
     size: Annotated[int, Meta(ge=0)]
     mtime_ns: int
     width: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
@@ -202,7 +203,8 @@ class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     """True: a person settled outcome and tags as a whole; no run changes them. False: she took that back, and the next
     run says again what the model thinks."""
     missing: bool | UnsetType = UNSET
-    """True: the photo is gone, the record stays because it holds what a person said."""
+    """True: the photo is gone, the record stays because it holds what a person said. Where another photo has its name
+    now, it is kept under a name that no photo has (``car-001.jpg (gone 3f2a9c1d04be)``)."""
     by_model: ModelAnswer | UnsetType = UNSET
     """Beside what a person said in a review, what the model says: it is measured by that, and gets its say back if she
     takes hers back. Where other programs wrote a person's tags it is not there."""
@@ -244,6 +246,13 @@ class IndexedCatalog(Struct, frozen=True, kw_only=True):
     sha256: Sha256
     cars: tuple[IndexedCar, ...]
     source: str | UnsetType = UNSET
+    former: tuple[IndexedCar, ...] | UnsetType = UNSET
+    """Cars that have left the catalog and that a person's tags still name, by id."""
+
+    @property
+    def named(self) -> tuple[IndexedCar, ...]:
+        """All cars that the index has a name for: those of the catalog, then the former ones."""
+        return self.cars if self.former is UNSET else (*self.cars, *self.former)
 
 
 class IndexHeader(Struct, frozen=True, kw_only=True):

@@ -55,6 +55,8 @@ SIDEWAYS = {
     ("learned", "calibration"),
     ("learned", "index"),
     ("learned", "scoring"),
+    ("learning", "following"),
+    ("tagging", "following"),
     ("tagging", "learning"),
     ("__main__", "cli"),
 }

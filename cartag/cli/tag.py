@@ -47,6 +47,9 @@ def command(
         bool,
         typer.Option("--isolate", help="Decode in processes: a photo that crashes one, or hangs, costs itself only."),
     ] = False,
+    gone: Annotated[
+        bool, typer.Option("--gone", help="All photos are really gone: empty an index that finds none of its own.")
+    ] = False,
     format: Format = TableFormat.table,
 ) -> None:
     """Tag every photo of a gallery and write its index.
@@ -66,6 +69,7 @@ def command(
             retag=retag,
             raw_pairs=raw_pairs,
             isolate=isolate or None,
+            gone=gone,
             progress=progress,
         )
     except KeyboardInterrupt:
@@ -73,7 +77,7 @@ def command(
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
     for folder in report.unreadable_folders:
-        output.say(f"cartag: {gallery / folder}: this folder cannot be listed, its photos were left out")
+        output.say(f"cartag: {gallery / folder}: this folder cannot be listed; what is known of its photos stays")
     if report.raw_files:
         output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
     if report.raw_pairs:

@@ -122,8 +122,8 @@ class Job:
 
     @property
     def cars(self) -> tuple[IndexedCar, ...]:
-        """The cars of the index's catalog."""
-        return self.index.header.catalog.cars
+        """The cars that the index has names for: those of its catalog, and former ones that a person's tags name."""
+        return self.index.header.catalog.named
 
     def disk_path(self, photo: Photo) -> str:
         """To open the photo: under the gallery as it was given."""
@@ -132,7 +132,7 @@ class Job:
 
 def photos_of(index: Index) -> Iterator[Photo]:
     """The photos of an index that are there, their tags with names."""
-    cars = {car.id: car for car in index.header.catalog.cars}
+    cars = {car.id: car for car in index.header.catalog.named}
     for record in index:
         if record.missing is UNSET:
             on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
@@ -141,7 +141,7 @@ def photos_of(index: Index) -> Iterator[Photo]:
 
 
 def _car_tag(tag: Tag, car: IndexedCar | None) -> CarTag:
-    """A tag given by hand may name a car of an earlier catalog: then its id is all there is."""
+    """A tag that another program gave may name a car that no catalog had: then its id is all there is."""
     name, make = (car.name, car.make) if car is not None else (tag.car, "")
     return CarTag(tag.car, name, make, tag.score, tag.source, None if tag.box is UNSET else tag.box)
 

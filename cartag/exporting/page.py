@@ -227,7 +227,7 @@ def _json(value: Any) -> str:
 
 def _data(job: Job, to: Path) -> dict[str, Any]:
     cars = {car.id: {"id": car.id, "name": car.name, "make": car.make} for car in job.cars}
-    for photo in job.photos:  # a car of an earlier catalog is known by its id
+    for photo in job.photos:  # a car that no catalog had is known by its id
         for car in (*(t.car for t in photo.tags), *(c.car for c in photo.record.candidates)):
             cars.setdefault(car, {"id": car, "name": car, "make": ""})
     number = {car: i for i, car in enumerate(cars)}

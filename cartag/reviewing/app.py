@@ -158,7 +158,7 @@ class _Site:
             "catalog": header.catalog.name,
             "cars": [
                 {"id": car.id, "name": car.name, "make": car.make, "aliases": car.aliases}
-                for car in header.catalog.cars
+                for car in header.catalog.named
             ],
             "photos": [self._photo(photo) for photo in now.photos],
             **msgspec.to_builtins(now.state),

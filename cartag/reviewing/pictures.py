@@ -85,7 +85,7 @@ def _keep(path: Path, data: bytes) -> None:
     """Whole or not at all; a full disk costs the next visitor a little time, nothing else."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = rights.temporary_beside(path)
+        handle, temporary = rights.temporary_for(path, path.parent)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(data)

@@ -352,7 +352,7 @@ class Session:
         return record
 
     def _decided(self, record: PhotoRecord, decision: Decision) -> PhotoRecord:
-        allowed = {car.id for car in self._index.header.catalog.cars} | {tag.car for tag in record.tags}
+        allowed = {car.id for car in self._index.header.catalog.named} | {tag.car for tag in record.tags}
         if bool(decision.cars) != (decision.truth == "car") or not allowed.issuperset(decision.cars):
             raise ReviewError(f"{record.path}: {decision.truth} with the cars {list(decision.cars)} is no answer")
         if decision.truth is None:

@@ -1,0 +1,207 @@
+"""From the old records and what a run has learnt to the new ones: the model's verdicts, and over them people's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from cartag.journal import Facts
+from cartag.photos import disk_path, name_on_disk, printable
+from cartag.scoring import Verdict
+from cartag.values import (
+    Candidate,
+    Catalog,
+    IndexedCar,
+    IndexedCatalog,
+    ModelAnswer,
+    Outcome,
+    PhotoFile,
+    PhotoRecord,
+    Tag,
+    human_tags,
+    is_settled_by_human,
+)
+from cartag.whereabouts import Contents, Whereabouts, Word, place
+
+Records = Mapping[str, PhotoRecord]
+"""By path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a run knows of one photo: its facts and the model's verdict; without that, it cannot be read."""
+
+    facts: Facts | PhotoRecord
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The new records, and how the photos got from the old ones to them."""
+
+    records: dict[str, PhotoRecord]
+    where: Whereabouts
+    now: Contents
+
+
+def merged(
+    old: Records, photos: Sequence[PhotoFile], kept: Records, learnt: Mapping[str, Learnt], unseen: Iterable[str]
+) -> Merged:
+    """The records of a run that came to its end.
+
+    Args:
+        old: the records of the old index.
+        photos: all photos of the gallery.
+        kept: of photos that are as they were, their records.
+        learnt: of all others, what the run knows.
+        unseen: paths of old records that stand, for the folders that they lie in could not be listed.
+    """
+    now = dict.fromkeys(unseen) | {path: _own_content(record) for path, record in kept.items()}
+    now |= {path: _own_content(photo.facts) for path, photo in learnt.items()}
+    where = place(
+        {path: word_of(record) for path, record in old.items() if is_settled_by_human(record)},
+        contents_of(old),
+        now,
+        {path for path, photo in learnt.items() if photo.verdict is None},
+    )
+    records = {path: old[path] for path in unseen}
+    for photo in photos:
+        origin = where.at.get(photo.path)
+        said = None if origin is None else old[origin]
+        if photo.path in learnt:
+            of = learnt[photo.path]
+            records[photo.path] = _record(photo, of.facts, _answer(of.verdict), said)
+        elif said is None or origin == photo.path:
+            records[photo.path] = kept[photo.path]
+        else:
+            as_it_was = kept[photo.path]
+            records[photo.path] = _record(photo, as_it_was, _model_answer(as_it_was), said)
+    for path, origin in where.missing.items():
+        on_disk = old[origin].path_on_disk if path == origin else UNSET
+        records[path] = replace(old[origin], path=path, path_on_disk=on_disk, missing=True)
+    return Merged(records, where, now)
+
+
+def interrupted(old: Records, photos: Sequence[PhotoFile], learnt: Mapping[str, Learnt]) -> dict[str, PhotoRecord]:
+    """The records of a run that was stopped: new photos come in, and those that hold what they held are brought up to date.
+
+    Of all others the old records stand, also of those that seem to be gone. Which photo a word belongs to can be told
+    only when all of them have been looked at.
+    """
+    records = dict(old)
+    for photo in photos:
+        of, before = learnt.get(photo.path), old.get(photo.path)
+        if of is None:
+            continue
+        said = before if before is not None and is_settled_by_human(before) else None
+        is_same = before is not None and before.sha256 is not UNSET and before.sha256 == of.facts.sha256
+        if before is None or (is_same and before.missing is UNSET):
+            records[photo.path] = _record(photo, of.facts, _answer(of.verdict), said)
+    return records
+
+
+def homes_of(paths: Iterable[str], old: Records, new: Merged) -> dict[str, str | None]:
+    """Old path -> new path of the photos at these paths, and of all that a person spoke of; None: it is nowhere."""
+    others = {path: word_of(old[path]) for path in paths if path in old and not is_settled_by_human(old[path])}
+    where = place(others, contents_of(old), new.now)
+    return {**where.homes, **dict.fromkeys(where.missing.values()), **new.where.homes}
+
+
+def contents_of(records: Records) -> Contents:
+    """What photos held when they were looked at last."""
+    return {path: None if record.sha256 is UNSET else record.sha256 for path, record in records.items()}
+
+
+def word_of(record: PhotoRecord) -> Word:
+    """A record as something that was said of a content."""
+    return Word(None if record.sha256 is UNSET else record.sha256, record.missing is True)
+
+
+def in_folders(records: Records, folders: Sequence[str]) -> list[str]:
+    """Paths of the records whose photos lie below one of these folders (as `Walk.unreadable_folders` names them)."""
+    below = tuple(f"{folder}/" for folder in folders)
+    return [path for path, record in records.items() if below and _name(record).startswith(below)]
+
+
+def catalog_of(catalog: Catalog, old: IndexedCatalog | None, records: Records) -> IndexedCatalog:
+    """The catalog as the index keeps it, with the names of former cars that a person's tags still name."""
+    cars = tuple(IndexedCar(id=c.id, name=c.name, make=c.make, aliases=c.aliases) for c in catalog.cars)
+    named = {} if old is None else {car.id: car for car in old.named}
+    gone = named.keys() - {car.id for car in cars}
+    said = {tag.car for record in records.values() if gone and record.tags for tag in _said_tags(record)}
+    former = tuple(named[car] for car in sorted(gone & said))
+    return IndexedCatalog(
+        name=catalog.name, sha256=catalog.sha256, cars=cars, source=catalog.source, former=former or UNSET
+    )
+
+
+# --- one photo ----------------------------------------------------------------------------------------------------
+
+
+def _own_content(of: Facts | PhotoRecord) -> str | None:
+    """What lies at a path, as `whereabouts.Contents` has it."""
+    if of.error is not UNSET and of.error.reason == "empty":  # whatever hash its record keeps
+        return ""
+    return None if of.sha256 is UNSET else of.sha256
+
+
+def _name(record: PhotoRecord) -> str:
+    return printable(disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk))
+
+
+def _said_tags(record: PhotoRecord) -> tuple[Tag, ...]:
+    return record.tags if record.confirmed is True else human_tags(record)
+
+
+def _answer(verdict: Verdict | None) -> ModelAnswer:
+    """What the model says; of a photo that cannot be read, that."""
+    if verdict is None:
+        return ModelAnswer(outcome="error")
+    return ModelAnswer(outcome=verdict.outcome, tags=verdict.tags, candidates=verdict.candidates)
+
+
+def _model_answer(record: PhotoRecord) -> ModelAnswer:
+    """What the model says, of a photo that nobody said anything of."""
+    return ModelAnswer(outcome=record.outcome, tags=record.tags, candidates=record.candidates)
+
+
+def _record(
+    photo: PhotoFile, facts: Facts | PhotoRecord, model: ModelAnswer, old: PhotoRecord | None
+) -> PhotoRecord:
+    """The new record of a photo: what the model says, and over it everything that a person said, as ``old`` has it."""
+    said = human_tags(old) if old is not None and old.tags else ()
+    confirmed = old is not None and old.confirmed is True
+    outcome: Outcome = model.outcome
+    tags: tuple[Tag, ...] = (*said, *model.tags)
+    candidates: tuple[Candidate, ...] = model.candidates
+    if old is not None and confirmed:  # a person's word stands, even over a file that became unreadable
+        outcome, tags, candidates = old.outcome, old.tags, old.candidates
+    elif said and facts.error is UNSET:
+        by_hand = {tag.car for tag in said}
+        outcome = "tagged"
+        tags = (*said, *(tag for tag in model.tags if tag.car not in by_hand))
+        candidates = tuple(c for c in model.candidates if c.car not in by_hand)
+    by_model: ModelAnswer | UnsetType = UNSET
+    if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
+        by_model = model
+    sha256 = facts.sha256
+    if old is not None and sha256 is UNSET:  # not to be read: she spoke of what lay there before
+        sha256 = old.sha256
+    return PhotoRecord(
+        path=photo.path,
+        sha256=sha256,
+        size=facts.size,
+        mtime_ns=facts.mtime_ns,
+        width=facts.width,
+        height=facts.height,
+        outcome=outcome,
+        tags=tags,
+        candidates=candidates,
+        error=facts.error,
+        path_on_disk=name_on_disk(photo) or UNSET,
+        confirmed=True if confirmed else UNSET,
+        by_model=by_model,
+    )
