@@ -7,7 +7,6 @@ of which contents the rows of that very file are; so a killed run, or a CSV that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +48,7 @@ def check(place: Place, labels: Path) -> None:
     owed = _read(place)
     if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == _digest(labels):
         raise LabelsError(
-            f"{labels}: {len(owed.contents)} of its rows name photos that have other names now, e.g. "
+            f"{labels}: its rows name {_photos(len(owed.contents))} as they were called before, e.g. "
             f"{min(owed.contents)}; make it writable and run 'cartag tag', which mends them"
         )
 
@@ -94,12 +93,12 @@ class LabelRows:
             replace_file(self._path, self._data)
         except OSError as e:
             self._progress.note(
-                f"{self._path}: cannot be written ({e.strerror}), and {_rows(n)} photos that have other names now, e.g. "
-                f"{old}; make it writable and tag again; until then nothing is learned from it"
+                f"{self._path}: cannot be written ({e.strerror}), and its rows still name {_photos(n)} as they were "
+                f"called before, e.g. {old}; make it writable and tag again; until then nothing is learned from it"
             )
             return
         _path(self._place).unlink(missing_ok=True)
-        self._progress.note(f"{self._path}: {_rows(n)} follow their photos, e.g. {old} is {self._homes[old]} now")
+        self._progress.note(f"{self._path}: its rows follow {_photos(n)}, e.g. {old} is {self._homes[old]} now")
 
     def _look(self) -> None:
         before, owed = contents_of(self._old.photos), _read(self._place)
@@ -127,8 +126,8 @@ class LabelRows:
             contents |= {name: Word(self._now.get(name)) for name in doubtful}
             where = place(contents, {**before, **owing}, self._now)
             self._progress.note(
-                f"{path}: changed since it was learned from, and so did photos that it names: look whether "
-                f"{_rows(len(doubtful))} the right ones, e.g. {doubtful[0]}; it is learned from again by the next 'cartag tag'"
+                f"{path}: edited since it was learned from, while {_photos(len(doubtful))} that it names came to hold "
+                f"others, e.g. {doubtful[0]}: look whether these rows are right; the next run takes them as they are"
             )
         self._homes = {name: home for name, home in where.homes.items() if home != name}
         labels.rename(self._homes)
@@ -178,8 +177,8 @@ def _agrees(label: Label | None, record: PhotoRecord) -> bool:
     return label.truth == truth and label.cars == {tag.car for tag in record.tags}
 
 
-def _rows(n: int) -> str:
-    return f"{n} row{'s' if n > 1 else ''}"
+def _photos(n: int) -> str:
+    return f"{n} photo{'s' if n > 1 else ''}"
 
 
 def _path(place: Place) -> Path:

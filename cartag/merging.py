@@ -1,4 +1,4 @@
-"""From the old records and what a run has learnt to the new ones: the model's verdicts, and over them people's words."""
+"""From old records and what a run has learnt to the new ones: the model's verdicts, and over them people's words."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def merged(
 
 
 def interrupted(old: Records, photos: Sequence[PhotoFile], learnt: Mapping[str, Learnt]) -> dict[str, PhotoRecord]:
-    """The records of a run that was stopped: new photos come in, and those that hold what they held are brought up to date.
+    """The records of a run that was stopped: new photos come in, and photos that are as they were are up to date.
 
     Of all others the old records stand, also of those that seem to be gone. Which photo a word belongs to can be told
     only when all of them have been looked at.
@@ -168,9 +168,7 @@ def _model_answer(record: PhotoRecord) -> ModelAnswer:
     return ModelAnswer(outcome=record.outcome, tags=record.tags, candidates=record.candidates)
 
 
-def _record(
-    photo: PhotoFile, facts: Facts | PhotoRecord, model: ModelAnswer, old: PhotoRecord | None
-) -> PhotoRecord:
+def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: ModelAnswer, old: PhotoRecord | None) -> PhotoRecord:
     """The new record of a photo: what the model says, and over it everything that a person said, as ``old`` has it."""
     said = human_tags(old) if old is not None and old.tags else ()
     confirmed = old is not None and old.confirmed is True

@@ -30,8 +30,8 @@ from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
-from cartag.index import Index, Place
 from cartag.following import LabelRows, owes
+from cartag.index import Index, Place
 from cartag.journal import Facts, Journal, latest
 from cartag.learned import Learned
 from cartag.learned import files_of as learned_files
@@ -206,7 +206,7 @@ class _Run:
 
 
 def _check_not_empty(run: _Run, photos: Walk) -> None:
-    """A disk that is not mounted leaves an empty folder behind: an index elsewhere is not rewritten to nothing for that.
+    """A disk that is not mounted leaves an empty folder behind: an index elsewhere is not emptied for that.
 
     One that lies in the gallery is mounted with it.
 

@@ -72,7 +72,7 @@ def place(words: Mapping[str, Word], before: Contents, now: Contents, damaged: C
             at[places.pop(0)] = path
         else:
             nowhere.append(path)
-    known = set(before.values())
+    known = {content for content in before.values() if content}
     missing: dict[str, str] = {}
     edited: list[str] = []
     for path in nowhere:

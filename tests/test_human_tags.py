@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -268,3 +269,104 @@ def test_an_index_elsewhere_is_not_taken_for_another_gallerys(gallery: Gallery, 
     gallery.tag(index=elsewhere)
     (record,) = json.loads(elsewhere.read_bytes())["photos"]
     assert (record["path"], human_tags(record)[0]["car"]) == ("renamed.jpg", "blue-bolt")
+
+
+# --- a gallery that is not there ----------------------------------------------------------------------------------
+
+
+def test_an_index_elsewhere_is_not_emptied_for_a_disk_that_is_not_mounted(
+    gallery: Gallery, said: dict[str, Any], tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere" / "index.json"
+    gallery.tag(index=elsewhere)
+    before = elsewhere.read_bytes()
+    gallery.index_file.unlink()
+    for name in ("a.jpg", "b.jpg"):
+        (gallery.path / name).rename(tmp_path / name)
+    with pytest.raises(IndexFileError, match=r"index\.json: knows 2 photos, and .*gallery holds none: mount.*--gone"):
+        gallery.tag(index=elsewhere)
+    assert elsewhere.read_bytes() == before
+    report = cartag.tag(gallery.path, catalog=gallery.catalog, model="fake", index=elsewhere, gone=True)
+    assert (len(report.index), report.gone) == (0, 2)
+    gallery.tag(index=elsewhere)  # it knows none any more
+
+
+def test_an_index_in_the_gallery_is_there_with_its_disk(gallery: Gallery, said: dict[str, Any]) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (gallery.path / name).unlink()
+    gallery.tag()
+    assert gallery.record("a.jpg")["missing"] is True
+
+
+def test_records_below_a_folder_that_cannot_be_listed_stay_as_they_are(
+    gallery: Gallery, said: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.paint("día/a.jpg", "blue", mark=5)
+    gallery.paint("día-2/a.jpg", "blue", mark=6)
+    gallery.tag()
+    gallery.tag_by_hand("día/a.jpg", "red-racer")
+    before = gallery.raw()["photos"]
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "día":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refusing)
+        report = gallery.tag()
+        assert (report.unreadable_folders, report.gone) == (("día",), 0)
+        assert gallery.raw()["photos"] == before
+        gallery.paint("copy.jpg", "blue", mark=5)
+        gallery.tag(retag=True)
+        assert human_tags(gallery.record("copy.jpg")) == [], "it may still lie where it lay"
+    gallery.tag()
+    assert [photo for photo in gallery.raw()["photos"] if photo["path"] != "copy.jpg"] == before
+
+
+# --- cars that leave the catalog ------------------------------------------------------------------------------------
+
+ROSSI = "cars: [Red Racer]\nother_cars: []\n"
+
+
+def test_a_car_that_leaves_the_catalog_keeps_its_name_for_the_tags_people_gave(
+    gallery: Gallery, said: dict[str, Any]
+) -> None:
+    assert "former" not in gallery.raw()["catalog"]
+    gallery.catalog.write_text(ROSSI, encoding="utf-8")
+    for _ in range(2):
+        gallery.tag(retag=True)
+        assert gallery.raw()["catalog"]["former"] == [
+            {"id": "blue-bolt", "name": "Blue Bolt", "make": "Volt", "aliases": []}
+        ]
+    assert gallery.find("Blue Bolt") == gallery.find("volt") == gallery.find("bolt") == ["a.jpg"]
+    assert gallery.find("Red Racer", exclude="volt") == []
+    (count,) = [count for count in cartag.show(gallery.path).cars if count.car == "blue-bolt"]
+    assert (count.name, count.by_hand) == ("Blue Bolt", 1)
+    assert "Blue Bolt" in {row["name"] for row in cartag.load(gallery.path).rows()}
+    assert b"Blue Bolt,Volt" in (cartag.export(gallery.path, "csv").document or b"")
+    gallery.edit_photo("a.jpg", tags=[])
+    gallery.tag(retag=True)
+    assert "former" not in gallery.raw()["catalog"]
+
+
+def test_a_former_car_that_comes_back_is_former_no_more(gallery: Gallery, said: dict[str, Any]) -> None:
+    whole = gallery.catalog.read_text(encoding="utf-8")
+    gallery.catalog.write_text(ROSSI, encoding="utf-8")
+    gallery.tag()
+    (gallery.path / "a.jpg").unlink()
+    gallery.tag()
+    assert [car["id"] for car in gallery.raw()["catalog"]["former"]] == ["blue-bolt"], "also while its photo is gone"
+    gallery.catalog.write_text(whole, encoding="utf-8")
+    gallery.tag()
+    assert "former" not in gallery.raw()["catalog"]
+
+
+def test_a_car_that_comes_back_under_another_id_is_found_by_its_name_as_both(
+    gallery: Gallery, said: dict[str, Any]
+) -> None:
+    gallery.paint("c.jpg", "blue", mark=3)
+    gallery.catalog.write_text("cars: [{name: Blue Bolt, id: bb}]\nother_cars: []\n", encoding="utf-8")
+    gallery.tag()
+    assert gallery.find("Blue Bolt") == ["a.jpg", "c.jpg"]

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal
 
 import msgspec
@@ -22,6 +23,7 @@ from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
 from cartag.paths import is_below
+from cartag.photos import disk_path
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
@@ -233,7 +235,8 @@ class Session:
         """Settles photos, or takes back what was said of them.
 
         Raises:
-            ReviewError: a photo that the index does not hold, or cars that do not go with the rest.
+            ReviewError: a photo that the index does not hold or knows with another content, or cars that do not go
+                with the rest.
             IndexFileError, LabelsError: a file cannot be read, or the index cannot be written; then nothing was done.
                 Labels that cannot be written are owed, and written with the next decision.
         """
@@ -241,6 +244,8 @@ class Session:
             records = {decision.path: self._known(decision.path) for decision in decisions}
             refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
             heard = {decision.path: decision for decision in decisions if decision.path not in refused}
+            for path in heard:
+                self._check_same_picture(records[path])
             before = {path: records[path] for path in heard}
             after = {path: self._decided(before[path], decision) for path, decision in heard.items()}
             self._write(after)
@@ -350,6 +355,22 @@ class Session:
         if record is None or record.missing is True:
             raise ReviewError(f"{path}: not in the index any more; load the page again")
         return record
+
+    def _check_same_picture(self, record: PhotoRecord) -> None:
+        """A word is kept with the content that the index knows: it must be the one that lies there."""
+        file = self.gallery / disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk)
+        try:
+            stat, as_tagged = file.stat(), (record.size, record.mtime_ns)
+            if record.sha256 is UNSET or not S_ISREG(stat.st_mode) or (stat.st_size, stat.st_mtime_ns) == as_tagged:
+                return
+            with file.open("rb") as f:
+                is_same = hashlib.file_digest(f, "sha256").hexdigest() == record.sha256
+        except OSError:  # not to be seen: then it is not another one that she spoke of
+            return
+        if not is_same:
+            raise ReviewError(
+                f"{record.path}: another picture than when it was tagged; run 'cartag tag', then load the page again"
+            )
 
     def _decided(self, record: PhotoRecord, decision: Decision) -> PhotoRecord:
         allowed = {car.id for car in self._index.header.catalog.named} | {tag.car for tag in record.tags}
