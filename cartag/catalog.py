@@ -6,14 +6,13 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-import yaml
 
+from cartag import plainyaml
 from cartag.errors import CatalogError, UnknownCarError
 from cartag.resources import shipped, shipped_catalogs
 from cartag.values import Car, Catalog
@@ -196,42 +195,11 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose keys are given once: of two `cars:` plain YAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in keys:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is given twice", key.start_mark
-                    )
-                keys.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# What PyYAML lets escape on impossible dates, endless nesting, and tags whose value does not fit (`!!bool x`).
-_CONSTRUCTORS_RAISE = (ValueError, RecursionError, KeyError, AttributeError)
-
-
 def _parse(path: Path) -> Any:
-    # libyaml reads our own catalogs in a tenth of the time. Of what others wrote, PyYAML's parser is the one that says
-    # in words what is wrong, and that endless nesting does not crash.
-    loader = getattr(yaml, "CSafeLoader", _Loader) if path.parent == shipped("configs") else _Loader
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), loader)
+        return plainyaml.read(path, CatalogError, trusted=path.parent == shipped("configs"))
     except OSError as e:
         raise CatalogError(f"{path}: cannot be read ({e.strerror})") from e
-    except UnicodeDecodeError as e:
-        raise CatalogError(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from e
-    except yaml.YAMLError as e:
-        mark = getattr(e, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = " ".join(str(getattr(e, "problem", None) or e).split())
-        raise CatalogError(f"{path}: not valid YAML{where}: {problem}") from e
-    except _CONSTRUCTORS_RAISE as e:
-        raise CatalogError(f"{path}: not usable YAML: {e}") from e
 
 
 def _mapping(raw: Any, where: Path | str) -> dict[str, Any]:
@@ -247,9 +215,6 @@ def _only_known(raw: dict[str, Any], known: set[str], where: str) -> None:
 
 
 def _text(raw: Any, where: str) -> str:
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        with suppress(ValueError):  # a number of thousands of digits
-            raw = str(raw)  # YAML reads the car called "911" as a number
     if not isinstance(raw, str) or not seen(raw).strip():
         raise CatalogError(f"{where}: expected a text, found {_kind(raw)}")
     if any("\ud800" <= c <= "\udfff" for c in raw):
@@ -368,5 +333,4 @@ def _squeezed(text: str) -> str:
 def _kind(raw: Any) -> str:
     if isinstance(raw, str):
         return f"the text {raw!r}" if raw.strip() else "an empty text"
-    names = {type(None): "nothing", dict: "keys and values", list: "a list", bool: "yes/no", int: "a number"}
-    return names.get(type(raw), f"a {type(raw).__name__}")
+    return "nothing" if raw is None else "a list" if isinstance(raw, list) else "keys and values"

@@ -11,8 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-import yaml
-
+from cartag import plainyaml
 from cartag.errors import SettingsError
 from cartag.leave_out import PATTERNS
 
@@ -151,12 +150,9 @@ def _user_file(env: Mapping[str, str]) -> Path | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = plainyaml.read(path, SettingsError)
     except OSError as e:
         raise SettingsError(f"{path}: settings cannot be read ({e.strerror})") from e
-    except (yaml.YAMLError, ValueError, RecursionError, KeyError, AttributeError) as e:
-        # PyYAML lets impossible dates (ValueError) and tags whose value does not fit (the last two) escape.
-        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -172,7 +168,7 @@ def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Sett
         place = f"{ENVIRONMENT_PREFIX}{key.upper()}" if where == "environment" else f"{where}: {key}"
         if key not in known:
             raise SettingsError(f"{place}: unknown setting; known are {', '.join(sorted(known))}")
-        if key == "text_cache" and value is False:  # YAML reads a bare "off" so
+        if key == "text_cache" and str(value).lower() in ("off", "no", "false"):
             value = "off"
         if value is not None:
             changes[key] = _checked(key, _converted(value, types[key], place), place)
@@ -191,11 +187,8 @@ def _converted(value: Any, hint: Any, place: str) -> Any:
         if isinstance(value, str | int | float | Path) and not isinstance(value, bool):
             return str(value)
     elif not isinstance(value, bool):
-        try:
-            number = kind(value)
-        except (TypeError, ValueError, OverflowError):
-            number = None
-        if number is not None and float(number) == float(value):
+        number = _number(value, kind)
+        if number is not None:
             return number
     wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
     raise SettingsError(f"{place}: expected {wanted}, found {value!r}")
@@ -209,9 +202,23 @@ def _texts(value: Any, place: str) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _number(value: Any, kind: type[int] | type[float]) -> float | None:
+    """What a number or a text says; None where it is none of that kind. ``16.0`` is a whole number too."""
+    for read in (kind, float):
+        try:
+            number = read(value)
+            if float(number) == float(value) and kind(number) == number:
+                return kind(number)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return None
+
+
 def _checked(key: str, value: Any, place: str) -> Any:
     if key in _CHOICES and value not in _CHOICES[key]:
         raise SettingsError(f"{place}: {value!r} is none of {', '.join(_CHOICES[key])}")
+    if key == "text_cache" and value.lower() in ("on", "yes", "true"):
+        raise SettingsError(f"{place}: {value!r} is neither auto, off nor a folder")
     if key == "device" and not re.fullmatch(_DEVICES, value):
         raise SettingsError(f"{place}: no device {value!r}: use auto, cpu, cuda, cuda:N or mps")
     if key in _AT_LEAST and value < _AT_LEAST[key]:

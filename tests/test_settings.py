@@ -85,8 +85,8 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("batchsize: 1", "batchsize: unknown setting; known are batch_size"),
         ("1: 2", "1: unknown setting"),
         ("batch_size: many", "batch_size: expected a whole number, found 'many'"),
-        ("batch_size: 1.5", "batch_size: expected a whole number, found 1.5"),
-        ("batch_size: yes", "batch_size: expected a whole number, found True"),
+        ("batch_size: 1.5", "batch_size: expected a whole number, found '1.5'"),
+        ("batch_size: yes", "batch_size: expected a whole number, found 'yes'"),
         ("batch_size: [1]", "batch_size: expected a whole number"),
         ("batch_size: .inf", "batch_size: expected a whole number"),
         ("batch_size: 0", "batch_size: 0 is below the minimum of 1"),
@@ -96,13 +96,17 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
         ("margin: -0.1", "margin: -0.1 is no probability"),
         ("temperature: 0", "temperature: 0.0 must be above 0"),
         ("model: {a: b}", "model: expected a text"),
-        ("model: true", "model: expected a text, found True"),
+        ("batch_size: 1:30", "batch_size: expected a whole number, found '1:30'"),
+        ("batch_size: 0x10", "batch_size: expected a whole number, found '0x10'"),
+        ("isolate: maybe", "isolate: expected true or false, found 'maybe'"),
+        ("text_cache: on", "text_cache: 'on' is neither auto, off nor a folder"),
+        ("model: a\nmodel: b", "line 2, column 1: the key 'model' is given twice"),
+        ("? [model]\n: a", "line 1, column 3: a key must be a text"),
         ("fit: stretch", "fit: 'stretch' is none of auto, squash, crop, pad"),
         ("dtype: int8", "dtype: 'int8' is none of auto"),
         ("device: gpu", "no device 'gpu': use auto, cpu, cuda, cuda:N or mps"),
         ("- a", "expected keys and values"),
         ("batch_size: [", "not valid YAML"),
-        ("model: 2013-99-99", "not valid YAML"),
         (b"model: \xff", "not valid YAML"),
     ],
 )
@@ -112,6 +116,30 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str
     assert str(caught.value).startswith(f"{tmp_path / 'settings.yaml'}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("batch_size: 16", "batch_size", 16),
+        ("batch_size: 16.0", "batch_size", 16),
+        ("max_pixels: 300_000", "max_pixels", 300_000),
+        ("isolate: Yes", "isolate", True),
+        ("isolate: 'off'", "isolate", False),
+        ("temperature: 1e-3", "temperature", 0.001),
+        ("model: 037", "model", "037"),
+        ("model: 1e3", "model", "1e3"),
+        ("model: No", "model", "No"),
+        ("model: 2013-99-99", "model", "2013-99-99"),
+        ("model: ~", "model", "auto"),
+        ("model: null", "model", "auto"),
+        ("threshold: Null", "threshold", None),
+        ("text_cache: No", "text_cache", "off"),
+        ("text_cache: false", "text_cache", "off"),
+    ],
+)
+def test_a_value_of_the_file_is_what_is_written(tmp_path: Path, text: str, key: str, value: object) -> None:
+    assert getattr(load_settings(file=settings_file(tmp_path, text), environment={}), key) == value
 
 
 def test_a_mistake_in_the_environment_is_named_by_its_variable() -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
+from cartag import plainyaml
 from cartag.encoder.digests import check_recorded, digests_of, revision_of
 from cartag.errors import ForeignFileError, ModelError
 from cartag.progress import Progress
@@ -55,8 +55,9 @@ _PROBE_SECONDS = 3.0
 @cache
 def known_models() -> dict[str, ModelSpec]:
     """The models known by name, in the order of `configs/models.yaml`."""
-    raw = yaml.safe_load(shipped("configs", "models.yaml").read_text(encoding="utf-8"))
-    return {name: msgspec.convert({"name": name, **entry}, ModelSpec) for name, entry in raw["models"].items()}
+    raw = plainyaml.read(shipped("configs", "models.yaml"), ModelError, trusted=True)
+    specs = {name: {"name": name, **entry} for name, entry in raw["models"].items()}
+    return {name: msgspec.convert(spec, ModelSpec, strict=False) for name, spec in specs.items()}  # numbers from texts
 
 
 def resolve(name: str, progress: Progress, *, fetch: bool = True) -> ModelFiles:
