@@ -31,7 +31,9 @@ _LONG_MAKES = (
 )
 _CATALOG_KEYS = {"name", "title", "cars", "templates", "other_cars", "no_car"}
 _CAR_KEYS = {"id", "name", "make", "aliases", "years", "body", "prompts"}
-_OUTCOME_WORDS = {"none", "unknown"}  # words of the hand labels: no car may be called so
+OUTCOME_WORDS = frozenset({"none", "unknown", "nocar"})
+"""Words of the hand labels, `squeezed`: no car may be called so."""
+_A_WORD, _LIKE_A_PART = 4, 80  # letters of a part of a name that a misspelt word may be like, and how like, of 100
 _REJECTION_CATALOG = "sports-cars"
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 _HARD_SPACES = dict.fromkeys(map(ord, "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{FIGURE SPACE}"), " ")
@@ -78,6 +80,11 @@ def normalise(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", plain))
 
 
+def squeezed(text: str) -> str:
+    """Equal for what `match_exactly` takes for the same name."""
+    return normalise(text).replace(" ", "")
+
+
 def slug(text: str) -> str:
     """An id made of a name: ``"Porsche 911 Carrera GTS (997)" -> "porsche-911-carrera-gts-997"``."""
     return normalise(text).replace(" ", "-")
@@ -108,9 +115,23 @@ def match(words: str, cars: Sequence[C]) -> list[C]:
     Raises:
         UnknownCarError: none does; its message suggests near misses.
     """
+    if not normalise(words):
+        raise UnknownCarError("an empty car name matches nothing: name a car or a make")
+    found = meant(words, cars)
+    if found:
+        return found
+    if squeezed(words) in OUTCOME_WORDS:
+        raise UnknownCarError(f"{words!r} is no car but an outcome; `cartag export --as csv` lists photos by it")
+    near = suggest(words, cars)
+    hint = f"; did you mean {_either(near)}?" if near else "; `cartag cars` lists the catalog"
+    raise UnknownCarError(f"no car called {words!r} in the catalog{hint}", near)
+
+
+def meant(words: str, cars: Sequence[C]) -> list[C]:
+    """As `match`; no car where nothing is meant."""
     wanted = normalise(words)
     if not wanted:
-        raise UnknownCarError("an empty car name matches nothing: name a car or a make")
+        return []
     exact = match_exactly(words, cars)
     if exact is not None:
         return [exact]
@@ -118,12 +139,7 @@ def match(words: str, cars: Sequence[C]) -> list[C]:
     if of_make:
         return of_make
     tokens = set(wanted.split())
-    holding = [car for car in cars if any(tokens <= {*name.split(), *_make_words(car)} for name in _names(car))]
-    if holding:
-        return holding
-    near = suggest(words, cars)
-    hint = f"; did you mean {_either(near)}?" if near else "; `cartag cars` lists the catalog"
-    raise UnknownCarError(f"no car called {words!r} in the catalog{hint}", near)
+    return [car for car in cars if any(tokens <= {*name.split(), *_make_words(car)} for name in _names(car))]
 
 
 def suggest(words: str, cars: Iterable[Named], limit: int = 3, least: float = 60) -> list[str]:
@@ -131,15 +147,19 @@ def suggest(words: str, cars: Iterable[Named], limit: int = 3, least: float = 60
     from rapidfuzz import fuzz, process  # noqa: PLC0415 - only a miss pays for the import
 
     spoken: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for car in cars:
         spoken.setdefault(normalise(car.make), car.make)
         for name in _names(car):
             spoken.setdefault(name, car.name)
-    found = process.extract(normalise(words), spoken.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=least)
-    by_words = fuzz.token_sort_ratio
-    found += process.extract(normalise(words), spoken.keys(), scorer=by_words, limit=None, score_cutoff=least)
+            parts |= {word: car.name for word in name.split() if len(word) >= _A_WORD and word not in parts}
+    wanted, by_words = normalise(words), fuzz.token_sort_ratio
+    found = process.extract(wanted, spoken.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=least)
+    found += process.extract(wanted, spoken.keys(), scorer=by_words, limit=None, score_cutoff=least)
+    parts = {word: name for word, name in parts.items() if word not in spoken}
+    found += process.extract(wanted, parts.keys(), scorer=fuzz.ratio, limit=None, score_cutoff=max(least, _LIKE_A_PART))
     best = sorted(found, key=lambda hit: (-hit[1], hit[0]))
-    return list(dict.fromkeys(spoken[name] for name, _, _ in best))[:limit]
+    return list(dict.fromkeys((spoken | parts)[name] for name, _, _ in best))[:limit]
 
 
 def _either(names: Sequence[str]) -> str:
@@ -273,13 +293,15 @@ def _car(raw: Any, where: str) -> Car:
     car_id = _text(raw.get("id", slug(name)), f"{where}.id")
     if not re.fullmatch(r"[^\W_]+(-[^\W_]+)*", car_id) or car_id != car_id.casefold():
         raise CatalogError(f"{where}.id: {car_id!r}: use lower-case letters, digits and hyphens, e.g. {slug(name)!r}")
-    if car_id in _OUTCOME_WORDS:
-        raise CatalogError(f"{where}: {car_id!r} is a word of the hand labels; give the car another name")
+    aliases = _texts(raw.get("aliases"), f"{where}.aliases")
+    for text in (car_id, name, *aliases):
+        if squeezed(text) in OUTCOME_WORDS:
+            raise CatalogError(f"{where}: {text!r} is a word of the hand labels; give the car another name")
     return Car(
         id=car_id,
         name=name,
         make=_text(raw.get("make", _guess_make(name)), f"{where}.make"),
-        aliases=_texts(raw.get("aliases"), f"{where}.aliases"),
+        aliases=aliases,
         years=_text(raw["years"], f"{where}.years") if raw.get("years") is not None else None,
         body=_text(raw["body"], f"{where}.body") if raw.get("body") is not None else None,
         prompts=_texts(raw.get("prompts"), f"{where}.prompts"),
@@ -321,13 +343,8 @@ def _other_cars(raw: Any, cars: Sequence[Car], path: Path) -> tuple[Car, ...]:
         others = _cars(_mapping(_parse(location), location).get("cars"), f"{location}: cars")
     else:
         others = _cars(raw, f"{path}: other_cars")
-    spoken = {_squeezed(text) for car in cars for text in (car.id, car.name, *car.aliases)}
-    return tuple(other for other in others if spoken.isdisjoint((_squeezed(other.id), _squeezed(other.name))))
-
-
-def _squeezed(text: str) -> str:
-    """Equal for what `match_exactly` takes for the same name."""
-    return normalise(text).replace(" ", "")
+    spoken = {squeezed(text) for car in cars for text in (car.id, car.name, *car.aliases)}
+    return tuple(other for other in others if spoken.isdisjoint((squeezed(other.id), squeezed(other.name))))
 
 
 def _kind(raw: Any) -> str:

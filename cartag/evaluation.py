@@ -134,9 +134,11 @@ class Evaluation:
     labels_outside_catalog: int
     """Photos whose label holds such a name, or several."""
     near_misses: dict[str, str]
-    """Of these names those that look like a car or a make of the catalog, and what they look like."""
+    """Of these names those that look like a car of the catalog, and which."""
     silent_folders: tuple[str, ...]
     """Of labels that are folders: those whose name is no car's; their photos count as without a label."""
+    near_folders: dict[str, str]
+    """Of these folders those whose name looks like a car of the catalog, and which."""
     recall_at_95_precision: float | None
     """Greatest share of shown cars that one cut-off of the score finds while 95 % of what it finds is right."""
     auroc_other_cars: float | None
@@ -210,6 +212,7 @@ def evaluate(
         labels_outside_catalog=truth.labels_outside_catalog,
         near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
+        near_folders=truth.near_folders,
         against=_comparison(by_model, found, Path(against)) if against is not None else None,
     )
     if made is not None:

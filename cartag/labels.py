@@ -10,12 +10,13 @@ import csv
 import io
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cartag.catalog import Named, match_exactly
-from cartag.errors import LabelsError
+from cartag.catalog import Named
+from cartag.errors import LabelsError, UnknownCarError
+from cartag.vocabulary import UNKNOWN, Meaning, Vocabulary, as_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Label:
     cars: frozenset[str]
     """Ids of catalog cars; empty for no car and for another car."""
     other: tuple[str, ...]
-    """Names that the catalog does not hold, as written; ``("unknown",)`` for a car nobody named."""
+    """Names of other cars, as written; ``("unknown",)`` for a car nobody named."""
 
     @property
     def truth(self) -> str:
@@ -34,22 +35,34 @@ class Label:
         return "car" if self.cars else "unknown" if self.other else "none"
 
 
+Others = Callable[[], Iterable[Named]]
+"""Gives cars that the catalog lacks and that labels may name, besides those of the gazetteer."""
+
+
 def read_labels(
-    path: Path, cars: Sequence[Named], known: Collection[str] = (), gallery: Path | None = None
+    path: Path,
+    cars: Sequence[Named],
+    known: Collection[str] = (),
+    gallery: Path | None = None,
+    others: Others = tuple,
 ) -> list[Label]:
     """Reads hand labels; further columns are left alone.
 
     A file written exactly as one of the ``known`` paths is that photo; others are read as paths (`as_identity`), or,
-    where that is no known photo, as paths that lead into the ``gallery``, as `cartag find` prints them.
+    where that is no known photo, as paths that lead into the ``gallery``, as `cartag find` prints them. Words are
+    understood as `cartag.vocabulary` says.
 
     Raises:
-        LabelsError: the file is missing, no CSV with the columns file and label, or has two rows for one photo.
+        LabelsError: the file is missing, no CSV with the columns file and label, has two rows for one photo, or says
+            what is not understood.
     """
     labels: dict[str, Label] = {}
-    reader = _Reader(path, cars, known, gallery)
+    reader = _Reader(path, Vocabulary(cars, others), known, gallery)
     for line, file, text in _rows(path):
         name, label = reader.row(line, file, text)
-        labels.setdefault(name, label)
+        if label is not None:
+            labels.setdefault(name, label)
+    reader.finish()
     if not labels:
         raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")
     return list(labels.values())
@@ -58,36 +71,73 @@ def read_labels(
 class _Reader:
     """Understands the rows of one file, one after the other; every text is matched against the cars once."""
 
-    def __init__(self, path: Path, cars: Sequence[Named], known: Collection[str], gallery: Path | None) -> None:
-        self._path, self._cars, self._known = path, cars, known
+    def __init__(self, path: Path, vocabulary: Vocabulary, known: Collection[str], gallery: Path | None) -> None:
+        self._path, self._vocabulary, self._known = path, vocabulary, known
         self._roots = _roots(gallery) if gallery is not None else ()
-        self._meanings: dict[str, Label] = {}
+        self._meanings: dict[str, Label | str] = {}
+        """What a text says, or the question that it raises."""
         self._first: dict[str, tuple[int, Label]] = {}
+        self._asked: dict[str, int] = {}
+        """Questions with the first line of each."""
+        self._not_understood = 0
 
-    def row(self, line: int, file: str, text: str) -> tuple[str, Label]:
-        """The photo and what is said of it.
+    def row(self, line: int, file: str, text: str) -> tuple[str, Label | None]:
+        """The photo and what is said of it; None where that is not understood, which `finish` says.
 
         Raises:
             LabelsError: it says nothing, or something else than an earlier row of the same photo.
         """
         name = _identity(file, self._known, self._roots)
-        meaning = self._meanings.get(text)
-        if meaning is None or not file.strip():
-            meaning = self._meanings[text] = _label(file, text, self._cars, f"{self._path}: line {line}")
+        meaning = self._meaning(line, file, text)
+        if isinstance(meaning, str):
+            self._asked.setdefault(meaning, line)
+            self._not_understood += 1
+            return name, None
         label = Label(name, meaning.cars, meaning.other)
         first, earlier = self._first.setdefault(name, (line, label))
         if (earlier.cars, earlier.other) != (label.cars, label.other):
-            shown = file if file.isprintable() else repr(file)
-            raise LabelsError(f"{self._path}: line {line}: {shown} is labelled otherwise at line {first}")
+            raise LabelsError(
+                f"{self._path}: line {line}: {_shown(file)} is labelled otherwise at line {first}; "
+                "several cars of one photo are one label, a|b"
+            )
         return name, label
+
+    def _meaning(self, line: int, file: str, text: str) -> Label | str:
+        meaning = self._meanings.get(text)
+        if meaning is None or not file.strip():
+            try:
+                meaning = _label(file, text, self._vocabulary, f"{self._path}: line {line}")
+            except UnknownCarError as e:
+                meaning = str(e)
+            self._meanings[text] = meaning
+        return meaning
+
+    def finish(self) -> None:
+        """Asks about all rows that were not understood at once, so that nobody is sent round for each.
+
+        Raises:
+            LabelsError: there are some.
+        """
+        if not self._asked:
+            return
+        shown = [f"line {line}: {question}" for question, line in list(self._asked.items())[:_MOST_QUESTIONS]]
+        more = self._not_understood - len(shown)
+        raise LabelsError(
+            f"{self._path}: {'; '.join(shown)}{f'; and {more} more row(s) that are not understood' if more else ''} "
+            "(a car that the catalog lacks is written 'unknown: NAME')"
+        )
+
+
+_MOST_QUESTIONS = 3
 
 
 def read_folders(
-    folder: Path, photos: Sequence[str], cars: Sequence[Named], known: Collection[str] = ()
+    folder: Path, photos: Sequence[str], cars: Sequence[Named], known: Collection[str] = (), others: Others = tuple
 ) -> tuple[list[Label], list[str]]:
     """Labels from folders named after cars, and the names of folders with photos that no car is called by.
 
-    The innermost folder of a photo's path that names a car, `none` or `unknown` is its label.
+    The innermost folder of a photo's path that is named after a car, whole, or `none` or `unknown`, is its label. Other
+    names are just folders (day-1): a part of a car's name, such as Italia or GT, may mean anything there.
 
     ``photos`` are the paths in ``folder``. A photo is the one of the ``known`` paths that it is called, whole, or
     without its car's folder, or by its bare name where only one photo of the index has it.
@@ -100,17 +150,18 @@ def read_folders(
         by_name.setdefault(path.rsplit("/", 1)[-1], []).append(path)
     labels: dict[str, Label] = {}
     silent: dict[str, None] = {}
+    names = _FolderNames(Vocabulary(cars, others))
     for photo in photos:
         parts = photo.split("/")
-        label = _folder_label(parts[:-1], cars)
-        if label is None:
+        said = names.innermost(parts[:-1])
+        if said is None:
             silent["/".join(parts[:-1])] = None
             continue
-        place, shown, other = label
+        place, meaning = said
         without = "/".join((*parts[:place], *parts[place + 1 :]))
         bare = by_name.get(parts[-1], [])
         file = photo if photo in known else without if without in known else bare[0] if len(bare) == 1 else photo
-        found = Label(file, shown, other)
+        found = _label_of(file, [meaning])
         if labels.setdefault(file, found) != found:
             raise LabelsError(f"{folder}: {file} lies in folders that say different things; keep one of them")
     if not labels:
@@ -121,18 +172,23 @@ def read_folders(
     return list(labels.values()), [name for name in silent if name]
 
 
-def _folder_label(folders: Sequence[str], cars: Sequence[Named]) -> tuple[int, frozenset[str], tuple[str, ...]] | None:
-    """Place and meaning of the innermost folder that says something; other names are just folders (day-1)."""
-    for place in reversed(range(len(folders))):
-        name = folders[place]
-        if name.casefold() == "none":
-            return place, frozenset(), ()
-        if name.casefold() == "unknown":
-            return place, frozenset(), ("unknown",)
-        car = match_exactly(name, cars)
-        if car is not None:
-            return place, frozenset((car.id,)), ()
-    return None
+class _FolderNames:
+    """Understands the names of folders, each once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._meanings: dict[str, Meaning | None] = {}
+
+    def innermost(self, folders: Sequence[str]) -> tuple[int, Meaning] | None:
+        """Place and meaning of the innermost folder that says something."""
+        for place in reversed(range(len(folders))):
+            name = folders[place]
+            if name not in self._meanings:
+                self._meanings[name] = self._vocabulary.whole_name(name)
+            meaning = self._meanings[name]
+            if meaning is not None:
+                return place, meaning
+        return None
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -168,7 +224,12 @@ class LabelFile:
     """
 
     def __init__(
-        self, path: Path, cars: Sequence[Named], known: Collection[str] = (), gallery: Path | None = None
+        self,
+        path: Path,
+        cars: Sequence[Named],
+        known: Collection[str] = (),
+        gallery: Path | None = None,
+        others: Others = tuple,
     ) -> None:
         """Reads ``path`` as `read_labels` does; where nothing is there it begins with a header.
 
@@ -176,6 +237,7 @@ class LabelFile:
             LabelsError: a file is there and cannot be read as hand labels.
         """
         self._path, self._cars, self._ids = path, cars, {car.id for car in cars}
+        self._vocabulary = Vocabulary(cars, others)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -188,12 +250,13 @@ class LabelFile:
         self._file, self._label = self._header.cells.index("file"), self._header.cells.index("label")
         self._rows: list[_Row | None] = list(rows)
         self._places: dict[str, list[int]] = {}
-        reader = _Reader(path, cars, known, gallery)
+        reader = _Reader(path, self._vocabulary, known, gallery)
         for place, row in enumerate(rows):
             if row.cells:
                 row.cells += [""] * (len(self._header.cells) - len(row.cells))
                 row.name, row.label = reader.row(row.line, row.cells[self._file], row.cells[self._label])
                 self._places.setdefault(row.name, []).append(place)
+        reader.finish()
 
     def get(self, photo: str) -> Label | None:
         """What it says of a photo."""
@@ -206,7 +269,7 @@ class LabelFile:
 
     def put(self, photo: str, rows: Rows) -> Change:
         """Has these rows, and no others, stand for a photo again; what that changed."""
-        again = [replace(row, label=_label(photo, row.cells[self._label], self._cars, str(self._path))) for row in rows]
+        again = [replace(row, label=self._read(photo, row)) for row in rows]
         places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
         change: Change = []
         for place in places:
@@ -214,6 +277,12 @@ class LabelFile:
         change += [(len(self._rows) + i, None, row) for i, row in enumerate(again)]
         self._apply([(place, after) for place, _, after in change])
         return change
+
+    def _read(self, photo: str, row: _Row) -> Label:
+        try:
+            return _label(photo, row.cells[self._label], self._vocabulary, str(self._path))
+        except UnknownCarError as e:  # the catalog is another one since that row stood there
+            raise LabelsError(f"{self._path}: {e}") from e
 
     def say(self, said: Mapping[str, Label | None]) -> Change:
         """Takes up what is said of photos (None: nothing any more); what that changed.
@@ -274,7 +343,7 @@ class LabelFile:
     def _row(self, photo: str, label: Label, cells: Sequence[str] = ()) -> _Row:
         cells = list(cells) or [""] * len(self._header.cells)
         cells[self._file] = cells[self._file] or photo
-        cells[self._label] = _text(label, self._cars)
+        cells[self._label] = _text(label, self._cars, self._vocabulary)
         return _Row(0, cells, _line(cells, self._end), photo, label)
 
     def encode(self) -> bytes:
@@ -288,7 +357,7 @@ class LabelFile:
 
 def _with_names_of(new: Label, old: Label) -> Label:
     """What is newly said, with the names outside the catalog that stood there and are not contradicted by it."""
-    says_no_name = all(name == "unknown" for name in new.other)
+    says_no_name = all(name == UNKNOWN for name in new.other)
     if new.truth == "none" or not says_no_name or (new.cars and not old.cars):
         return new
     return Label(new.file, new.cars, old.other or new.other)
@@ -306,7 +375,7 @@ def _records(data: bytes, path: Path) -> Iterator[_Row]:
         begin, header = 0, None
         for cells in reader:
             if header is None and not {"file", "label"} <= set(cells):
-                raise LabelsError(f"{path}: line 1: expected the columns file,label, found {cells}")
+                raise LabelsError(f"{path}: line 1: expected the columns file,label, found {cells}{_remedy(cells)}")
             header = header or cells
             yield _Row(reader.line_num, cells, "".join(lines[begin : reader.line_num]))
             begin = reader.line_num
@@ -318,24 +387,45 @@ def _records(data: bytes, path: Path) -> Iterator[_Row]:
         raise LabelsError(f"{path}: line 1: expected the columns file,label, found nothing")
 
 
+def _remedy(header: Sequence[str]) -> str:
+    if "path" in header and {"outcome", "cars"} & set(header):
+        return (
+            "; these are the answers of cartag itself: name the column path 'file', and write what the photos truly "
+            "show into a column 'label'"
+        )
+    return ""
+
+
 def _line(cells: Sequence[str], end: str) -> str:
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\r\n").writerow(cells)  # both, so that cells with one of them are quoted
     return out.getvalue().removesuffix("\r\n") + end
 
 
-def _text(label: Label, cars: Sequence[Named]) -> str:
+def _text(label: Label, cars: Sequence[Named], vocabulary: Vocabulary) -> str:
     """A label as `_label` reads it back: names in the catalog's order, by id where a name would be read otherwise."""
     if label.truth == "none":
         return "none"
-    names = [_word(car, cars) for car in cars if car.id in label.cars]
-    return "|".join([*names, *label.other])
+    named = [_word(car, vocabulary) for car in cars if car.id in label.cars]
+    return "|".join([*named, *(_other_word(name, vocabulary) for name in label.other)])
 
 
-def _word(car: Named, cars: Sequence[Named]) -> str:
-    found = match_exactly(car.name, cars)
-    is_plain = car.name == car.name.strip() and "|" not in car.name and car.name.casefold() not in ("none", "unknown")
-    return car.name if is_plain and found is not None and found.id == car.id else car.id
+def _word(car: Named, vocabulary: Vocabulary) -> str:
+    words = (car.name, car.id, *car.aliases)
+    return next((word for word in words if _is_read_as(word, Meaning(car=car.id), vocabulary)), car.id)
+
+
+def _other_word(name: str, vocabulary: Vocabulary) -> str:
+    return name if _is_read_as(name, Meaning(other=name), vocabulary) else as_other(name.replace("|", " "))
+
+
+def _is_read_as(word: str, meaning: Meaning, vocabulary: Vocabulary) -> bool:
+    if word != word.strip() or "|" in word:
+        return False
+    try:
+        return vocabulary.meaning(word) == meaning
+    except UnknownCarError:
+        return False
 
 
 # --- reading a row ----------------------------------------------------------------------------------------------
@@ -353,22 +443,29 @@ def _rows(path: Path) -> list[tuple[int, str, str]]:
     return [(line, cell[file], cell[label]) for line, cell in cells]
 
 
-def _label(file: str, text: str, cars: Sequence[Named], where: str) -> Label:
-    if not file.strip() or not text.strip():
-        raise LabelsError(f"{where}: a row needs a file and a label; 'none' means no car, 'unknown' another car")
-    shown: set[str] = set()
-    other: list[str] = []
+def _label(file: str, text: str, vocabulary: Vocabulary, where: str) -> Label:
+    """What a row says.
+
+    Raises:
+        LabelsError: it says nothing, or no car beside a car.
+        UnknownCarError: it is not understood.
+    """
     words = [word.strip() for word in text.split("|") if word.strip()]
-    said = [word.casefold() for word in words]
-    if "none" in said and len(words) > 1:
+    if not file.strip() or not words:
+        raise LabelsError(f"{where}: a row needs a file and a label; 'none' means no car, 'unknown' another car")
+    meanings = [vocabulary.meaning(word) for word in words]
+    if Meaning() in meanings and len(meanings) > 1:
         raise LabelsError(f"{where}: 'none' means no car at all, it cannot stand beside another label: {text!r}")
-    for word, plain in zip(words, said, strict=True):
-        car = match_exactly(word, cars) if plain not in ("none", "unknown") else None
-        if car is not None:
-            shown.add(car.id)
-        elif plain != "none":
-            other.append("unknown" if plain == "unknown" else word)
-    return Label(file, frozenset(shown), tuple(other))
+    return _label_of(file, meanings)
+
+
+def _label_of(file: str, meanings: Iterable[Meaning]) -> Label:
+    cars = frozenset(meaning.car for meaning in meanings if meaning.car is not None)
+    return Label(file, cars, tuple(meaning.other for meaning in meanings if meaning.other is not None))
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _roots(gallery: Path) -> tuple[str, ...]:

@@ -73,8 +73,10 @@ class LearnReport:
     without_label: int
     names_outside_catalog: dict[str, int]
     near_misses: dict[str, str]
-    """Of these names those that look like a car or a make of the catalog, and what they look like."""
+    """Of these names those that look like a car of the catalog, and which."""
     silent_folders: tuple[str, ...]
+    near_folders: dict[str, str]
+    """Of these folders those whose name looks like a car of the catalog, and which."""
     left_out: tuple[str, ...] = ()
     """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
 
@@ -180,6 +182,7 @@ def learn(
         near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
         left_out=tuple(sorted({r.path for _, r in truth.pairs} - {r.path for _, r in pairs})),
+        near_folders=truth.near_folders,
     )
 
 

@@ -6,21 +6,21 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec import UNSET
 
+from cartag import catalog as catalogs
 from cartag import index as indexes
-from cartag.catalog import suggest
-from cartag.errors import LabelsError
+from cartag.errors import CatalogError, LabelsError
 from cartag.index import Index
 from cartag.labels import Label, read_folders, read_labels
 from cartag.photos import walk
-from cartag.values import PhotoRecord, human_tags, is_settled_by_human
-
-_LIKE = 85  # of 100: more than other models of a make are like each other
+from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human
+from cartag.vocabulary import UNKNOWN, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,11 @@ class Truth:
     labels_outside_catalog: int
     """Photos whose label holds such a name, or several."""
     near_misses: dict[str, str]
-    """Of these names those that look like a car or a make of the catalog, and what they look like."""
+    """Of these names those that look like a car of the catalog, and which."""
     silent_folders: tuple[str, ...] = ()
     """Of labels that are folders: those with photos whose name is no car's; their photos have no label."""
+    near_folders: dict[str, str] = field(default_factory=dict)
+    """Of these folders those whose name looks like a car of the catalog, and which."""
 
     def digest(self) -> str:
         """Equal digests mean that the same is said of the same photos."""
@@ -68,22 +70,37 @@ def read_truth(labels: Path, index: Index, gallery: Path | None = None, leave_ou
             f"e.g. {next(iter(here), 'day-1/IMG_0042.JPG')!r}"
         )
     labelled = {label.file for label in hand}
-    outside = Counter(name for label in hand for name in label.other if name != "unknown")
+    outside = Counter(name for label in hand for name in label.other if name != UNKNOWN)
+    vocabulary = Vocabulary(index.header.catalog.cars)
     return Truth(
         pairs,
         tuple(sorted(labelled - here.keys())),
         len(here.keys() - labelled),
         dict(sorted(outside.items())),
-        sum(any(name != "unknown" for name in label.other) for label in hand),
-        {name: near[0] for name in sorted(outside) if (near := suggest(name, index.header.catalog.cars, 1, _LIKE))},
+        sum(any(name != UNKNOWN for name in label.other) for label in hand),
+        {name: near for name in sorted(outside) if (near := vocabulary.near_miss(name))},
         tuple(silent),
+        {name: near for name in silent if (near := vocabulary.near_miss(name.rsplit("/", 1)[-1]))},
     )
+
+
+def other_cars(index: Index) -> list[Car | IndexedCar]:
+    """Cars that labels of an index's photos may name besides the catalog's: those that the catalog rejects by, where it
+    can still be read, and those that people tagged and the catalog lost."""
+    catalog = index.header.catalog
+    tagged = {tag.car for record in index for tag in record.tags} - {car.id for car in catalog.named}
+    lost = [*catalog.named[len(catalog.cars) :], *(IndexedCar(id=car, name=car, make=car) for car in sorted(tagged))]
+    try:
+        known = catalogs.load(catalog.name if catalog.source is UNSET else catalog.source)
+    except CatalogError:
+        return [*lost]
+    return [*lost, *known.other_cars]
 
 
 def _labels(
     labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None, leave_out: Sequence[str]
 ) -> tuple[list[Label], list[str]]:
-    cars = index.header.catalog.cars
+    cars, others = index.header.catalog.cars, partial(other_cars, index)
     if (
         os.path.isdir(labels)
         and (labels / indexes.FILE_NAME).is_file()
@@ -92,24 +109,35 @@ def _labels(
         labels = labels / indexes.FILE_NAME
     if os.path.isdir(labels):
         photos = walk(labels, leave_out=leave_out).photos
-        return read_folders(labels, [photo.path for photo in photos], cars, here.keys())
+        return read_folders(labels, [photo.path for photo in photos], cars, here.keys(), others)
     if labels.suffix.lower() == ".json":
-        return _of_index(labels, {car.id for car in cars}), []
-    return read_labels(labels, cars, here.keys(), gallery), []
+        return _of_index(labels, cars), []
+    return read_labels(labels, cars, here.keys(), gallery, others), []
 
 
-def _of_index(path: Path, cars: set[str]) -> list[Label]:
+def _of_index(path: Path, cars: Sequence[IndexedCar]) -> list[Label]:
     found = indexes.read(path.parent, path)
+    here = _as_called_here(found.header.catalog.cars, cars)
     names = {car.id: car.name for car in found.header.catalog.named}
-    said = [_said(record, cars, names) for record in found if is_settled_by_human(record)]
+    said = [_said(record, here, names) for record in found if is_settled_by_human(record)]
     if not said:
         raise LabelsError(f"{path}: no tag of a person in it; give a CSV of labels, file,label")
     return said
 
 
-def _said(record: PhotoRecord, cars: set[str], names: Mapping[str, str]) -> Label:
+def _as_called_here(theirs: Sequence[IndexedCar], ours: Sequence[IndexedCar]) -> dict[str, str]:
+    """Ids of our cars by what the other index calls them: a car is the same one where any of its names is."""
+    here = {car.id: car.id for car in ours}
+    for car in theirs:
+        same = next((m for text in (car.name, *car.aliases) if (m := catalogs.match_exactly(text, ours))), None)
+        if same is not None:
+            here.setdefault(car.id, same.id)
+    return here
+
+
+def _said(record: PhotoRecord, here: Mapping[str, str], names: Mapping[str, str]) -> Label:
     tags: Sequence[str] = [tag.car for tag in (record.tags if record.confirmed is True else human_tags(record))]
-    other = tuple(names.get(car, car) for car in tags if car not in cars)
+    other = tuple(names.get(car, car) for car in tags if car not in here)
     if not tags and record.outcome != "no-car":
-        other = ("unknown",)
-    return Label(record.path, frozenset(tags) & cars, other)
+        other = (UNKNOWN,)
+    return Label(record.path, frozenset(here[car] for car in tags if car in here), other)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 from hypothesis import strategies as st
 
-from cartag.catalog import normalise
+from cartag.catalog import OUTCOME_WORDS, normalise, squeezed
 
 # --- names ------------------------------------------------------------------------------------------------------
 
@@ -30,7 +30,7 @@ _readable = st.text(string.ascii_letters + string.digits + " -'éüđøł.", min
 
 
 def _is_a_name(name: str) -> bool:
-    return bool(normalise(name)) and normalise(name) not in {"none", "unknown"}
+    return bool(normalise(name)) and squeezed(name) not in OUTCOME_WORDS
 
 
 car_names = st.one_of(_readable, st.text(_name_characters, min_size=1, max_size=12)).filter(_is_a_name)

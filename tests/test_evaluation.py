@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,43 @@ def test_folders_named_after_cars_are_labels(gallery: Gallery) -> None:
     found = cartag.evaluate(gallery.path, gallery.path)
     assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 2)
     assert found.silent_folders == ("Trabant",)
+    assert found.near_folders == {}
+
+
+def test_folders_are_named_by_the_words_of_labels_and_a_part_of_a_name_is_only_asked_about(gallery: Gallery) -> None:
+    for name, colour in {
+        "no-car/a.jpg": "green",
+        "UNKNOWN/b.jpg": "orange",
+        "Trabant 601/c.jpg": "orange",
+        "Red Racer/bolt/d.jpg": "red",
+        "bolt/e.jpg": "blue",
+        "Blue Blot/f.jpg": "blue",
+        "day-1/g.jpg": "blue",
+        "rossi/h.jpg": "red",
+    }.items():
+        gallery.paint(name, colour)
+    gallery.tag()
+    found = cartag.evaluate(gallery.path, gallery.path)
+    assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 4)
+    assert found.outcomes["none"]["no-car"] == 1
+    assert found.names_outside_catalog == {"Trabant 601": 1}
+    assert set(found.silent_folders) == {"bolt", "Blue Blot", "day-1", "rossi"}
+    assert found.near_folders == {"bolt": "Blue Bolt", "Blue Blot": "Blue Bolt"}
+
+
+def test_a_person_s_tag_in_another_index_is_of_the_car_that_is_called_so_here(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.paint("a.jpg", "red")
+    gallery.tag()
+    gallery.tag_by_hand("a.jpg", "red-racer")
+    other = tmp_path / "said.json"
+    renamed = gallery.raw()
+    renamed["catalog"]["cars"][0] |= {"id": "theirs", "name": "Scuderia!", "aliases": []}
+    renamed["photos"][0]["tags"][0]["car"] = "theirs"
+    other.write_text(json.dumps(renamed))
+    gallery.index_file.unlink()
+    gallery.tag()
+    found = cartag.evaluate(gallery.path, other)
+    assert (found.accuracy, found.names_outside_catalog) == (1.0, {})
 
 
 def test_folders_of_copies_label_a_gallery_by_the_names_of_its_photos(gallery: Gallery, tmp_path: Path) -> None:
@@ -333,9 +371,12 @@ def test_what_people_said_in_another_index_are_labels(gallery: Gallery, tmp_path
     assert found.outcomes["none"]["no-car"] == found.outcomes["unknown"]["unknown"] == 1
 
 
-def test_a_misspelt_label_is_asked_about(tmp_path: Path) -> None:
+def test_a_misspelt_label_is_asked_about_unless_it_is_said_to_be_another_car(tmp_path: Path) -> None:
     cars = (IndexedCar(id="pagani-huayra", name="Pagani Huayra", make="Pagani"),)
-    found = evaluated(tmp_path, PHOTOS, "file,label\na.jpg,Pagni Huayra\nb.jpg,Pagni Huayra\nc.jpg,Trabant\n", cars)
+    rows = "file,label\na.jpg,Pagni Huayra\nb.jpg,Pagni Huayra\nc.jpg,Trabant\n"
+    with pytest.raises(LabelsError, match=r"labels\.csv: line 2: 'Pagni Huayra' .* did you mean 'Pagani Huayra'\?"):
+        evaluated(tmp_path, PHOTOS, rows, cars)
+    found = evaluated(tmp_path, PHOTOS, rows.replace(",Pagni", ",unknown: Pagni"), cars)
     assert found.names_outside_catalog == {"Pagni Huayra": 2, "Trabant": 1}
     assert found.near_misses == {"Pagni Huayra": "Pagani Huayra"}
 

@@ -18,6 +18,7 @@ import cartag
 from cartag.errors import LabelsError
 from cartag.labels import Label, LabelFile, as_identity, read_labels
 from cartag.values import IndexedCar
+from cartag.vocabulary import Vocabulary
 
 CARS = (
     IndexedCar(id="red-racer", name="Red Racer", make="Rossi", aliases=("Scuderia",)),
@@ -239,10 +240,9 @@ def test_the_same_photo_twice_and_odd_rows(tmp_path: Path) -> None:
 
 
 def test_every_text_is_matched_against_the_cars_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cartag.labels
-
     asked: list[str] = []
-    monkeypatch.setattr(cartag.labels, "match_exactly", lambda words, cars: asked.append(words))
+    exactly = Vocabulary.exactly
+    monkeypatch.setattr(Vocabulary, "exactly", lambda self, word: asked.append(word) or exactly(self, word))
     rows = "".join(f"{i}.jpg,{'Red Racer' if i % 2 else 'Blue Bolt'}\n" for i in range(500))
     read(tmp_path, "file,label\n" + rows)
     assert sorted(asked) == ["Blue Bolt", "Red Racer"]

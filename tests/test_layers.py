@@ -17,23 +17,20 @@ import cartag
 PACKAGE = Path(cartag.__file__).parent
 # A module may import from earlier groups, and the pairs listed below.
 GROUPS = (
-    ("errors", "values", "progress", "resources", "version", "paths"),
-    ("catalog", "prompts", "labels", "settings", "photos", "raw", "images", "gazetteer", "pages"),
     (
-        "cage",
-        "calibration",
-        "encoder",
-        "store",
-        "journal",
-        "index",
-        "scoring",
-        "metrics",
-        "learned",
-        "fitting",
-        "footprint",
+        *("errors", "values", "progress", "resources", "version", "paths", "leave_out", "rights", "plainyaml"),
+        *("whereabouts",),
     ),
-    ("reading", "truth", "basis", "report", "article", "locks", "pagefolder"),
-    ("tagging", "finding", "showing", "evaluation", "learning", "datasets", "listing", "exporting"),
+    (
+        *("catalog", "prompts", "labels", "settings", "photos", "raw", "jpegs", "tiffs", "samples", "framing"),
+        *("images", "gazetteer", "vocabulary", "pages"),
+    ),
+    (
+        *("cage", "calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
+        *("footprint",),
+    ),
+    ("reading", "truth", "basis", "report", "article", "locks", "pagefolder", "merging"),
+    ("tagging", "finding", "showing", "evaluation", "learning", "following", "datasets", "listing", "exporting"),
     ("reviewing",),
     ("cli", "__init__", "__main__"),
 )
@@ -48,6 +45,9 @@ SIDEWAYS = {
     ("images", "samples"),
     ("images", "tiffs"),
     ("labels", "catalog"),
+    ("labels", "vocabulary"),
+    ("vocabulary", "catalog"),
+    ("vocabulary", "gazetteer"),
     ("scoring", "calibration"),
     ("footprint", "index"),
     ("learned", "footprint"),

@@ -131,6 +131,8 @@ def _say_coverage(result: Evaluation, labels: Path) -> None:
     if result.silent_folders:
         some = ", ".join(result.silent_folders[:3])
         output.say(f"cartag: {len(result.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
+    for name, meant in result.near_folders.items():
+        output.say(f"cartag: {labels}: the folder {name!r} is no label; did you mean {meant!r}?")
     if result.uses_learned:
         output.say("cartag: these tags use what `learn` fitted; on the labels it learned from, the figures flatter")
 

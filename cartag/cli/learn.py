@@ -90,6 +90,8 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
     if report.silent_folders:
         some = ", ".join(report.silent_folders[:3])
         output.say(f"cartag: {len(report.silent_folders)} folder(s) are not named after a car of the catalog: {some}")
+    for name, meant in report.near_folders.items():
+        output.say(f"cartag: {labels}: the folder {name!r} is no label; did you mean {meant!r}?")
 
 
 def _put_tables(r: LearnReport) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -24,6 +25,7 @@ from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
 from cartag.paths import is_below
 from cartag.photos import disk_path
+from cartag.truth import other_cars
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
 
@@ -224,7 +226,9 @@ class Session:
         path = self._labels_path
         if path is not None and (self._labels is None or _stamp(path) != self._labels_stamp):
             stamp_before = _stamp(path)
-            self._labels = LabelFile(path, self._index.header.catalog.cars, self._index.photos, self.gallery)
+            index = self._index
+            others = partial(other_cars, index)
+            self._labels = LabelFile(path, index.header.catalog.cars, index.photos, self.gallery, others)
             self._labels_stamp = stamp_before
             self._reading += 1
             self._labels.say(self._owed)
