@@ -7,7 +7,8 @@ The charts in docs/pictures are written too, and not compared: where two scores 
 put a point elsewhere.
 
 A ```console block holds `$ cartag ...` lines; each is run, in order, in a scratch folder of the page with a copy of
-`data/gallery`, and its output (stdout and stderr) follows it. A ```python block is run the same way and must not raise.
+`data/gallery`, and its output (stdout and stderr) follows it. Where ` | head -n N` ends a line, these are the first N
+lines of stdout, and there must be nothing on stderr. A ```python block is run the same way and must not raise.
 A ```yaml or ```html block whose first line is a comment with a file's name is written there under that name.
 """
 
@@ -33,6 +34,7 @@ HOW_TOS = tuple(f"docs/howto/{name}.md" for name in ("keywords", "learn", "catal
 COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "review", "cars", "models", "models fetch")
 _BLOCK = re.compile(r"```(console|python|yaml|html)\n(.*?)```", re.DOTALL)
 _NAME = re.compile(r"(?:# |<!-- )(\S+\.(?:yaml|html))(?: -->)?\n")
+_CUT = re.compile(r"(.*) \| head -n ([1-9]\d*)")
 _NUMBER = re.compile(r"\d+\.\d+|\d+(?= photos)")
 # Processors differ in the last digits of a model's output; more than this is a change.
 _PROBABILITY, _PERCENT = 0.02, 3.0
@@ -95,10 +97,20 @@ def _page(text: str, scratch: Path) -> str:
         commands = [line[2:] for line in body.splitlines() if line.startswith("$ ")]
         if any(shutil.which("exiftool") is None for command in commands if command.startswith("exiftool ")):
             return block.group()
-        outputs = [f"$ {command}\n{_run(_program(command), scratch)}" for command in commands]
+        outputs = [f"$ {command}\n{_shown(command, scratch)}" for command in commands]
         return "```console\n" + "".join(outputs) + "```"
 
     return _BLOCK.sub(run, text)
+
+
+def _shown(command: str, scratch: Path) -> str:
+    cut = _CUT.fullmatch(command)
+    if not cut:
+        return _run(_program(command), scratch)
+    lines = _run(_program(cut[1]), scratch, only_stdout=True).splitlines(keepends=True)
+    if len(lines) <= int(cut[2]):
+        raise ValueError(f"nothing is cut off: {command}")
+    return "".join(lines[: int(cut[2])])
 
 
 def _program(command: str) -> list[str]:
@@ -108,7 +120,7 @@ def _program(command: str) -> list[str]:
     return [sys.executable, "-m", "cartag", *arguments] if program == "cartag" else [program, *arguments]
 
 
-def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
+def _run(command: list[str], scratch: Path, *, check: bool = False, only_stdout: bool = False) -> str:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CARTAG_", "HF_"))}
     environment |= {
         "HF_HUB_OFFLINE": "1",
@@ -121,11 +133,14 @@ def _run(command: list[str], scratch: Path, *, check: bool = False) -> str:
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
     }
+    stderr = subprocess.PIPE if only_stdout else subprocess.STDOUT
     done = subprocess.run(
-        command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=scratch, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False
     )
     if check and done.returncode:
         raise RuntimeError(f"a command or python block of the docs fails:\n{done.stdout}")
+    if done.stderr:
+        raise RuntimeError(f"{shlex.join(command)} says something on stderr, which head would not cut:\n{done.stderr}")
     return done.stdout
 
 

@@ -15,6 +15,7 @@ from cartag.settings import Settings
 from cartag.values import ERROR_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
+HERE = "https://github.com/cartag/cartag/"
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")]
 )
@@ -43,11 +44,75 @@ def test_small_differences_of_figures_are_noise_and_large_ones_are_not(render: M
     assert not render.same_but_for_noise("a.jpg\n", "b.jpg\n")
 
 
+def test_a_block_may_show_the_head_of_an_output(render: ModuleType, tmp_path: Path) -> None:
+    whole = render._shown("cartag models --help", tmp_path)
+    assert render._shown("cartag models --help | head -n 3", tmp_path) == "".join(whole.splitlines(keepends=True)[:3])
+    with pytest.raises(ValueError, match="nothing is cut off"):
+        render._shown("cartag --version | head -n 5", tmp_path)
+    with pytest.raises(RuntimeError, match="says something on stderr"):
+        render._shown("cartag show nowhere | head -n 5", tmp_path)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_the_docs_leads_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
-    dead = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
-    assert not dead
+    found = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8"))
+    assert not [link for link in found if not _leads_somewhere(page, *link)]
+
+
+@pytest.mark.parametrize(
+    "link", ["gone.md", "#gone", "evaluation.md#gone", f"{HERE}blob/main/gone.md", f"{HERE[:-1]}#gone"]
+)
+def test_a_dead_link_is_found(link: str) -> None:
+    target, _, heading = link.partition("#")
+    assert not _leads_somewhere(ROOT / "docs" / "index.md", target, heading)
+
+
+def _leads_somewhere(page: Path, target: str, heading: str) -> bool:
+    """Whether there is such a file in this repository, also where it is named by its address, and it has such a heading."""
+    if target == HERE[:-1]:
+        path = ROOT / "README.md"
+    elif target.startswith(f"{HERE}blob/main/"):
+        path = ROOT / target.removeprefix(f"{HERE}blob/main/")
+    elif "://" in target:
+        return True
+    else:
+        path = page.parent / target if target else page
+    return path.exists() and (not heading or heading in _anchors(path.read_text(encoding="utf-8")))
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_and_the_site_begin_alike() -> None:
+    readme, home = ((ROOT / name).read_text(encoding="utf-8").split("\n\n") for name in ("README.md", "docs/index.md"))
+    assert readme[:2] == home[:2]
+    assert readme[2] == home[2].replace("(pictures/", "(docs/pictures/")
+    assert "drawings" in readme[2]
+
+
+def test_pictures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert not {name: size for name, size in sizes.items() if size > 250_000}
+
+
+def test_sentences_about_speed_say_what_was_measured() -> None:
+    performance = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    web, camera = _times_the_pipeline(performance, "throughput")
+    gpu_web, gpu_camera = _times_the_pipeline(performance, "throughput-cuda")
+    readme, page = (" ".join(text.split()) for text in ((ROOT / "README.md").read_text(encoding="utf-8"), performance))
+    for text in (readme, page):
+        assert f" {camera} times as many camera photos a second" in text
+        assert f" and {web} times as many web photos" in text
+    assert f"On an H100 with sixteen cores it is {float(gpu_camera):.0f} and {float(gpu_web):.0f} times" in page
+
+
+def _times_the_pipeline(page: str, table: str) -> list[str]:
+    rows = page[page.index(f"<!-- {table} -->") : page.index(f"<!-- /{table} -->")]
+    return re.findall(
+        r"^\| \d+ (?:web|camera) \| transformers pipeline.* \| ([\d.]+) x as fast \|$", rows, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize(

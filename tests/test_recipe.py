@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy
 from cartag.calibration import Calibration
 from cartag.scoring import ClassSet, score
 
-MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
+ROOT = Path(__file__).resolve().parent.parent
+MINI = ROOT / "models" / "mini"
 CARS, OTHERS, NONE = 4, 30, 6
 TRUE = Calibration(temperature=1.3, spread=2.0, other_bias=-1.5, no_car_bias=0.5)
 
@@ -176,13 +177,17 @@ def test_sentences_with_figures_say_what_was_measured(measured: dict[str, Any]) 
         {mode: f"{100 * v[part] / v[whole]:.0f} %" for mode, v in modes.items()}
         for part, whole in (("right", "eleven"), ("other_tagged", "other"))
     )
-    readme = " ".join((MINI.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    readme, evaluation, card = (
+        " ".join(path.read_text(encoding="utf-8").split())
+        for path in (ROOT / "README.md", ROOT / "docs" / "evaluation.md", MINI / "README.md")
+    )
+    assert f"tags {right['balanced']} of those of the sample's eleven cars rightly" in readme
+    assert f"and {other['balanced']} of those of other cars with one of the eleven" in readme
     assert (
         f"`mini` then tags {other['strict']} of other cars with one of the eleven instead of {other['balanced']}"
-        in (readme)
+        in evaluation
     )
-    assert f"{right['strict']} of the eleven's photographs rightly instead of {right['balanced']}" in readme
-    card = " ".join((MINI / "README.md").read_text(encoding="utf-8").split())
+    assert f"{right['strict']} of the eleven's photographs rightly instead of {right['balanced']}" in evaluation
     nothing = modes["balanced"]
     assert nothing["none"] - nothing["none_no_car"] == 1
     assert nothing["none_tagged"] == 0
