@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import resource
 import signal
 import subprocess
 import time
@@ -25,6 +24,7 @@ from trials import BATCH, PAUSES, Trial, check_words, leftovers, make_trial, wai
 
 from cartag.errors import IndexFileError
 
+resource = pytest.importorskip("resource", reason="limits of POSIX")
 INTERRUPTED = 130
 
 

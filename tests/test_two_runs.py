@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import signal
@@ -19,6 +18,8 @@ from trials import start, wait_until_stopped
 from cartag import index as indexes
 from cartag.errors import IndexFileError
 from cartag.index import place_of
+
+fcntl = pytest.importorskip("fcntl", reason="locks of POSIX")
 
 
 @pytest.fixture
