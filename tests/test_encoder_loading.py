@@ -732,7 +732,7 @@ def test_auto_keeps_to_the_folder_of_the_index_whatever_it_is_called(
     checkpoints: Checkpoints,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    """`models fetch clip-l14 --to ./clip-l14` is what the README shows; the hub's own may not even be here."""
+    """`models fetch clip-l14 --to ./clip-l14` is what the docs show; the hub's own may not even be here."""
     files = encoder.resolve(str(copy_of(checkpoints("clip"), tmp_path / name)), Silent())
     assert encoder.resolve_auto(indexed(files), Silent()) == files
 
