@@ -58,4 +58,4 @@ def test_bfloat16_hardly_moves_its_embeddings() -> None:
 
 @pytest.mark.stress
 def test_its_recipe_learns() -> None:
-    subprocess.run([sys.executable, MINI / "train.py", "--smoke"], check=True)
+    subprocess.run([sys.executable, ROOT / "models" / "recipe" / "train.py", "--smoke"], check=True)

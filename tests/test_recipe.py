@@ -26,7 +26,7 @@ TRUE = Calibration(temperature=1.3, spread=2.0, other_bias=-1.5, no_car_bias=0.5
 
 @pytest.fixture(scope="module")
 def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe_of_mini", MINI / "train.py")
+    spec = importlib.util.spec_from_file_location("recipe_of_mini", MINI.parent / "recipe" / "train.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains `mini`, the bundled dual encoder, from a folder of labelled car photographs; see `README.md` beside this file.
+"""Trains `mini`, the bundled dual encoder, from a folder of labelled car photographs; see `README.md` beside its weights.
 
 Three stages, each resumable and deterministic by seed: (1) the image tower on single-car crops, and on it the locator
 that finds the car in a whole photograph, (2) the image tower on close-ups of whole photographs with balanced sampling,
@@ -2155,8 +2155,9 @@ def write_card(out: Path, metrics: dict[str, Any]) -> None:
 
 def write_digests(out: Path) -> None:
     """SHA-256 of the recipe and of what it made, so that a test notices when they part ways."""
-    files = ["model.safetensors", "closeup.safetensors", "closeup.json", "train.py", "tokenizer.json", "calibration.json"]
-    found = {f: out / f if f != "train.py" else Path(__file__).resolve() for f in files}
+    recipe = "../recipe/train.py"
+    files = ["model.safetensors", "closeup.safetensors", "closeup.json", recipe, "tokenizer.json", "calibration.json"]
+    found = {f: out / f if f != recipe else Path(__file__).resolve() for f in files}
     digests = {f: hashlib.sha256(p.read_bytes()).hexdigest() for f, p in found.items() if p.exists()}
     (out / "digests.json").write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
@@ -2295,7 +2296,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv")
     parser.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent, help="folder of the model")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "mini", help="folder of the model")
     parser.add_argument("--seed", type=int, default=2013)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--fold", type=int, action="append", help="run only this fold; may be repeated")
