@@ -3,11 +3,12 @@
     python -m benchmarks.learning WORK/held-*of4.npz --photos photos.csv [--together] [--seeds 5]
                                   [--most 5] [--most-rejected 60] [--folds 5]
 
-The held files are what `models/recipe/train.py` leaves in its scratch folder: `--only folds` one a training fold, `--only
-text` one of the model before it saw any photograph (`held-first.npz`). They hold `vectors` (N, d), `rows` (N,) of
-photos.csv, `classes` (C, d) of the catalog by the model's own text tower, and beside them lies a JSON with `cars` and
-`others`. Every file is a space of its own, so `learn` is cross-validated within each, and the answers are pooled. Of
-the four folds that leaves most cars one to three labels, and a press set whose car has no other photo in its file none.
+The held files are what `python -m models.recipe` leaves in its scratch folder: `--only folds` one a training fold,
+`--only text` one of the model before it saw any photograph (`held-first.npz`). They hold `vectors` (N, d), `rows` (N,)
+of photos.csv, `classes` (C, d) of the catalog by the model's own text tower, and beside them lies a JSON with `cars`
+and `others`. Every file is a space of its own, so `learn` is cross-validated within each, and the answers are pooled.
+Of the four folds that leaves most cars one to three labels, and a press set whose car has no other photo in its file
+none.
 
 With `--together` the spaces are turned onto the first by their classes (orthogonal Procrustes, which sees no photo),
 and one cross-validation runs over all photos. Zero-shot scores are still those of each photo's own space. The model

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
 import json
+import os
+import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,32 +23,104 @@ from cartag.scoring import ClassSet, score
 
 ROOT = Path(__file__).resolve().parent.parent
 MINI = ROOT / "models" / "mini"
+RECIPE = MINI.parent / "recipe"
 CARS, OTHERS, NONE = 4, 30, 6
 TRUE = Calibration(temperature=1.3, spread=2.0, other_bias=-1.5, no_car_bias=0.5)
 
 
 @pytest.fixture(scope="module")
-def recipe() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe_of_mini", MINI.parent / "recipe" / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    threads = torch.get_num_threads()
-    spec.loader.exec_module(module)
-    torch.set_num_threads(threads)
-    return module
+def recipe() -> SimpleNamespace:
+    """Its modules, loaded when the first test wants them: they take torch, transformers and timm with them."""
+    from models.recipe import calibrating, card, checkpoints, heads, loop, text
+
+    return SimpleNamespace(
+        calibrating=calibrating, card=card, checkpoints=checkpoints, heads=heads, loop=loop, text=text
+    )
+
+
+# --- the package ------------------------------------------------------------------------------------------------
+
+STAGES = ("stage1", "locator", "stage2", "stage3", "export")
+PROGRAMS = (*STAGES, "measure", "report", "digests")
+MODULES = {path.stem: path for path in RECIPE.glob("*.py")}
+
+
+def imported_by(name: str) -> set[str]:
+    """Modules of the recipe that one of them imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("models.recipe.") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "models.recipe":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.removeprefix("models.recipe."))
+    return found & MODULES.keys()
+
+
+def test_its_modules_import_each_other_in_no_circle() -> None:
+    order = TopologicalSorter({name: imported_by(name) for name in MODULES})
+    order.prepare()  # CycleError names the circle
+    assert "world" in imported_by("stage2")
+
+
+def test_its_stages_meet_in_checkpoints_alone() -> None:
+    for stage in STAGES:
+        assert not imported_by(stage) & {*PROGRAMS, "__main__"} - {"digests"}, stage
+
+
+def test_its_modules_can_be_read_in_a_sitting_and_say_what_they_own() -> None:
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 250, name
+        assert (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0].endswith((".", ":")), name
+
+
+def test_its_programs_are_those_that_the_card_and_the_package_name() -> None:
+    programs = {name for name, path in MODULES.items() if 'if __name__ == "__main__":' in path.read_text()}
+    assert programs == {*PROGRAMS, "__main__"}
+    said = (MODULES["__init__"].read_text(encoding="utf-8"), (MINI / "README.md").read_text(encoding="utf-8"))
+    for name in PROGRAMS[:-1]:
+        assert all(f"`{name}`" in text for text in said), name
+
+
+def test_a_program_starts_once_more_with_the_settings_it_needs(tmp_path: Path) -> None:
+    """And an import of the package does not."""
+    from models.recipe import SETTINGS
+
+    probe = tmp_path / "sitecustomize.py"
+    probe.write_text("import os, sys\nprint(os.environ.get('OPENBLAS_NUM_THREADS'), file=sys.stderr)\n")
+    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{MINI.parents[1]}"
+
+    def starts(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stderr.split()
+
+    (tmp_path / "out").mkdir()
+    assert starts("-m", "models.recipe.digests", "--out", "out") == ["None", "1"]
+    assert json.loads((tmp_path / "out" / "digests.json").read_text()).keys() == {"../recipe/*.py"}
+    assert starts("-c", "import models.recipe") == ["None"]
+
+
+def test_a_stage_that_comes_too_early_names_the_one_to_run_first(recipe: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"stage1-again\.pt: missing; run python -m models\.recipe\.stage1 first"):
+        recipe.checkpoints.read(tmp_path / recipe.checkpoints.STAGE1_AGAIN, "stage1")
+    with pytest.raises(SystemExit, match=r"run python -m models\.recipe\.stage3 first"):
+        recipe.text.read_tokenizer(tmp_path)
 
 
 # --- calibration ------------------------------------------------------------------------------------------------
 
 
-def drawn(true: Calibration, recipe: ModuleType, count: int, seed: int) -> tuple[list[Any], np.ndarray, ClassSet]:
+def drawn(true: Calibration, recipe: SimpleNamespace, count: int, seed: int) -> tuple[list[Any], np.ndarray, ClassSet]:
     """Photos with cosines (N, classes) that say something of the truth, and the truth drawn from their probabilities."""
     rng = np.random.default_rng(seed)
     classes = ClassSet(tuple(f"car-{i}" for i in range(CARS)), np.eye(CARS + OTHERS + NONE, dtype=np.float32), OTHERS)
     cosines = rng.normal(0, 0.12, (count, CARS + OTHERS + NONE)).astype(np.float32)
-    scores = score(cosines, classes, logit_scale=recipe.LOGIT_SCALE, calibration=true)
+    scores = score(cosines, classes, logit_scale=recipe.text.LOGIT_SCALE, calibration=true)
     p = np.column_stack([scores.cars, scores.other, scores.no_car]).astype(float)
     shown = (rng.random((count, 1)) < np.cumsum(p / p.sum(axis=1, keepdims=True), axis=1)).argmax(axis=1)
     kinds = [*classes.cars, "other", "none"]
@@ -69,35 +144,37 @@ FITTED = {"temperature": 0.05, "spread": 0.08, "other_bias": 0.1, "no_car_bias":
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_calibration_nearby_is_likelier_than_the_one_that_is_fitted(recipe: ModuleType, seed: int) -> None:
+def test_no_calibration_nearby_is_likelier_than_the_one_that_is_fitted(recipe: SimpleNamespace, seed: int) -> None:
     """By the scoring of the tool, for which it is meant."""
     world = drawn(TRUE, recipe, 1500, seed)
-    found = recipe.likeliest(*world)
-    best = loss(found, *world, recipe.LOGIT_SCALE)
-    assert best < loss(TRUE, *world, recipe.LOGIT_SCALE)
+    found = recipe.calibrating.likeliest(*world)
+    best = loss(found, *world, recipe.text.LOGIT_SCALE)
+    assert best < loss(TRUE, *world, recipe.text.LOGIT_SCALE)
     for name, step in FITTED.items():
         for value in (getattr(found, name) - step, getattr(found, name) + step):
             if name != "spread" or value >= 1:
                 moved = msgspec.structs.replace(found, **{name: value})
-                assert loss(moved, *world, recipe.LOGIT_SCALE) > best
+                assert loss(moved, *world, recipe.text.LOGIT_SCALE) > best
 
 
-def test_many_photos_bring_the_calibration_near_to_the_true_one(recipe: ModuleType) -> None:
-    found = recipe.likeliest(*drawn(TRUE, recipe, 12000, 9))
+def test_many_photos_bring_the_calibration_near_to_the_true_one(recipe: SimpleNamespace) -> None:
+    found = recipe.calibrating.likeliest(*drawn(TRUE, recipe, 12000, 9))
     assert found.temperature == pytest.approx(TRUE.temperature, rel=0.1)
     assert found.spread == pytest.approx(TRUE.spread, rel=0.35)
 
 
-def test_no_bias_of_what_is_no_car_makes_fewer_errors(recipe: ModuleType) -> None:
+def test_no_bias_of_what_is_no_car_makes_fewer_errors(recipe: SimpleNamespace) -> None:
     photos, cosines, classes = drawn(TRUE, recipe, 1500, 5)
-    found, before = (fit(photos, cosines, classes) for fit in (recipe.fit_calibration, recipe.likeliest))
+    found, before = (
+        fit(photos, cosines, classes) for fit in (recipe.calibrating.fit_calibration, recipe.calibrating.likeliest)
+    )
     assert msgspec.structs.replace(found, no_car_bias=0.0) == msgspec.structs.replace(before, no_car_bias=0.0)
     assert found.threshold == 0.5
     nothing = np.array([photo.car == "none" for photo in photos])
 
     def errors(bias: float) -> float:
         moved = msgspec.structs.replace(found, no_car_bias=bias)
-        empty = score(cosines, classes, logit_scale=recipe.LOGIT_SCALE, calibration=moved).no_car > 0.5
+        empty = score(cosines, classes, logit_scale=recipe.text.LOGIT_SCALE, calibration=moved).no_car > 0.5
         return 1 - float(empty[nothing].mean()) + 2 * float(empty[~nothing].mean())
 
     assert all(
@@ -108,22 +185,22 @@ def test_no_bias_of_what_is_no_car_makes_fewer_errors(recipe: ModuleType) -> Non
 # --- losses -----------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_is_the_mean_over_the_pictures_that_have_the_label(recipe: ModuleType) -> None:
+def test_a_loss_is_the_mean_over_the_pictures_that_have_the_label(recipe: SimpleNamespace) -> None:
     torch.manual_seed(0)
-    logits = {head: torch.randn(6, 5) for head in recipe.HEAD_SHARES}
-    targets = {head: torch.tensor([0, 3, -100, 1, -100, 4]) for head in recipe.HEAD_SHARES}
+    logits = {head: torch.randn(6, 5) for head in recipe.heads.HEAD_SHARES}
+    targets = {head: torch.tensor([0, 3, -100, 1, -100, 4]) for head in recipe.heads.HEAD_SHARES}
     targets["colour"][:] = -100
     known = torch.tensor([0, 1, 3, 5])
     wanted = sum(
         share * cross_entropy(logits[head][known], targets[head][known], label_smoothing=0.1)
-        for head, share in recipe.HEAD_SHARES.items()
+        for head, share in recipe.heads.HEAD_SHARES.items()
         if head != "colour"
     )
-    assert set(recipe.labelled(targets)) == set(recipe.HEAD_SHARES) - {"colour"}
-    assert recipe.heads_loss(logits, recipe.labelled(targets)) == pytest.approx(float(wanted), rel=1e-6)
+    assert set(recipe.heads.labelled(targets)) == set(recipe.heads.HEAD_SHARES) - {"colour"}
+    assert recipe.heads.heads_loss(logits, recipe.heads.labelled(targets)) == pytest.approx(float(wanted), rel=1e-6)
 
 
-def test_what_may_be_true_as_well_is_no_mistake(recipe: ModuleType) -> None:
+def test_what_may_be_true_as_well_is_no_mistake(recipe: SimpleNamespace) -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(3, 4), torch.tensor([0, -100, 2])
     kin = torch.zeros(4, 4, dtype=torch.bool)
@@ -131,26 +208,26 @@ def test_what_may_be_true_as_well_is_no_mistake(recipe: ModuleType) -> None:
     first = logits[0, [0, 2, 3]].log_softmax(0)
     third = logits[2].log_softmax(0)
     wanted = -sum(0.9 * right + 0.1 * rest.mean() for right, rest in ((first[0], first), (third[2], third))) / 2
-    assert recipe.masked_cross_entropy(logits, target, kin) == pytest.approx(float(wanted), rel=1e-5)
-    assert recipe.masked_cross_entropy(logits, torch.full((3,), -100), kin) == 0
+    assert recipe.heads.masked_cross_entropy(logits, target, kin) == pytest.approx(float(wanted), rel=1e-5)
+    assert recipe.heads.masked_cross_entropy(logits, torch.full((3,), -100), kin) == 0
 
 
 # --- batches and checkpoints ------------------------------------------------------------------------------------
 
 
-def test_a_loader_gives_the_parts_of_every_step_in_their_order(recipe: ModuleType) -> None:
+def test_a_loader_gives_the_parts_of_every_step_in_their_order(recipe: SimpleNamespace) -> None:
     def draw(step: int, worker: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         return torch.tensor([step, worker]), {"name": torch.tensor([step * worker])}
 
-    steps = recipe.Steps(draw, range(3, 9))
+    steps = recipe.loop.Steps(draw, range(3, 9))
     loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=2, multiprocessing_context="fork")
     seen = [[part[0].tolist() for part in parts] for parts in loader]
-    assert seen == [[[step, worker] for worker in range(recipe.WORKERS)] for step in range(3, 9)]
+    assert seen == [[[step, worker] for worker in range(recipe.loop.WORKERS)] for step in range(3, 9)]
 
 
-def test_a_checkpoint_is_written_whole_over_the_last_one(recipe: ModuleType, tmp_path: Path) -> None:
+def test_a_checkpoint_is_written_whole_over_the_last_one(recipe: SimpleNamespace, tmp_path: Path) -> None:
     for value in (1.0, 2.0):
-        recipe.keep({"tower": {"w": torch.full((3,), value)}, "losses": [value]}, tmp_path / "a.pt")
+        recipe.checkpoints.keep({"tower": {"w": torch.full((3,), value)}, "losses": [value]}, tmp_path / "a.pt")
     state = torch.load(tmp_path / "a.pt", weights_only=True)
     assert state["losses"] == [2.0]
     assert state["tower"]["w"].tolist() == [2.0] * 3
@@ -166,9 +243,9 @@ def measured() -> dict[str, Any]:
     return found
 
 
-def test_the_cards_tables_are_those_of_what_was_measured(recipe: ModuleType, measured: dict[str, Any]) -> None:
+def test_the_cards_tables_are_those_of_what_was_measured(recipe: SimpleNamespace, measured: dict[str, Any]) -> None:
     card = (MINI / "README.md").read_text(encoding="utf-8")
-    assert card.split("<!-- tables -->\n")[1].split("\n<!-- end of tables -->")[0] == recipe.tables(measured)
+    assert card.split("<!-- tables -->\n")[1].split("\n<!-- end of tables -->")[0] == recipe.card.tables(measured)
 
 
 def test_sentences_with_figures_say_what_was_measured(measured: dict[str, Any]) -> None:

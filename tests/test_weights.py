@@ -245,9 +245,15 @@ def test_a_bundled_model_that_is_not_whole_is_one_line(damage: Callable[[Path], 
     assert "\n" not in str(error.value)
 
 
-def test_the_recipe_beside_it_may_change(bundle: Path) -> None:
-    (bundle / "train.py").write_text("# another recipe\n")
-    encoder.resolve("mini", Silent())
+def test_the_recipe_is_recorded_and_is_not_looked_for(bundle: Path) -> None:
+    """It is in no installation, and decides nothing there."""
+    record = bundle / digests.RECORD
+    recorded = json.loads(record.read_text(encoding="utf-8"))
+    (recipe,) = (name for name in recorded if name.endswith(".py"))
+    assert not list(bundle.glob(recipe))
+    before = encoder.resolve("mini", Silent()).revision
+    record.write_text(json.dumps(recorded | {recipe: "another"}), encoding="utf-8")
+    assert encoder.resolve("mini", Silent()).revision == before
 
 
 def test_a_copy_of_the_bundled_model_may_be_trained_further(bundle: Path, tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
         "models/mini/model.safetensors",
     ):
         assert f"cartag/_shipped/{needed}" in names
+    models = {
+        n.removeprefix("cartag/_shipped/models/") for n in names if "models/" in n and n.startswith("cartag/_shipped/")
+    }
+    assert models == {f"mini/{path.name}" for path in (ROOT / "models" / "mini").iterdir()}  # and no recipe
+    assert not [n for n in names if n.startswith("models/")]
     for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js"):
         assert needed in names
     assert [n for n in names if n.endswith("share/man/man1/cartag.1")]

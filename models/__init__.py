@@ -1,0 +1,1 @@
+"""Models that cartag ships (`mini`), and how they are made (`recipe`)."""

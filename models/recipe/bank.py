@@ -1,0 +1,153 @@
+"""The bank: what an image tower sees in views of the training pictures, with what is known of each."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.recipe import checkpoints
+from models.recipe.heads import HEAD_SCALES
+from models.recipe.labels import COLOURS, Item, make_of
+from models.recipe.names import family_of
+from models.recipe.photos import Photo
+from models.recipe.pictures import RUN_HW, Pictures
+from models.recipe.spellings import spellings
+from models.recipe.towers import FROZEN1, ImageTower, round_weights
+from models.recipe.views import Sources, random_views
+from models.recipe.world import World
+
+VIEWS = 4  # of each photograph
+CROPS_A_NAME = 20
+AT_ONCE = 32
+
+
+@dataclass
+class Bank:
+    """Views of the training pictures, to learn the projection and the texts from, with what is known of each."""
+
+    features: Tensor  # (N, F) of unit length, before the projection
+    photo: np.ndarray  # number of the whole photograph, -1 for anything else
+    key: np.ndarray  # class number, -100 for a car nobody named
+    colour: list[str]
+    body: list[str]
+    make: list[str]
+    family: list[str]
+    empty: np.ndarray  # no car
+
+    def of(self, photos: list[Photo]) -> Bank:
+        """What is left when the only whole photographs are these."""
+        keep = np.isin(self.photo, [-1, *(p.row for p in photos)])
+        lists = [
+            [v for v, k in zip(values, keep, strict=True) if k]
+            for values in (self.colour, self.body, self.make, self.family)
+        ]
+        return Bank(self.features[keep], self.photo[keep], self.key[keep], *lists, self.empty[keep])
+
+
+def first_bank(world: World) -> Bank:
+    """The bank of the tower of stage 1, which saw no whole photograph, so that every fold may take its own from it."""
+    tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    first = checkpoints.read(world.work / checkpoints.STAGE1_AGAIN, "stage1")
+    tower.load_state_dict(first["tower"])
+    round_weights(tower)
+    heads = checkpoints.heads(world.work, checkpoints.FIRST)
+    if not heads.exists():
+        checkpoints.keep({"heads": first["heads"]}, heads)
+    return fill_bank(world, tower, world.photos, checkpoints.FIRST)
+
+
+def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str) -> Bank:
+    """Features of augmented views of photographs, crops (at most 20 a name), pictures without a car, and drawings.
+
+    `tower` has the projection it was trained through, which the colour head needs. The features are kept under `tag`.
+    """
+    tower.eval()
+    portions = portions_of(world, train)
+    saved = checkpoints.bank(world.work, tag)
+    if not saved.exists():
+        checkpoints.keep(looked_at(world, tower, portions), saved)
+    seen = checkpoints.read(saved, "stage2")
+    heads = checkpoints.read(checkpoints.heads(world.work, tag), "stage2")["heads"]
+    learnt = functional.normalize(seen["features"] @ tower.project.weight.detach().T, dim=1)
+    colours = functional.normalize(heads["weights.colour"], dim=-1)
+    told = (HEAD_SCALES["colour"] * learnt @ colours.T).softmax(-1)
+    return described(world, portions, seen, told)
+
+
+class Portion(NamedTuple):
+    """Pictures that are looked at in one go, and the seed of how."""
+
+    pictures: Pictures
+    things: list[Item] | list[Photo]
+    seed: list[int]
+
+
+def portions_of(world: World, train: list[Photo]) -> list[Portion]:
+    """All that is in the bank when the whole photographs are these."""
+    rng = np.random.default_rng([world.seed, 3])
+    by_name: dict[str, list[Item]] = {}
+    for i in world.cars:
+        by_name.setdefault(f"{i.name} {i.year}" if not i.cutout else i.name, []).append(i)
+    crops = [i for group in by_name.values() for i in (group[j] for j in rng.permutation(len(group))[:CROPS_A_NAME])]
+    jobs: list[tuple[Pictures | None, list[Item] | list[Photo], int]] = [
+        (world.photo_pictures, [p for p in train if p.is_plain], VIEWS),
+        (world.crops, [*crops, *world.nothing], 1),
+        (world.drawing_pictures, [d for d in world.drawings if len(d.cars) == 1], 1),
+    ]
+    return [
+        Portion(pictures, things[i : i + AT_ONCE], [world.seed, 3, n, i, v])
+        for n, (pictures, things, times) in enumerate(jobs)
+        for v in range(times)
+        for i in range(0, len(things), AT_ONCE)
+        if pictures is not None
+    ]
+
+
+def looked_at(world: World, tower: ImageTower, portions: list[Portion]) -> dict[str, Tensor]:
+    """Features of a view of every picture, and whether it kept its colours."""
+
+    def run(portion: Portion) -> tuple[Tensor, Tensor]:
+        own = np.random.default_rng(portion.seed)
+        behind = world.scenery(len(portion.things), own)
+        view, kept = random_views(Sources.of(portion.pictures, portion.things), behind, RUN_HW, 0.3, own)
+        with torch.inference_mode():
+            return functional.normalize(tower.pooled(view), dim=1), kept
+
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        done = list(pool.map(run, portions))
+    torch.set_num_threads(os.cpu_count() or 1)
+    return {"features": torch.cat([v for v, _ in done]).clone(), "kept": torch.cat([k for _, k in done])}
+
+
+def described(world: World, portions: list[Portion], seen: dict[str, Tensor], told: Tensor) -> Bank:
+    """The bank with what is known of every picture. A colour that its label does not know is taken from what the colour
+    head has `told` (N, colours), where that is sure."""
+    names, spelled = world.names, spellings(world.names)
+    things = [thing for portion in portions for thing in portion.things]
+    labels = [names.labels(thing) for thing in things]
+    keys = [names.keys[v["name"]] if v["name"] >= 0 and not v["car"] else "" for v in labels]  # of the cars
+    make = [make_of(key) if key else "" for key in keys]
+    sure, best = told.max(-1)
+    colour = []
+    for thing, kept, v, p, i in zip(things, seen["kept"].tolist(), labels, sure.tolist(), best.tolist(), strict=True):
+        written = thing.colour if isinstance(thing, Item) and kept else ""
+        colour.append(written or (COLOURS[int(i)] if p > 0.6 and not v["car"] else ""))
+    whole = [portion.pictures is world.photo_pictures for portion in portions for _ in portion.things]
+    return Bank(
+        features=seen["features"],
+        photo=np.array([thing.row if is_whole else -1 for thing, is_whole in zip(things, whole, strict=True)]),
+        key=np.array([v["name"] for v in labels]),
+        colour=colour,
+        body=[spelled[key].body if key else "" for key in keys],
+        make=make,
+        family=[family_of(key) if m else "" for key, m in zip(keys, make, strict=True)],
+        empty=np.array([v["car"] for v in labels]),
+    )

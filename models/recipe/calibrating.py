@@ -1,0 +1,83 @@
+"""The calibration: temperature, spread and biases with which the tool's scores are probabilities."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from scipy.optimize import minimize
+
+from cartag.calibration import Calibration
+from cartag.scoring import ClassSet, Scores, decide, pooled, score
+from models.recipe.photos import Photo
+from models.recipe.text import LOGIT_SCALE
+
+THRESHOLD = 0.5  # a car is a tag where it is likelier than not; `mode` moves that
+
+
+def decisions(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) -> list[Any]:
+    """Verdicts of the tool for cosines (N, classes)."""
+    return decide(scores_of(cosines, classes, calibration), classes.cars, calibration, 3)
+
+
+def scores_of(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) -> Scores:
+    """Scores by the tool's own code for cosines (N, classes)."""
+    unit = ClassSet(classes.cars, np.eye(cosines.shape[1], dtype=np.float32), classes.others)
+    return score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=calibration)
+
+
+def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+    """Temperature, spread and biases by likelihood, so that scores are probabilities.
+
+    The three kinds of photographs (a car of the catalog, another car, none) weigh 1 : 1 : 1/2, however many there are:
+    a gallery's mix is not known, and a handful of photographs without a car should not decide much.
+    """
+    cars, last = len(classes.cars), len(classes.cars) + classes.others
+    own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
+    named, others = own >= 0, np.array([p.car == "other" for p in photos])
+    nothing = np.array([p.car == "none" for p in photos])
+
+    def loss(found: np.ndarray) -> float:
+        logits = LOGIT_SCALE * cosines.astype(np.float64) / math.exp(found[0])
+        car, spread = logits[:, :cars], math.exp(found[1])
+        other, none = pooled(logits[:, cars:last], spread) + found[2], pooled(logits[:, last:], spread) + found[3]
+        total = pooled(np.column_stack([car, other, none]), 1.0)
+        kinds = [
+            (1.0, (total - car[np.arange(len(own)), own])[named]),
+            (1.0, (total - other)[others]),
+            (0.5, (total - none)[nothing]),
+        ]
+        return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
+
+    found = np.array([math.log(1.5), math.log(1.5), -1.0, -1.0])
+    bounds = [(math.log(0.25), math.log(8)), (0, math.log(8)), (-12, 12), (-12, 12)]
+    for _ in range(4):  # the simplex may collapse on the way: each time anew, as wide as at first
+        found = minimize(
+            loss,
+            found,
+            method="Nelder-Mead",
+            bounds=bounds,
+            options={"initial_simplex": np.vstack([found, found + 0.5 * np.eye(4)]), "xatol": 1e-4, "fatol": 1e-7},
+        ).x
+    temperature, spread, other, none = (round(float(x), 3) for x in (*np.exp(found[:2]), *found[2:]))
+    return Calibration(temperature=temperature, spread=spread, other_bias=other, no_car_bias=none, threshold=THRESHOLD)
+
+
+def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+    """The likeliest one, with the no-car bias once more by its errors. The threshold is not fitted: a few photographs
+    more or less on its right side would be luck."""
+    found = likeliest(photos, cosines, classes)
+    nothing = np.array([p.car == "none" for p in photos])
+    anycar = np.array([p.car not in ("none", "detail") for p in photos])
+
+    def errors(bias: float) -> float:
+        empty = scores_of(cosines, classes, msgspec.structs.replace(found, no_car_bias=bias)).no_car > 0.5
+        return float((1 - empty[nothing].mean() if nothing.any() else 0.0) + 2 * empty[anycar].mean())
+
+    tried = found.no_car_bias + np.arange(-4, 4.01, 0.25)
+    wrong = np.array([errors(bias) for bias in tried])
+    least = tried[wrong <= wrong.min() + 1e-9]  # many are equal: the one nearest to the likeliest
+    best = float(least[np.abs(least - found.no_car_bias).argmin()])
+    return msgspec.structs.replace(found, no_car_bias=round(best, 3))

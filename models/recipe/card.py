@@ -1,0 +1,151 @@
+"""The card: `metrics.json` as tables between the markers of `README.md`, and the confusion as a picture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+
+def confusion_picture(cars: list[str], confusion: np.ndarray, to: Path) -> None:
+    """Draws rows (truth) by columns (answer) of the eleven-way decision, counts in the cells."""
+    cell, left, top = 44, 290, 60
+    size = (left + cell * len(cars) + 20, top + cell * len(cars) + 20)
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(15)
+    for i, car in enumerate(cars):
+        y = top + i * cell
+        pen.text((8, y + 13), f"{i + 1:2d}  {car}", fill="black", font=font)
+        pen.text((left + i * cell + 14, top - 26), str(i + 1), fill="black", font=font)
+        for j, count in enumerate(confusion[i]):
+            share = count / max(1, confusion[i].sum())
+            colour = (
+                (int(255 - 205 * share), int(255 - 150 * share), 255)
+                if i == j
+                else (255, int(255 - 190 * share), int(255 - 190 * share))
+            )
+            x = left + j * cell
+            pen.rectangle((x, y, x + cell, y + cell), fill=colour, outline=(210, 210, 210))
+            if count:
+                pen.text((x + 13, y + 13), str(int(count)), fill="black", font=font)
+    pen.text((left, 8), "answer among the eleven (rows: what it is)", fill="black", font=font)
+    image.save(to, optimize=True)
+
+
+def share(part: int, whole: int) -> str:
+    """A share in words."""
+    return f"{100 * part / whole:.1f} % ({part}/{whole})" if whole else "none"
+
+
+def reached(part: int, whole: int, goal: str, floor: str) -> str:
+    """Whether a share meets bounds such as '>= 88 %'."""
+
+    def meets(bound: str) -> bool:
+        sign, number, _ = bound.split()
+        value = 100 * part / max(whole, 1)
+        return value >= float(number) if sign == ">=" else value <= float(number)
+
+    return "" if " " not in goal else "goal met" if meets(goal) else "floor met" if meets(floor) else "below the floor"
+
+
+def tables(metrics: dict[str, Any]) -> str:
+    """The figures of metrics.json as Markdown."""
+    m = metrics["cross_validation"]
+    d, stanford, drawn = m["decisions"], metrics["stanford"], metrics["drawings"]
+    low, high = m["eleven_top1_interval"]
+    goals = [
+        ("eleven cars, top-1 among the eleven", m["eleven_top1"], m["eleven_photos"], ">= 88 %", ">= 80 %"),
+        ("the same through the whole tool: right car tagged", d["right"], d["eleven"], ">= 70 %", ">= 58 %"),
+        ("... wrong car tagged", d["wrong"], d["eleven"], "<= 3 %", "<= 5 %"),
+        ("other cars wrongly tagged with one of the eleven", d["other_tagged"], d["other"], "<= 6 %", "<= 10 %"),
+        ("photographs without a car: `no-car`", d["none_no_car"], d["none"], ">= 98 %", ">= 95 %"),
+        ("... tagged with a car", d["none_tagged"], d["none"], "<= 0.5 %", "<= 2 %"),
+        ("all names with training photographs, top-1", m["names_top1"], m["names_photos"], ">= 50 %", ">= 42 %"),
+        ("... top-5", m["names_top5"], m["names_photos"], ">= 70 %", ">= 60 %"),
+        (
+            "Stanford crops held out, 196 names by text, top-1",
+            stanford["top1"],
+            stanford["crops"],
+            ">= 85 %",
+            ">= 80 %",
+        ),
+        (
+            "cars under a catalog of eleven cars nobody taught: left untagged",
+            m["strangers_untagged"],
+            m["strangers_photos"],
+            "mostly",
+            "mostly",
+        ),
+    ]
+    lines = [
+        f"| {m['photos']} photographs held out, in {m['folds']} trainings | figure | goal | floor | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {what} | {share(part, whole)} | {goal} | {floor} | {reached(part, whole, goal, floor)} |"
+            for what, part, whole, goal, floor in goals
+        ),
+        "",
+        "| more on the same photographs | figure |",
+        "|---|---|",
+        f"| 95 % interval of the eleven-way top-1 | {100 * low:.0f}-{100 * high:.0f} % |",
+        f"| eleven-way top-1, mean over the {m['shoots']} shoots (a press set of 23 counts as one) | "
+        f"{100 * m['eleven_top1_mean_of_shoots']:.1f} % |",
+        f"| right car tagged, mean over the shoots | {100 * m['right_tagged_mean_of_shoots']:.1f} % |",
+        f"| AUROC, named against other cars | {m['auroc_named_vs_other']:.3f} |",
+        *(
+            f'| free text "{q}", precision at 10, mean of the folds | {100 * v:.0f} % |'
+            for q, v in m["free_text_precision_at_10"].items()
+        ),
+        "",
+        "| setting `mode` | right car tagged | wrong car tagged | other cars tagged | tagged without a car |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {mode} | {share(v['right'], v['eleven'])} | {share(v['wrong'], v['eleven'])} | "
+            f"{share(v['other_tagged'], v['other'])} | {share(v['none_tagged'], v['none'])} |"
+            for mode, v in m["decisions_by_mode"].items()
+        ),
+        "",
+        "| car | photographs | top-1 among the eleven | 95 % interval | tagged | tagged on photographs of others |",
+        "|---|---|---|---|---|---|",
+    ]
+    for c in m["per_car"]:
+        a, b = c["interval"]
+        lines.append(
+            f"| {c['car']} | {c['photos']} | {c['top1']} | {100 * a:.0f}-{100 * b:.0f} % | {c['tagged']} | "
+            f"{c['tagged_on_others']} |"
+        )
+    bodies = ", ".join(f"{k} {100 * v:.0f} %" for k, v in stanford["body_precision_at_10"].items())
+    dd = drawn["decisions"]
+    lines += [
+        "",
+        "| shipped model, pictures it was not trained on | figure |",
+        "|---|---|",
+        f"| Stanford crops, 196 names by text, top-1 / top-5 | {share(stanford['top1'], stanford['crops'])} / "
+        f"{share(stanford['top5'], stanford['crops'])} |",
+        f"| body styles by free text on them, precision at 10 | {bodies} |",
+        '| colour and model by free text ("red porsche boxster") among the 2,488 cut-outs, which are training '
+        f"pictures: mean precision at 10 over {len(metrics['colour_and_model_precision_at_10'])} queries | "
+        f"{100 * float(np.mean(list(metrics['colour_and_model_precision_at_10'].values()))):.0f} % |",
+        f"| drawings of one car, top-1 among the eleven | {share(drawn['top1'], drawn['one_car'])} |",
+        f"| drawings: right car tagged / wrong car tagged | {share(dd['right'], dd['eleven'])} / "
+        f"{share(dd['wrong'], dd['eleven'])} |",
+    ]
+    return "\n".join(lines)
+
+
+def write_card(out: Path, metrics: dict[str, Any]) -> None:
+    """Puts the tables between the markers of README.md."""
+    path = out / "README.md"
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(
+            r"(<!-- tables -->\n).*?(<!-- end of tables -->)",
+            lambda found: found.group(1) + tables(metrics) + "\n" + found.group(2),
+            text,
+            flags=re.DOTALL,
+        )
+        path.write_text(text, encoding="utf-8")

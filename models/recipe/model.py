@@ -1,0 +1,69 @@
+"""A trained model: both towers of one training, read from their checkpoints, and what can be asked of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
+
+from cartag.prompts import prompt_classes
+from cartag.scoring import ClassSet, class_set
+from cartag.values import Catalog
+from models.recipe import checkpoints
+from models.recipe.closeups import shown
+from models.recipe.names import OWN_CATALOG, Names, catalog_named
+from models.recipe.pictures import RUN_HW
+from models.recipe.spellings import fitting, spellings
+from models.recipe.text import TextTower, embed_texts, read_tokenizer
+from models.recipe.towers import ImageTower, embed, round_weights, stage1_tower, stage2_tower
+from models.recipe.world import World
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both towers."""
+
+    image: ImageTower
+    text: TextTower
+    tokenizer: PreTrainedTokenizerFast
+
+    @classmethod
+    def read(cls, world: World, tag: str) -> Model:
+        """What stage 3 left of the training `tag`, with the image tower it belongs to."""
+        tokenizer = read_tokenizer(world.work / checkpoints.TOKENIZER)
+        text = TextTower(len(tokenizer))
+        state = checkpoints.read(checkpoints.stage3(world.work, tag), "stage3")
+        text.load_state_dict(state["text"])
+        image = stage1_tower(world.work) if tag == checkpoints.FIRST else stage2_tower(world.work, tag)
+        round_weights(image)
+        image.set_projection(state["project"])
+        return cls(image.eval(), text.eval(), tokenizer)
+
+    def see(self, world: World, pixels: np.ndarray) -> np.ndarray:
+        """Unit embeddings (N, 256) of whole pictures (N, H, W, 3) uint8, shown as the tool shows them."""
+        return embed(self.image, shown(world.closeup, pixels), RUN_HW).numpy()
+
+    def read_texts(self, texts: list[str]) -> np.ndarray:
+        """Unit embeddings (N, 256) of texts."""
+        return embed_texts(self.text, self.tokenizer, texts).numpy()
+
+    def classes(self, catalog: Catalog) -> ClassSet:
+        """Class embeddings of a catalog, made by the tool's own code."""
+        classes = prompt_classes(catalog)
+        return class_set(classes, self.read_texts([t for c in classes for t in c.texts]))
+
+    def names(self, names: Names, keys: list[str]) -> np.ndarray:
+        """(len(keys), 256): mean over the templates, of a car's first spelling."""
+        spelled, templates = spellings(names), catalog_named(OWN_CATALOG).templates
+        rows = []
+        for key in keys:
+            texts = embed_texts(self.text, self.tokenizer, fitting(spelled[key], templates))
+            rows.append(functional.normalize(texts.mean(0), dim=-1).numpy())
+        return np.stack(rows)
+
+    def precision_at_ten(self, vectors: np.ndarray, query: str, true: np.ndarray) -> float:
+        """Share of right pictures among the ten (or all, if fewer) that `find --text query` would print first."""
+        best = np.argsort(-(vectors @ self.read_texts([query])[0]))[: min(10, int(true.sum()))]
+        return float(true[best].mean())
