@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+NAMES = "196 names"  # of Stanford Cars
+STRANGERS = "cars under a catalog of eleven cars nobody taught: left untagged"
+
 
 def confusion_picture(cars: list[str], confusion: np.ndarray, to: Path) -> None:
     """Draws rows (truth) by columns (answer) of the eleven-way decision, counts in the cells."""
@@ -54,9 +57,20 @@ def reached(part: int, whole: int, goal: str, floor: str) -> str:
 
 def tables(metrics: dict[str, Any]) -> str:
     """The figures of metrics.json as Markdown."""
-    m = metrics["cross_validation"]
-    d, stanford, drawn = m["decisions"], metrics["stanford"], metrics["drawings"]
-    low, high = m["eleven_top1_interval"]
+    found = metrics["cross_validation"]
+    parts = [
+        goals_table(found, metrics["stanford"]),
+        more_table(found),
+        modes_table(found["decisions_by_mode"]),
+        cars_table(found["per_car"]),
+        shipped_table(metrics),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def goals_table(m: dict[str, Any], stanford: dict[str, Any]) -> list[str]:
+    """What was aimed at."""
+    d = m["decisions"]
     goals = [
         ("eleven cars, top-1 among the eleven", m["eleven_top1"], m["eleven_photos"], ">= 88 %", ">= 80 %"),
         ("the same through the whole tool: right car tagged", d["right"], d["eleven"], ">= 70 %", ">= 58 %"),
@@ -66,29 +80,23 @@ def tables(metrics: dict[str, Any]) -> str:
         ("... tagged with a car", d["none_tagged"], d["none"], "<= 0.5 %", "<= 2 %"),
         ("all names with training photographs, top-1", m["names_top1"], m["names_photos"], ">= 50 %", ">= 42 %"),
         ("... top-5", m["names_top5"], m["names_photos"], ">= 70 %", ">= 60 %"),
-        (
-            "Stanford crops held out, 196 names by text, top-1",
-            stanford["top1"],
-            stanford["crops"],
-            ">= 85 %",
-            ">= 80 %",
-        ),
-        (
-            "cars under a catalog of eleven cars nobody taught: left untagged",
-            m["strangers_untagged"],
-            m["strangers_photos"],
-            "mostly",
-            "mostly",
-        ),
+        (f"Stanford crops held out, {NAMES} by text, top-1", stanford["top1"], stanford["crops"], ">= 85 %", ">= 80 %"),
+        (STRANGERS, m["strangers_untagged"], m["strangers_photos"], "mostly", "mostly"),
     ]
-    lines = [
+    return [
         f"| {m['photos']} photographs held out, in {m['folds']} trainings | figure | goal | floor | |",
         "|---|---|---|---|---|",
         *(
             f"| {what} | {share(part, whole)} | {goal} | {floor} | {reached(part, whole, goal, floor)} |"
             for what, part, whole, goal, floor in goals
         ),
-        "",
+    ]
+
+
+def more_table(m: dict[str, Any]) -> list[str]:
+    """What else there is to know of the same photographs."""
+    low, high = m["eleven_top1_interval"]
+    return [
         "| more on the same photographs | figure |",
         "|---|---|",
         f"| 95 % interval of the eleven-way top-1 | {100 * low:.0f}-{100 * high:.0f} % |",
@@ -100,41 +108,55 @@ def tables(metrics: dict[str, Any]) -> str:
             f'| free text "{q}", precision at 10, mean of the folds | {100 * v:.0f} % |'
             for q, v in m["free_text_precision_at_10"].items()
         ),
-        "",
+    ]
+
+
+def modes_table(by_mode: dict[str, dict[str, int]]) -> list[str]:
+    """What the setting `mode` does."""
+    return [
         "| setting `mode` | right car tagged | wrong car tagged | other cars tagged | tagged without a car |",
         "|---|---|---|---|---|",
         *(
             f"| {mode} | {share(v['right'], v['eleven'])} | {share(v['wrong'], v['eleven'])} | "
             f"{share(v['other_tagged'], v['other'])} | {share(v['none_tagged'], v['none'])} |"
-            for mode, v in m["decisions_by_mode"].items()
+            for mode, v in by_mode.items()
         ),
-        "",
+    ]
+
+
+def cars_table(per_car: list[dict[str, Any]]) -> list[str]:
+    """Car by car."""
+    lines = [
         "| car | photographs | top-1 among the eleven | 95 % interval | tagged | tagged on photographs of others |",
         "|---|---|---|---|---|---|",
     ]
-    for c in m["per_car"]:
-        a, b = c["interval"]
+    for c in per_car:
+        low, high = c["interval"]
         lines.append(
-            f"| {c['car']} | {c['photos']} | {c['top1']} | {100 * a:.0f}-{100 * b:.0f} % | {c['tagged']} | "
+            f"| {c['car']} | {c['photos']} | {c['top1']} | {100 * low:.0f}-{100 * high:.0f} % | {c['tagged']} | "
             f"{c['tagged_on_others']} |"
         )
+    return lines
+
+
+def shipped_table(metrics: dict[str, Any]) -> list[str]:
+    """The model that ships, on other pictures."""
+    stanford, drawn, colours = (metrics[part] for part in ("stanford", "drawings", "colour_and_model_precision_at_10"))
     bodies = ", ".join(f"{k} {100 * v:.0f} %" for k, v in stanford["body_precision_at_10"].items())
-    dd = drawn["decisions"]
-    lines += [
-        "",
+    d = drawn["decisions"]
+    return [
         "| shipped model, pictures it was not trained on | figure |",
         "|---|---|",
-        f"| Stanford crops, 196 names by text, top-1 / top-5 | {share(stanford['top1'], stanford['crops'])} / "
+        f"| Stanford crops, {NAMES} by text, top-1 / top-5 | {share(stanford['top1'], stanford['crops'])} / "
         f"{share(stanford['top5'], stanford['crops'])} |",
         f"| body styles by free text on them, precision at 10 | {bodies} |",
         '| colour and model by free text ("red porsche boxster") among the 2,488 cut-outs, which are training '
-        f"pictures: mean precision at 10 over {len(metrics['colour_and_model_precision_at_10'])} queries | "
-        f"{100 * float(np.mean(list(metrics['colour_and_model_precision_at_10'].values()))):.0f} % |",
+        f"pictures: mean precision at 10 over {len(colours)} queries | "
+        f"{100 * float(np.mean(list(colours.values()))):.0f} % |",
         f"| drawings of one car, top-1 among the eleven | {share(drawn['top1'], drawn['one_car'])} |",
-        f"| drawings: right car tagged / wrong car tagged | {share(dd['right'], dd['eleven'])} / "
-        f"{share(dd['wrong'], dd['eleven'])} |",
+        f"| drawings: right car tagged / wrong car tagged | {share(d['right'], d['eleven'])} / "
+        f"{share(d['wrong'], d['eleven'])} |",
     ]
-    return "\n".join(lines)
 
 
 def write_card(out: Path, metrics: dict[str, Any]) -> None:

@@ -17,90 +17,117 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
     """Every figure from held-out photographs. Decisions of a fold use a calibration fitted to the other folds; the
     calibration that ships is fitted to all of them."""
     classes = held[0].classes  # of the others only the embeddings differ
-    cars = classes.cars
     photos = [p for h in held for p in h.photos]
     cosines = np.concatenate([h.cosines for h in held])
-    ranks = np.concatenate([h.ranks for h in held])
-    named = np.array([p.car in cars for p in photos])
+    named = np.array([p.car in classes.cars for p in photos])
     other = np.array([p.car == "other" for p in photos])
-    own = np.array([cars.index(p.car) if p.car in cars else -1 for p in photos])
-    first = cosines[:, : len(cars)].argmax(1)
-    confusion = np.zeros((len(cars), len(cars)), dtype=int)
-    np.add.at(confusion, (own[named], first[named]), 1)
-    by_mode: dict[str, list[Any]] = {mode: [] for mode in MODES}
-    untagged: list[bool] = []
-    for k, h in enumerate(held):
-        rest = [x for j, x in enumerate(held) if j != k]
-        fitted = fit_calibration(
-            [p for x in rest for p in x.photos], np.concatenate([x.cosines for x in rest]), classes
-        )
-        for mode, so_far in by_mode.items():
-            moved = adjusted(fitted, threshold=None, margin=None, temperature=None, mode=mode)
-            so_far += decisions(h.cosines, classes, moved)
-        shown = np.array([p.car not in ("none", "detail") for p in h.photos])
-        untagged += [not v.tags for v in decisions(h.vectors[shown] @ h.strangers.embeddings.T, h.strangers, fitted)]
-    verdicts = by_mode["balanced"]
+    by_mode, untagged = decided(held)
     shipped = fit_calibration(photos, cosines, classes)
     top = scores_of(cosines, classes, shipped).cars.max(1)
-    per_car = []
-    for i, car in enumerate(cars):
-        count, right = int(confusion[i].sum()), int(confusion[i, i])
-        tagged = sum(car in {t.car for t in v.tags} for p, v in zip(photos, verdicts, strict=True) if p.car == car)
-        false = sum(
-            car in {t.car for t in v.tags}
-            for p, v in zip(photos, verdicts, strict=True)
-            if p.car not in (car, "variant", "several")
-        )
-        per_car.append(
-            {
-                "car": car,
-                "photos": count,
-                "top1": right,
-                "interval": wilson(right, count),
-                "tagged": tagged,
-                "tagged_on_others": false,
-            }
-        )
-    counted = ranks >= 0
-    shoots = {
-        g: [i for i in np.flatnonzero(named) if (photos[i].group, photos[i].car) == g]
-        for g in {(photos[i].group, photos[i].car) for i in np.flatnonzero(named)}
-    }
+    with_shipped = decision_figures(photos, decisions(cosines, classes, shipped), classes.cars)
+    verdicts = by_mode["balanced"]
+    confusion = confusion_of(photos, cosines, classes.cars)
     figures = {
         "photos": len(photos),
         "folds": len(held),
-        "eleven_photos": int(named.sum()),
-        "eleven_top1": int((first == own)[named].sum()),
-        "eleven_top1_interval": wilson(int((first == own)[named].sum()), int(named.sum())),
-        "shoots": len(shoots),
-        "eleven_top1_mean_of_shoots": float(np.mean([(first == own)[rows].mean() for rows in shoots.values()])),
-        "right_tagged_mean_of_shoots": float(
-            np.mean(
-                [
-                    np.mean([photos[i].car in {t.car for t in verdicts[i].tags} for i in rows])
-                    for rows in shoots.values()
-                ]
-            )
-        ),
+        **eleven_figures(photos, cosines, verdicts, classes.cars),
         "strangers_untagged": int(sum(untagged)),
         "strangers_photos": len(untagged),
         "auroc_named_vs_other": auroc(top[named], top[other]),
-        "names_photos": int(counted.sum()),
-        "names_top1": int((ranks[counted] == 0).sum()),
-        "names_top5": int((ranks[counted] < 5).sum()),
-        "decisions": decision_figures(photos, verdicts, cars),
-        "decisions_by_mode": {mode: decision_figures(photos, v, cars) for mode, v in by_mode.items()},
-        "decisions_with_shipped_calibration": decision_figures(photos, decisions(cosines, classes, shipped), cars),
+        **rank_figures(np.concatenate([h.ranks for h in held])),
+        "decisions": decision_figures(photos, verdicts, classes.cars),
+        "decisions_by_mode": {mode: decision_figures(photos, v, classes.cars) for mode, v in by_mode.items()},
+        "decisions_with_shipped_calibration": with_shipped,
         "free_text_precision_at_10": {
             q: round(float(np.mean([h.free_text[q] for h in held])), 3)
             for q in held[0].free_text
             if all(q in h.free_text for h in held)
         },
-        "per_car": per_car,
-        "cars": list(cars),
+        "per_car": [
+            car_figures(car, photos, verdicts, int(confusion[i].sum()), int(confusion[i, i]))
+            for i, car in enumerate(classes.cars)
+        ],
+        "cars": list(classes.cars),
         "confusion": confusion.tolist(),
     }
     return figures, shipped
+
+
+def decided(held: list[Held]) -> tuple[dict[str, list[Any]], list[bool]]:
+    """Verdicts in every mode, and whether each photograph of a car stays untagged under a catalog of strangers.
+
+    A fold is decided by the calibration of the others.
+    """
+    by_mode: dict[str, list[Any]] = {mode: [] for mode in MODES}
+    untagged: list[bool] = []
+    for k, h in enumerate(held):
+        rest = [x for j, x in enumerate(held) if j != k]
+        cosines = np.concatenate([x.cosines for x in rest])
+        fitted = fit_calibration([p for x in rest for p in x.photos], cosines, held[0].classes)
+        for mode, so_far in by_mode.items():
+            moved = adjusted(fitted, threshold=None, margin=None, temperature=None, mode=mode)
+            so_far += decisions(h.cosines, held[0].classes, moved)
+        cars = np.array([p.car not in ("none", "detail") for p in h.photos])
+        untagged += [not v.tags for v in decisions(h.vectors[cars] @ h.strangers.embeddings.T, h.strangers, fitted)]
+    return by_mode, untagged
+
+
+def eleven_figures(
+    photos: list[Photo], cosines: np.ndarray, verdicts: list[Any], cars: tuple[str, ...]
+) -> dict[str, Any]:
+    """Of the photographs of the catalog's cars: the likeliest of these cars is the right one, and so by shoots."""
+    rows = [i for i, p in enumerate(photos) if p.car in cars]
+    right = {i: cars[int(cosines[i, : len(cars)].argmax())] == photos[i].car for i in rows}
+    tagged = {i: photos[i].car in {t.car for t in verdicts[i].tags} for i in rows}
+    shoots: dict[tuple[str, str], list[int]] = {}
+    for i in rows:
+        shoots.setdefault((photos[i].group, photos[i].car), []).append(i)
+
+    def mean_of_shoots(values: dict[int, bool]) -> float:
+        return float(np.mean([np.mean([values[i] for i in shoot]) for shoot in shoots.values()]))
+
+    return {
+        "eleven_photos": len(rows),
+        "eleven_top1": sum(right.values()),
+        "eleven_top1_interval": wilson(sum(right.values()), len(rows)),
+        "shoots": len(shoots),
+        "eleven_top1_mean_of_shoots": mean_of_shoots(right),
+        "right_tagged_mean_of_shoots": mean_of_shoots(tagged),
+    }
+
+
+def rank_figures(ranks: np.ndarray) -> dict[str, int]:
+    """Of the photographs whose name has training photographs: how often it is the first among all names."""
+    counted = ranks[ranks >= 0]
+    return {
+        "names_photos": len(counted),
+        "names_top1": int((counted == 0).sum()),
+        "names_top5": int((counted < 5).sum()),
+    }
+
+
+def confusion_of(photos: list[Photo], cosines: np.ndarray, cars: tuple[str, ...]) -> np.ndarray:
+    """(cars, cars) counts: rows what it is, columns the likeliest of the catalog's cars."""
+    confusion = np.zeros((len(cars), len(cars)), dtype=int)
+    for i, p in enumerate(photos):
+        if p.car in cars:
+            confusion[cars.index(p.car), cosines[i, : len(cars)].argmax()] += 1
+    return confusion
+
+
+def car_figures(car: str, photos: list[Photo], verdicts: list[Any], count: int, right: int) -> dict[str, Any]:
+    """Of one car: how often it is the likeliest, and how often it is tagged, on its own photographs and on others'."""
+    tagged = [car in {t.car for t in v.tags} for v in verdicts]
+    return {
+        "car": car,
+        "photos": count,
+        "top1": right,
+        "interval": wilson(right, count),
+        "tagged": sum(t for p, t in zip(photos, tagged, strict=True) if p.car == car),
+        "tagged_on_others": sum(
+            t for p, t in zip(photos, tagged, strict=True) if p.car not in (car, "variant", "several")
+        ),
+    }
 
 
 def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, ...]) -> dict[str, Any]:

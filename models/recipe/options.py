@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,9 @@ MINI = Path(__file__).resolve().parents[1] / "mini"
 
 def parser(text: str | None) -> ArgumentParser:
     """Options of every program."""
-    found = ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    own = Path(sys.argv[0]).stem
+    prog = "python -m models.recipe" + f".{own}" * (own != "__main__")
+    found = ArgumentParser(prog=prog, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     found.add_argument("--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv")
     found.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints")
     found.add_argument("--seed", type=int, default=2013)

@@ -19,10 +19,7 @@ from models.recipe.world import World
 STYLES = ("coupe", "convertible", "sedan", "wagon", "suv", "hatchback", "minivan", "van", "cab")
 
 
-def stanford_figures(
-    world: World,
-    model: Model,
-) -> dict[str, Any]:
+def stanford_figures(world: World, model: Model) -> dict[str, Any]:
     """Held-out Stanford crops by text against the 196 names, and precision at ten of body styles on them."""
     test = [i for i in world.items if held_out(i)]
     keys = sorted(world.names.stanford)
@@ -45,10 +42,7 @@ def stanford_figures(
     }
 
 
-def colour_figures(
-    world: World,
-    model: Model,
-) -> dict[str, float]:
+def colour_figures(world: World, model: Model) -> dict[str, float]:
     """Precision at ten of queries such as 'red Porsche Boxster' among the cut-outs, the only pictures whose colour is
     written down; they are training pictures, and the card says so."""
     cutouts = [i for i in world.items if i.cutout]
@@ -67,12 +61,7 @@ def colour_figures(
     }
 
 
-def drawing_figures(
-    world: World,
-    model: Model,
-    calibration: Calibration,
-    count: int,
-) -> dict[str, Any]:
+def drawing_figures(world: World, model: Model, calibration: Calibration, count: int) -> dict[str, Any]:
     """The shipped model on random drawings that it was not trained on."""
     folder = world.work / "drawings-test"
     drawn = draw(count, TEST_SEED, folder)
