@@ -14,7 +14,8 @@ from cartag import catalog as catalogs
 from cartag import index as indexes
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.index import Index, Place
-from cartag.photos import disk_path, is_raw
+from cartag.paths import disk_path
+from cartag.photos import is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.values import IndexedCatalog, PhotoRecord, PhotoTags

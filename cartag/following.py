@@ -17,11 +17,10 @@ from cartag import learned, locks
 from cartag.errors import CartagError, IndexFileError, LabelsError
 from cartag.index import Index, Place, replace_file
 from cartag.labels import Label, LabelFile
-from cartag.merging import contents_of
 from cartag.progress import Progress
 from cartag.truth import read_truth
 from cartag.values import PhotoRecord, human_tags
-from cartag.whereabouts import Contents, Word, content_aside, place
+from cartag.whereabouts import Contents, Word, content_aside, contents_of, place
 
 
 class _Owed(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ import msgspec
 
 from cartag.errors import ForeignFileError
 from cartag.index import replace_file
-from cartag.photos import printable
+from cartag.paths import printable
 
 NOTE = ".cartag-made.json"
 _VERSION = 1

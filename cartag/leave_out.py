@@ -13,24 +13,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PATTERNS = (
-    # Network drives: Synology, QNAP, NetApp.
-    *("@eaDir/", "#recycle/", "#snapshot/", "@Recycle/", "@Recently-Snapshot/", "@Transcode/", "~snapshot/"),
-    # Systems: Windows, Linux, macOS (what a zip file of a Mac leaves elsewhere).
-    *("$RECYCLE.BIN/", "RECYCLER/", "RECYCLED/", "System Volume Information/", "lost+found/", "__MACOSX/"),
-    # Previews and caches: Lightroom, Capture One.
-    *("*.lrdata/", "*.lrcat-data/", "*.lrlibrary/*/previews/", "CaptureOne/Cache/", "*.cocatalog/Cache/"),
-    # Libraries of Photos and iPhoto, of Aperture: hers are originals, Masters and Originals; all else is made of them.
-    *("*.photo*library/resources/", "*.photo*library/database/", "*.photo*library/private/", "*.photo*library/scopes/"),
-    *("*.photo*library/external/", "*.photo*library/internal/", "*.photo*library/Thumbnails/"),
-    *("*.photo*library/Previews/", "*.photo*library/Attachments/", "*.photo*library/Modified/"),
-    *("*.photo*library/Data/", "*.photo*library/Data.noindex/", "*.migratedphotolibrary/"),
-    *("*.aplibrary/Thumbnails/", "*.aplibrary/Previews/", "*.aplibrary/Attachments/"),
-    *("iPhoto Library/Thumbnails/", "iPhoto Library/Previews/", "iPhoto Library/Data/", "iPhoto Library/Modified/"),
-    # Trash and thumbnails of Nextcloud.
-    *("files_trashbin/", "appdata_*/preview/"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:

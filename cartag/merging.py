@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cartag.journal import Facts
-from cartag.photos import disk_path, name_on_disk, printable
+from cartag.paths import disk_path, name_on_disk, printable
 from cartag.scoring import Verdict
 from cartag.values import (
     Candidate,
@@ -24,7 +24,7 @@ from cartag.values import (
     human_tags,
     is_settled_by_human,
 )
-from cartag.whereabouts import Contents, Whereabouts, Word, place
+from cartag.whereabouts import Contents, Whereabouts, contents_of, place, word_of
 
 Records = Mapping[str, PhotoRecord]
 """By path."""
@@ -108,16 +108,6 @@ def homes_of(paths: Iterable[str], old: Records, new: Merged) -> dict[str, str |
     others = {path: word_of(old[path]) for path in paths if path in old and not is_settled_by_human(old[path])}
     where = place(others, contents_of(old), new.now)
     return {**where.homes, **dict.fromkeys(where.missing.values()), **new.where.homes}
-
-
-def contents_of(records: Records) -> Contents:
-    """What photos held when they were looked at last."""
-    return {path: None if record.sha256 is UNSET else record.sha256 for path, record in records.items()}
-
-
-def word_of(record: PhotoRecord) -> Word:
-    """A record as something that was said of a content."""
-    return Word(None if record.sha256 is UNSET else record.sha256, record.missing is True)
 
 
 def in_folders(records: Records, folders: Sequence[str]) -> list[str]:

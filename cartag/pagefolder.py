@@ -10,7 +10,8 @@ from msgspec import UNSET
 
 from cartag import index as indexes
 from cartag.errors import CartagError, ForeignFileError, UsageError
-from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS, disk_path, printable
+from cartag.paths import disk_path, printable
+from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS
 
 _EXTENSIONS = PHOTO_EXTENSIONS | RAW_EXTENSIONS
 

@@ -1,4 +1,4 @@
-"""What a path into a gallery may be, and whether it leads out: by its text where it is read, by links where it is used.
+"""Paths into a gallery: what they may be, whether they lead out, what they are on disk and how they are shown.
 
 Indexes, journals and what was learned come from disks that others write to. A record of theirs names a file below the
 gallery, and nothing else: no absolute path, no ``..``, no drive, no NUL; and no folder on the way is a link that leads
@@ -11,8 +11,11 @@ import ntpath
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import AnyStr
-from urllib.parse import unquote_to_bytes
+from typing import TYPE_CHECKING, Any, AnyStr
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+if TYPE_CHECKING:
+    from cartag.values import PhotoFile
 
 IS_WINDOWS = os.name == "nt"
 LEADS_OUT = "a link leads out of the folder on the way there"
@@ -68,3 +71,56 @@ def leads_out(folder: Path | str, relative: str, *, to_write: bool = False) -> b
         return os.path.commonpath((root, there)) != root
     except (OSError, ValueError):  # what the system does not take as a path, or another drive
         return True
+
+
+# --- what a photo is called: its identity, its name on disk, and how either is shown --------------------------------
+
+
+def printable(disk_path: str) -> str:
+    """A path as valid Unicode, the same in every locale: its bytes as UTF-8, and those that are none as ``\\xNN``."""
+    if disk_path.isascii():
+        return disk_path
+    try:
+        return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
+    except UnicodeEncodeError:  # no name out of this locale: a text
+        return _valid(disk_path)
+
+
+def _valid(text: str) -> str:
+    """A text as valid Unicode. Unlike `printable`, it does not take letters for what a locale made of bytes."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def printable_values(value: Any) -> Any:
+    """A value of texts, dicts and lists, its texts valid Unicode: JSON holds no bytes that are not UTF-8.
+
+    Names on disk are to be made `printable` before: in a locale that is not UTF-8 they are other letters.
+    """
+    if isinstance(value, str):
+        return _valid(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(item) for item in value]
+    return value
+
+
+def name_on_disk(photo: PhotoFile) -> str | None:
+    """Percent-encoded bytes of the name on disk, or None when the identity's UTF-8 is that name."""
+    if photo.disk_path == photo.path and photo.path.isascii():
+        return None
+    raw = os.fsencode(photo.disk_path)
+    return None if raw == photo.path.encode() else quote_from_bytes(raw)
+
+
+def disk_path(path: str, path_on_disk: str | None) -> str:
+    """Inverse of `name_on_disk`: the relative path to open, as `os.fsdecode` gives it.
+
+    An identity is text, a name on disk is its UTF-8: in a locale that is not UTF-8, Python has other letters for that.
+    """
+    if path_on_disk is None:
+        return path if path.isascii() else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    return os.fsdecode(unquote_to_bytes(path_on_disk))

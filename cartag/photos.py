@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from typing import Literal
+from urllib.parse import quote_from_bytes
 
 from cartag.errors import GalleryError
 from cartag.leave_out import LeaveOut
+from cartag.paths import printable
 from cartag.values import PhotoFile
 
 PHOTO_EXTENSIONS = frozenset(
@@ -210,53 +211,3 @@ def _identified(found: _Found) -> Iterator[PhotoFile]:
 
 def _is_nfc(text: str) -> bool:
     return unicodedata.is_normalized("NFC", text)
-
-
-def printable(disk_path: str) -> str:
-    """A path as valid Unicode, the same in every locale: its bytes as UTF-8, and those that are none as ``\\xNN``."""
-    if disk_path.isascii():
-        return disk_path
-    try:
-        return os.fsencode(disk_path).decode("utf-8", errors="backslashreplace")
-    except UnicodeEncodeError:  # no name out of this locale: a text
-        return _valid(disk_path)
-
-
-def _valid(text: str) -> str:
-    """A text as valid Unicode. Unlike `printable`, it does not take letters for what a locale made of bytes."""
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def printable_values(value: Any) -> Any:
-    """A value of texts, dicts and lists, its texts valid Unicode: JSON holds no bytes that are not UTF-8.
-
-    Names on disk are to be made `printable` before: in a locale that is not UTF-8 they are other letters.
-    """
-    if isinstance(value, str):
-        return _valid(value)
-    if isinstance(value, dict):
-        return {printable_values(key): printable_values(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [printable_values(item) for item in value]
-    return value
-
-
-def name_on_disk(photo: PhotoFile) -> str | None:
-    """Percent-encoded bytes of the name on disk, or None when the identity's UTF-8 is that name."""
-    if photo.disk_path == photo.path and photo.path.isascii():
-        return None
-    raw = os.fsencode(photo.disk_path)
-    return None if raw == photo.path.encode() else quote_from_bytes(raw)
-
-
-def disk_path(path: str, path_on_disk: str | None) -> str:
-    """Inverse of `name_on_disk`: the relative path to open, as `os.fsdecode` gives it.
-
-    An identity is text, a name on disk is its UTF-8: in a locale that is not UTF-8, Python has other letters for that.
-    """
-    if path_on_disk is None:
-        return path if path.isascii() else os.fsdecode(path.encode("utf-8", "surrogateescape"))
-    return os.fsdecode(unquote_to_bytes(path_on_disk))

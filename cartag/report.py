@@ -18,7 +18,8 @@ from cartag import images, pagefolder
 from cartag.errors import PhotoError, UsageError
 from cartag.footprint import Footprint, digest_of
 from cartag.index import Index
-from cartag.photos import disk_path, is_raw, printable_values
+from cartag.paths import disk_path, printable_values
+from cartag.photos import is_raw
 
 if TYPE_CHECKING:
     from cartag.evaluation import Evaluation
@@ -105,7 +106,6 @@ def _are_figures(data: bytes, names: set[str]) -> bool:
     """Whether figures are as `write_report` writes them: all of them, by name, and nothing else."""
     figures = msgspec.json.decode(data)
     return set(figures) == names and msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n" == data
-
 
 
 def _figures_of(evaluation: Evaluation) -> dict[str, Any]:

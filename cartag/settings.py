@@ -13,12 +13,31 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from cartag import plainyaml
 from cartag.errors import SettingsError
-from cartag.leave_out import PATTERNS
 
 log = logging.getLogger(__name__)
 
 ENVIRONMENT_PREFIX = "CARTAG_"
 DEFAULT_CATALOG = "mille-miglia-2013"
+
+
+NOT_HERS = (
+    # Network drives: Synology, QNAP, NetApp.
+    *("@eaDir/", "#recycle/", "#snapshot/", "@Recycle/", "@Recently-Snapshot/", "@Transcode/", "~snapshot/"),
+    # Systems: Windows, Linux, macOS (what a zip file of a Mac leaves elsewhere).
+    *("$RECYCLE.BIN/", "RECYCLER/", "RECYCLED/", "System Volume Information/", "lost+found/", "__MACOSX/"),
+    # Previews and caches: Lightroom, Capture One.
+    *("*.lrdata/", "*.lrcat-data/", "*.lrlibrary/*/previews/", "CaptureOne/Cache/", "*.cocatalog/Cache/"),
+    # Libraries of Photos and iPhoto, of Aperture: hers are originals, Masters and Originals; all else is made of them.
+    *("*.photo*library/resources/", "*.photo*library/database/", "*.photo*library/private/", "*.photo*library/scopes/"),
+    *("*.photo*library/external/", "*.photo*library/internal/", "*.photo*library/Thumbnails/"),
+    *("*.photo*library/Previews/", "*.photo*library/Attachments/", "*.photo*library/Modified/"),
+    *("*.photo*library/Data/", "*.photo*library/Data.noindex/", "*.migratedphotolibrary/"),
+    *("*.aplibrary/Thumbnails/", "*.aplibrary/Previews/", "*.aplibrary/Attachments/"),
+    *("iPhoto Library/Thumbnails/", "iPhoto Library/Previews/", "iPhoto Library/Data/", "iPhoto Library/Modified/"),
+    # Trash and thumbnails of Nextcloud.
+    *("files_trashbin/", "appdata_*/preview/"),
+)
+"""What lies among photos and is none of a person's: thumbnails and trash of systems, previews of other programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +65,7 @@ class Settings:
     temperature: float | None = None
     precision: float = 0.95
     raw_pairs: str = "jpeg"
-    leave_out: tuple[str, ...] = PATTERNS
+    leave_out: tuple[str, ...] = NOT_HERS
     leave_out_also: tuple[str, ...] = ()
     exiftool_keys: str = "flat"
     html_photos: str = "link"
@@ -54,7 +73,7 @@ class Settings:
 
     @property
     def not_hers(self) -> tuple[str, ...]:
-        """All patterns of what is left out of a gallery (`cartag.leave_out`)."""
+        """All patterns of what is left out of a gallery (`cartag.leave_out` reads them)."""
         return (*self.leave_out, *self.leave_out_also)
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:

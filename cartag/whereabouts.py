@@ -9,6 +9,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
+
+from cartag.values import PhotoRecord
+
 _SHOWN = 12
 _SET_ASIDE = re.compile(rf" \(gone ([0-9a-f]{{{_SHOWN}}})(?:, \d+)?\)$")
 
@@ -51,6 +55,16 @@ class Whereabouts:
     def homes(self) -> dict[str, str]:
         """Old path -> new path, of every word."""
         return {old: path for path, old in (*self.at.items(), *self.missing.items())}
+
+
+def contents_of(records: Mapping[str, PhotoRecord]) -> Contents:
+    """What photos held when they were looked at last."""
+    return {path: None if record.sha256 is UNSET else record.sha256 for path, record in records.items()}
+
+
+def word_of(record: PhotoRecord) -> Word:
+    """A record as something that was said of a content."""
+    return Word(None if record.sha256 is UNSET else record.sha256, record.missing is True)
 
 
 def place(words: Mapping[str, Word], before: Contents, now: Contents, damaged: Collection[str] = ()) -> Whereabouts:

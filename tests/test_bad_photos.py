@@ -26,7 +26,7 @@ from cartag import images
 from cartag import index as indexes
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
-from cartag.photos import disk_path
+from cartag.paths import disk_path
 from cartag.values import ERROR_REASONS
 
 MAX_PIXELS = 4_000_000

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import cartag
 from cartag.errors import SettingsError
-from cartag.leave_out import PATTERNS, LeaveOut
+from cartag.leave_out import LeaveOut
 from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS, UNREADABLE_EXTENSIONS, walk
-from cartag.settings import load_settings
+from cartag.settings import NOT_HERS, load_settings
 
 FOREIGN = [
     "@eaDir/01.jpg/SYNOPHOTO_THUMB_XL.jpg",
@@ -75,7 +75,7 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"x")
 
 
-def paths(folder: Path, patterns: tuple[str, ...] = PATTERNS) -> list[str]:
+def paths(folder: Path, patterns: tuple[str, ...] = NOT_HERS) -> list[str]:
     return [photo.path for photo in walk(folder, "both", patterns).photos]
 
 
@@ -107,7 +107,7 @@ def test_folders_left_out_are_counted_and_never_entered(tmp_path: Path, monkeypa
     touch(tmp_path, "@eaDir/a.jpg", "day/@eaDir/a.jpg", "#recycle/b/c/d.jpg", "x_thumb.jpg", "day/mine.jpg")
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: (listed.append(Path(path).name), scandir(path))[1])
-    found = walk(tmp_path, leave_out=(*PATTERNS, "*_thumb.*"))
+    found = walk(tmp_path, leave_out=(*NOT_HERS, "*_thumb.*"))
     assert [photo.path for photo in found.photos] == ["day/mine.jpg"]
     assert found.left_out == {"@eaDir/": 2, "#recycle/": 1, "*_thumb.*": 1}
     assert listed == [tmp_path.name, "day"]
@@ -147,12 +147,12 @@ def test_a_person_may_name_her_own_list_add_to_it_or_have_none(tmp_path: Path) -
         file.write_text(text, encoding="utf-8")
         return load_settings(file=file, environment=environment).not_hers
 
-    assert of("") == PATTERNS
+    assert of("") == NOT_HERS
     assert of("leave_out: []") == ()
     assert of("leave_out: [a, 'b/']") == ("a", "b/")
-    assert of("leave_out_also: ['*_thumb.jpg']") == (*PATTERNS, "*_thumb.jpg")
+    assert of("leave_out_also: ['*_thumb.jpg']") == (*NOT_HERS, "*_thumb.jpg")
     assert of("leave_out: [a]", CARTAG_LEAVE_OUT="b/, c") == ("b/", "c")
-    assert of("leave_out:") == PATTERNS
+    assert of("leave_out:") == NOT_HERS
     for text in ("leave_out: [1]", "leave_out: {a: b}", "leave_out: ['']", "leave_out: ['/']", "leave_out_also: 3"):
         with pytest.raises(SettingsError, match=r"settings\.yaml: leave_out.*expected a list of texts"):
             of(text)

@@ -14,7 +14,7 @@ import pytest
 from conftest import paint, write_catalog
 
 import cartag
-from cartag.photos import disk_path, printable, printable_values
+from cartag.paths import disk_path, printable, printable_values
 
 ROOT = Path(__file__).resolve().parent.parent
 CATALOG = "cars:\n  - {id: red-racer, name: Škoda Červená, aliases: [red racer]}\nother_cars: []\nno_car: []\n"

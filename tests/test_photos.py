@@ -13,7 +13,8 @@ from strategies import file_names
 
 import cartag
 from cartag.errors import GalleryError
-from cartag.photos import RawPairs, disk_path, name_on_disk, walk
+from cartag.paths import disk_path, name_on_disk
+from cartag.photos import RawPairs, walk
 from cartag.values import PhotoFile
 
 FRAME = "Mille Miglia 2013 Cuộc diễu hành xa hoa 1.jpg"

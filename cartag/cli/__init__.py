@@ -18,7 +18,7 @@ import typer
 
 from cartag.cli import cars, eval, export, find, learn, models, output, review, show, streams, tag
 from cartag.errors import CartagError, UsageError
-from cartag.photos import printable
+from cartag.paths import printable
 from cartag.version import __version__
 
 _READER_GONE = 141  # as shells report SIGPIPE

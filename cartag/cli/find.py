@@ -15,7 +15,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Gallery, IndexFile
-from cartag.photos import printable
+from cartag.paths import printable
 
 if TYPE_CHECKING:
     from cartag.finding import Hit

@@ -11,7 +11,7 @@ import typer
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
 from cartag.cli.output import percent
-from cartag.photos import printable
+from cartag.paths import printable
 
 if TYPE_CHECKING:
     from cartag.learning import LearnReport

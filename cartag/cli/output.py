@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cartag.photos import printable_values
+from cartag.paths import printable_values
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

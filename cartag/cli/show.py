@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
-from cartag.photos import printable
+from cartag.paths import printable
 
 
 def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFormat.table) -> None:

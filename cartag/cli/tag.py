@@ -10,7 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFormat
-from cartag.photos import printable
+from cartag.paths import printable
 
 UNREADABLE = 3
 INTERRUPTED = 130  # as shells report SIGINT

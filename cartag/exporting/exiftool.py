@@ -8,7 +8,7 @@ import msgspec
 
 from cartag.exporting.job import Job, Photo
 from cartag.exporting.keywords import Keywords, Region, keywords_of
-from cartag.photos import printable
+from cartag.paths import printable
 
 _FIELDS = ("Subject", "HierarchicalSubject", "TagsList", "RegionInfo")
 

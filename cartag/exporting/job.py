@@ -15,7 +15,7 @@ from msgspec import UNSET
 from cartag.errors import ExportError
 from cartag.footprint import Footprint
 from cartag.index import Index
-from cartag.photos import disk_path, printable
+from cartag.paths import disk_path, printable
 from cartag.progress import Progress
 from cartag.settings import Settings
 from cartag.values import IndexedCar, PhotoRecord, Tag

@@ -12,7 +12,7 @@ from cartag import index as indexes
 from cartag.errors import CartagError
 from cartag.exporting.job import Job, Remark, Step, Wanted, bytes_at
 from cartag.footprint import digest_of
-from cartag.photos import printable
+from cartag.paths import printable
 
 Action = Literal["created", "changed", "removed", "unchanged"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

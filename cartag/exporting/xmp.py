@@ -15,8 +15,7 @@ from cartag.exporting.encoded import PacketError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.exporting.keywords import keywords_of
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
-from cartag.paths import LEADS_OUT, leads_out
-from cartag.photos import printable
+from cartag.paths import LEADS_OUT, leads_out, printable
 
 EXTENSION = ".xmp"
 _LONGEST_NAME = 255

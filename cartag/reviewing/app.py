@@ -25,7 +25,7 @@ from starlette.routing import Mount, Route
 
 from cartag import pages
 from cartag.errors import CartagError, PhotoError
-from cartag.photos import printable
+from cartag.paths import printable
 from cartag.reviewing.pictures import SIDES, Pictures
 from cartag.reviewing.session import Answer, Decision, Reviewed, Session
 from cartag.values import ERROR_REASONS, PhotoRecord, as_model_has_it

@@ -15,8 +15,8 @@ from msgspec import UNSET
 from cartag import images, rights
 from cartag.errors import PhotoError
 from cartag.index import Place
-from cartag.paths import leads_out
-from cartag.photos import disk_path, is_raw
+from cartag.paths import disk_path, leads_out
+from cartag.photos import is_raw
 from cartag.settings import Settings, usable_cores
 from cartag.values import PhotoRecord
 

@@ -23,8 +23,7 @@ from cartag import locks
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
-from cartag.paths import is_below
-from cartag.photos import disk_path
+from cartag.paths import disk_path, is_below
 from cartag.truth import other_cars
 from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
 from cartag.version import __version__
