@@ -89,7 +89,7 @@ lowest: build/tools-release/made
 	@build/tools-release/bin/uv venv --quiet --clear --python .venv/bin/python build/lowest
 	@build/tools-release/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct '.[test]'
 	@PYTHONPATH="$(CURDIR)" build/lowest/bin/python -m pytest -n auto --dist loadfile -m 'not stress' \
-	  --deselect tests/test_docs.py::test_what_the_docs_show_is_what_the_code_prints
+	  --deselect tests/project/test_docs.py::test_what_the_docs_show_is_what_the_code_prints
 
 build/requirements.txt: build/tools-release/made pyproject.toml
 	@build/tools-release/bin/uv pip compile --quiet --python .venv/bin/python --generate-hashes --no-header --no-annotate \

@@ -2,7 +2,7 @@
 
 A harness takes the bytes of such a file and returns nothing. Whatever it raises is a defect: each of them lets pass what
 its parser promises to raise (`cartag.errors`), and nothing else. The fuzzer (`tests/fuzz/run.py`) and the quick half
-in `tests/test_parsers.py` call the same ones.
+in `tests/promises/test_parsers.py` call the same ones.
 """
 
 from __future__ import annotations

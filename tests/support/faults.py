@@ -1,4 +1,4 @@
-"""cartag's command line with faults in it: ``python tests/faults.py tag GALLERY ...``.
+"""cartag's command line with faults in it: ``python tests/support/faults.py tag GALLERY ...``.
 
 What a user runs holds no such hooks: they are put around cartag's modules here, in a process of the tests' own.
 
@@ -127,7 +127,7 @@ def install(faults: Faults) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a shell has it ignored by what it starts in the background

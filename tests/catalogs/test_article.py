@@ -24,7 +24,7 @@ from cartag.catalog import normalise
 from cartag.errors import ArticleError
 from cartag.resources import shipped_catalogs
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ELEVEN = [car.id for car in catalog.load("mille-miglia-2013").cars]
 
 TEXTS = {

@@ -22,7 +22,7 @@ from cartag.progress import Silent
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GALLERY = ROOT / "data" / "gallery"
 DEVICE = "cuda"
 # A relative error e of an embedding makes its cosine 1 - e**2 / 2. A number is rounded by 2**-9 in bfloat16, by 2**-12 in

@@ -14,7 +14,7 @@ import pytest
 from cartag.settings import Settings
 from cartag.values import ERROR_REASONS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HERE = "https://github.com/cartag/cartag/"
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/*/*.md"), *ROOT.glob("data/**/*.md")]

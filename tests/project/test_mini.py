@@ -16,7 +16,7 @@ from cartag.calibration import calibration_of
 from cartag.encoder.table import missing_files
 from cartag.progress import Silent
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "models" / "mini"
 
 

@@ -16,7 +16,7 @@ from conftest import paint, write_catalog
 import cartag
 from cartag.paths import disk_path, printable, printable_values
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CATALOG = "cars:\n  - {id: red-racer, name: Škoda Červená, aliases: [red racer]}\nother_cars: []\nno_car: []\n"
 NAMES = ("Müller.jpg", "横顔.jpg", "Mu\u0308ller 2.jpg")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names on disk are bytes on POSIX alone")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cartag.cli.find import WRITERS, FindFormat
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

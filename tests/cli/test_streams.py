@@ -18,7 +18,7 @@ import cartag
 from cartag import cli
 from cartag.cli import streams
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOST = "cartag: standard output: cannot be written"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes the streams")
 

@@ -41,7 +41,7 @@ from cartag.resources import shipped
 from cartag.values import IndexedModel, ModelFiles, ModelSpec
 
 Checkpoints = Callable[[str], Path]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True, scope="module")

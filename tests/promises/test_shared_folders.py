@@ -22,7 +22,7 @@ from cartag import index as indexes
 from cartag import rights
 from cartag.index import place_of
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
 
 

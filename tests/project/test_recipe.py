@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from cartag.calibration import Calibration
 from cartag.scoring import ClassSet, score
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "models" / "mini"
 RECIPE = MINI.parent / "recipe"
 CARS, OTHERS, NONE = 4, 30, 6

@@ -24,7 +24,7 @@ from cartag.settings import Settings
 Checkpoints = Callable[[str], Path]
 SMALL = [(32, 32), (48, 48), (56, 32), (60, 40), (33, 61)]  # below twice the input: nothing is decoded smaller
 LARGE = [(240, 240), (400, 170), (151, 333)]  # a JPEG of these is decoded at a half or a quarter
-PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "cars" / "photos"
+PHOTOS = Path(__file__).resolve().parents[3] / "shared" / "cars" / "photos"
 
 
 @pytest.fixture(autouse=True)

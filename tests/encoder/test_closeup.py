@@ -29,7 +29,7 @@ from cartag.progress import Silent
 from cartag.resources import shipped
 
 Checkpoints = Callable[[str], Path]
-GALLERY = Path(__file__).resolve().parent.parent / "data" / "gallery"
+GALLERY = Path(__file__).resolve().parents[2] / "data" / "gallery"
 SPEC = CloseUpSpec(
     architecture="tf_efficientnet_lite0",
     stages=3,

@@ -1,6 +1,6 @@
 """RAW files: the camera's preview or the sensor's values, upright; pairs with a JPEG; what is said without rawpy.
 
-The files are minimal DNGs made here (`tests/rawfiles.py`), read by the real LibRaw. No camera's own files are at hand.
+The files are minimal DNGs made here (`tests/support/rawfiles.py`), read by the real LibRaw. No camera's own files are at hand.
 """
 
 from __future__ import annotations
