@@ -64,6 +64,7 @@ lint: .venv/installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 stress: .venv/installed-test
 	@$(BIN)/python -m pytest -m stress

@@ -22,8 +22,7 @@ from PIL import Image
 
 import cartag
 import cartag.encoder
-from cartag import images
-from cartag import index as indexes
+from cartag import images, index as indexes
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.settings import Settings
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import cartag
-from cartag import catalog as catalogs
-from cartag import plainyaml
+from cartag import catalog as catalogs, plainyaml
 from cartag.catalog import match
 from cartag.cli.cars import _yaml as drafted
 from cartag.errors import CatalogError, UnknownCarError

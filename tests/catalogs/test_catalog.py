@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import write_catalog
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import car_name_lists, respelt
 
 import cartag

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gallery
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_article import TEXTS, ids
 
 import cartag

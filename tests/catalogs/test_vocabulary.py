@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import Gallery
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from strategies import car_name_lists, respelt
 
 import cartag

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import checkpoints, copy_of, edit_json  # noqa: F401 - a fixture
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 from safetensors.torch import load_file, save_file

@@ -12,8 +12,7 @@ import pytest
 import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 from conftest import Gallery, Seen, counts
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 import cartag.tagging

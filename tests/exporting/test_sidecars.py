@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Gallery, later, needs_exiftool, needs_exiv2, snapshot
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_xmp import FOREIGN, as_list, exiftool, exiv2, names, said, write
 
 import cartag

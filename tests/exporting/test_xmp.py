@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Gallery, later, needs_exiftool, needs_exiv2, paint, picture, snapshot
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 import cartag

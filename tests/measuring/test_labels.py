@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Gallery, paint
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import cartag
 from cartag.errors import LabelsError

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Gallery, human_tags, image_bytes, paint, picture
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import cartag
 from cartag.errors import SettingsError

@@ -14,8 +14,7 @@ import cartag
 from benchmarks import measuring, rates, startup, throughput
 from benchmarks.galleries import make_gallery
 from benchmarks.measuring import Report, Run, between_markers, medians
-from benchmarks.photos import WEB, PhotoKind, make_galleries
-from benchmarks.photos import make_gallery as make_photos
+from benchmarks.photos import WEB, PhotoKind, make_galleries, make_gallery as make_photos
 from cartag.values import ImageSpec
 
 SMALL = PhotoKind("small", 160, 107, 85)

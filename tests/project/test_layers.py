@@ -1,13 +1,15 @@
-"""The house keeps its order: imports point down, heavy libraries have one importer each, start-up stays light."""
+"""The house keeps its order: imports point down, rooms have doors, heavy libraries their importers; start-up stays light."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,72 +17,15 @@ import pytest
 import cartag
 
 PACKAGE = Path(cartag.__file__).parent
-# A module may import from earlier groups, and the pairs listed below.
-GROUPS = (
-    (
-        *("errors", "values", "progress", "resources", "version", "paths", "leave_out", "rights", "plainyaml"),
-        *("whereabouts",),
-    ),
-    (
-        *("catalog", "prompts", "labels", "settings", "photos", "raw", "jpegs", "tiffs", "samples", "framing"),
-        *("images", "gazetteer", "vocabulary", "pages"),
-    ),
-    (
-        *("cage", "calibration", "encoder", "store", "journal", "index", "scoring", "metrics", "learned", "fitting"),
-        *("footprint",),
-    ),
-    ("reading", "truth", "basis", "report", "article", "locks", "pagefolder", "merging"),
-    ("tagging", "finding", "showing", "evaluation", "learning", "following", "datasets", "listing", "exporting"),
-    ("reviewing",),
-    ("cli", "__init__", "__main__"),
-)
-SIDEWAYS = {
-    ("fitting", "calibration"),
-    ("fitting", "metrics"),
-    ("fitting", "scoring"),
-    ("gazetteer", "catalog"),
-    ("images", "framing"),
-    ("images", "jpegs"),
-    ("images", "raw"),
-    ("images", "samples"),
-    ("images", "tiffs"),
-    ("labels", "catalog"),
-    ("labels", "vocabulary"),
-    ("vocabulary", "catalog"),
-    ("vocabulary", "gazetteer"),
-    ("scoring", "calibration"),
-    ("footprint", "index"),
-    ("learned", "footprint"),
-    ("report", "pagefolder"),
-    ("learned", "calibration"),
-    ("learned", "index"),
-    ("learned", "scoring"),
-    ("learning", "following"),
-    ("tagging", "following"),
-    ("tagging", "learning"),
-    ("__main__", "cli"),
-}
-ONLY_IMPORTERS = {
-    "PIL": {"images.py"},
-    "torch": {f"encoder/{name}.py" for name in ("dual", "device", "tower", "closeup", "resizing")},
-    "transformers": {"encoder/dual.py"},
-    "huggingface_hub": {"encoder/table.py"},
-    "sqlite3": {"store.py", "tagging.py", "finding.py", "learning.py"},
-    "sklearn": {"evaluation.py", "fitting.py"},
-    "scipy": {"metrics.py", "fitting.py"},
-    "torchvision": {"datasets.py"},
-    "lxml": {"exporting/rdf.py"},
-    "pillow_heif": {"images.py"},
-    "rawpy": {"raw.py"},
-    "threadpoolctl": {"fitting.py"},
-    "starlette": {"reviewing/app.py"},
-    "uvicorn": {"reviewing/__init__.py"},
-    "typer": None,  # all of cli/
-}
+RECIPE = PACKAGE.parent / "models" / "recipe"
 HEAVY = (
     *("torch", "PIL", "numpy", "transformers", "sklearn", "scipy", "torchvision", "huggingface_hub", "timm"),
     *("lxml", "rawpy", "pillow_heif", "starlette", "uvicorn", "anyio"),
 )
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+DOORS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
+"""Rooms that hand their names out on first use, so that it costs nothing to pass the door."""
+LONGEST = 500
 
 
 def _modules() -> dict[str, Path]:
@@ -89,51 +34,54 @@ def _modules() -> dict[str, Path]:
     }
 
 
-def _imports(path: Path) -> set[str]:
-    """Dotted names of everything a module imports while it runs (imports for type checkers do not count)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
-            node.body = []
-    names: set[str] = set()
-    for node in ast.walk(tree):
+def _imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of everything that is imported from `cartag`, for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+            yield from ((alias.name, "") for alias in node.names if alias.name.startswith("cartag."))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cartag":
+            yield from ((node.module or "", alias.name) for alias in node.names)
 
 
-def _top(name: str) -> str:
-    return name.split("/")[0].removesuffix(".py")
+def test_imports_keep_to_the_rows_and_libraries_to_their_importers() -> None:
+    """The contracts of pyproject.toml: rows, rooms side by side, circles, and who imports what is heavy."""
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program, "--no-cache"], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
-def test_every_module_has_its_row() -> None:
-    assert {_top(name) for name in _modules()} == {name for group in GROUPS for name in group}
-
-
-def test_imports_point_down() -> None:
-    row = {name: i for i, group in enumerate(GROUPS) for name in group}
-    wrong = []
-    for name, path in _modules().items():
-        own = _top(name)
-        for imported in _imports(path):
-            parts = imported.split(".")
-            if parts[0] != "cartag" or len(parts) < 2 or parts[1] not in row or parts[1] == own:
-                continue
-            if row[parts[1]] >= row[own] and (own, parts[1]) not in SIDEWAYS:
-                wrong.append(f"{name} imports {imported}")
+@pytest.mark.parametrize("room", DOORS)
+def test_other_rooms_come_in_by_the_door(room: str) -> None:
+    """A name out of a room is asked of the room, not of one of its modules."""
+    wrong = [
+        f"{name}: from {module} import {what}"
+        for name, path in _modules().items()
+        if name.split("/")[0] != room and name != "__init__.py"
+        for module, what in _imports(path)
+        if module.startswith(f"cartag.{room}.")
+    ]
     assert not wrong
 
 
-@pytest.mark.parametrize("library", ONLY_IMPORTERS)
-def test_heavy_libraries_have_their_one_importer(library: str) -> None:
-    importers = {name for name, path in _modules().items() if any(i.split(".")[0] == library for i in _imports(path))}
-    allowed = ONLY_IMPORTERS[library]
-    if allowed is None:
-        assert all(name.startswith("cli/") for name in importers)
-    else:
-        assert importers == allowed
+@pytest.mark.parametrize("room", DOORS)
+def test_a_door_hands_out_what_is_there_and_what_others_ask_for(room: str) -> None:
+    door = importlib.import_module(f"cartag.{room}")
+    names = set(door.__all__)
+    assert all(hasattr(door, name) for name in names)
+    asked = {
+        what
+        for name, path in _modules().items()
+        if name.split("/")[0] != room
+        for module, what in _imports(path)
+        if module == f"cartag.{room}"
+    }
+    public = {name for where, name in cartag._WHERE.values() if where == f"cartag.{room}"}
+    assert names == asked | public
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_owns(room: str) -> None:
+    assert (importlib.import_module(f"cartag.{room}").__doc__ or "").strip()
 
 
 def _loaded_by(code: str, cwd: Path) -> set[str]:

@@ -22,8 +22,7 @@ from badphotos import NAMES, BadPhoto, harmful, mutated, valid_files
 from conftest import Gallery, paint
 
 import cartag
-from cartag import images
-from cartag import index as indexes
+from cartag import images, index as indexes
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
 from cartag.paths import disk_path

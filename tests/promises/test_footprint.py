@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 from conftest import Gallery, later, paint, snapshot, write_catalog
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from typer.testing import CliRunner
 
 import cartag
-from cartag import footprint, learned
-from cartag import index as indexes
+from cartag import footprint, index as indexes, learned
 from cartag.cli import app
 from cartag.encoder import table
 from cartag.errors import CartagError, ForeignFileError, IndexFileError, LabelsError, ModelError, UsageError

@@ -13,14 +13,11 @@ from urllib.parse import quote, quote_from_bytes
 import msgspec
 import pytest
 from conftest import Gallery, paint, write_catalog
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from strategies import any_paths, file_names, paths
 
 import cartag
-from cartag import images
-from cartag import index as indexes
-from cartag import paths as rules
+from cartag import images, index as indexes, paths as rules
 from cartag.errors import CartagError, IndexFileError, PhotoError
 from cartag.journal import Facts, Journal
 from cartag.paths import are_below, is_below, is_below_on_disk, leads_out

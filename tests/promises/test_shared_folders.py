@@ -18,8 +18,7 @@ from conftest import Gallery, write_catalog
 from reviews import served
 
 import cartag
-from cartag import index as indexes
-from cartag import rights
+from cartag import index as indexes, rights
 from cartag.index import place_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import Touch, checkpoints, copy_of, edit_json  # noqa: F401 - a fixture
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from processes import run
 
 from cartag import encoder

@@ -16,14 +16,12 @@ from typing import Any
 
 import pytest
 from conftest import Gallery, later, snapshot
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from processes import ROOT
 from reviews import Served, served, without_csv
 
 import cartag
-from cartag import index as indexes
-from cartag import locks
+from cartag import index as indexes, locks
 from cartag.errors import IndexFileError, LabelsError, ReviewError
 from cartag.index import place_of
 from cartag.reviewing import Decision, Session

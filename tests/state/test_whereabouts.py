@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import CountingEncoder, Gallery, Seen, human_tags, image_bytes, later, picture, write_catalog
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import cartag.encoder
 from cartag.whereabouts import Word, content_aside, place

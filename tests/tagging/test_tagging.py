@@ -10,8 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 from conftest import OUTCOME_OF, Gallery, Seen, check_index, counts, paint, snapshot, write_catalog
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import cartag
 import cartag.encoder
