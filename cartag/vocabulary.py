@@ -25,7 +25,7 @@ _NO_LABELS = {
 """Words of cartag's tables that are no label, unless a car is called so."""
 _LIKE = 70  # of 100: what is less like a name was not meant to be it
 _VERY_LIKE = 85  # more than other models of a make are like each other
-_MOST_CHOICES = 5
+_MOST_CHOICES, _MOST_NEAR = 5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Vocabulary:
         alike = self._alike(word, names)
         if names and not alike:
             return Meaning(other=word)
-        near = alike or list(dict.fromkeys([*self.nearest(word)[:3], *self._near_others(word)[:2]]))
+        near = alike or [*self.nearest(word)[:_MOST_NEAR], *self._nearest_other(word)]
         if names:
             raise UnknownCarError(f"{word!r} may be {either(near)}, or another car: write which", near)
         hint = f"; did you mean {either(near)}?" if near else ""
@@ -149,16 +149,19 @@ class Vocabulary:
             )
         ]
 
-    def _near_others(self, word: str) -> list[str]:
+    def _nearest_other(self, word: str) -> list[str]:
+        """The other car whose name is more like the word than any name of the catalog, if there is one."""
         from rapidfuzz import fuzz, process  # noqa: PLC0415 - only a miss pays for the import
 
-        near: dict[str, float] = {}
+        wanted = squeezed(word)
+        best, name = max((fuzz.ratio(wanted, own) for own in self._own), default=0.0), None
         for book in self._known():
-            found = process.extract(
-                squeezed(word), book.by_name.keys(), scorer=fuzz.ratio, limit=3, score_cutoff=_VERY_LIKE
+            found = process.extractOne(
+                wanted, book.by_name.keys(), scorer=fuzz.ratio, score_cutoff=max(best, _VERY_LIKE)
             )
-            near |= {names[1]: score for name, score, _ in found for names in book.by_name[name]}
-        return sorted(near, key=lambda name: -near[name])[:3]
+            if found is not None and found[1] > best:
+                name, best = book.by_name[found[0]][0][1], found[1]
+        return [] if name is None else [name]
 
 
 _Names = tuple[str, ...]
