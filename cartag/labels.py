@@ -238,6 +238,8 @@ class LabelFile:
         """
         self._path, self._cars, self._ids = path, cars, {car.id for car in cars}
         self._vocabulary = Vocabulary(cars, others)
+        self._anywhere = Vocabulary(cars)
+        """What is written is understood without knowing of any index."""
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -281,8 +283,8 @@ class LabelFile:
     def _read(self, photo: str, row: _Row) -> Label:
         try:
             return _label(photo, row.cells[self._label], self._vocabulary, str(self._path))
-        except UnknownCarError as e:  # the catalog is another one since that row stood there
-            raise LabelsError(f"{self._path}: {e}") from e
+        except UnknownCarError:  # the catalog is another one since that row stood there; it comes back all the same
+            return Label(photo, frozenset(), (row.cells[self._label],))
 
     def say(self, said: Mapping[str, Label | None]) -> Change:
         """Takes up what is said of photos (None: nothing any more); what that changed.
@@ -343,7 +345,7 @@ class LabelFile:
     def _row(self, photo: str, label: Label, cells: Sequence[str] = ()) -> _Row:
         cells = list(cells) or [""] * len(self._header.cells)
         cells[self._file] = cells[self._file] or photo
-        cells[self._label] = _text(label, self._cars, self._vocabulary)
+        cells[self._label] = _text(label, self._cars, self._anywhere)
         return _Row(0, cells, _line(cells, self._end), photo, label)
 
     def encode(self) -> bytes:

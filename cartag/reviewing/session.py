@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -20,12 +19,22 @@ from msgspec.structs import replace
 
 from cartag import index as indexes
 from cartag import locks
+from cartag.catalog import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
 from cartag.paths import disk_path, is_below
 from cartag.truth import other_cars
-from cartag.values import ModelAnswer, Outcome, PhotoRecord, Tag, as_model_has_it, human_tags, is_settled_by_human
+from cartag.values import (
+    IndexedCar,
+    ModelAnswer,
+    Outcome,
+    PhotoRecord,
+    Tag,
+    as_model_has_it,
+    human_tags,
+    is_settled_by_human,
+)
 from cartag.version import __version__
 
 Truth = Literal["car", "unknown", "none"]
@@ -149,6 +158,8 @@ class Session:
         self._labels: LabelFile | None = None
         self._labels_stamp: tuple[int, ...] | None = None
         self._reading = 0
+        self._met: dict[IndexedCar, None] = {}
+        """Cars of the catalogs that the index had before in this session."""
         self._first: dict[str, Rows] = {}
         """Rows of photos as they were before this session settled them last: what stands again if she takes it back."""
         self._wrote: dict[str, Label | None] = {}
@@ -218,6 +229,7 @@ class Session:
     def _heed_others(self) -> None:
         stamp = indexes.stamp_of(self.place)
         if stamp != self._stamp:
+            self._met.update(dict.fromkeys(self._index.header.catalog.cars))
             self._index = indexes.with_foreign_fields(indexes.read(self.gallery, self.place.index))
             self._stamp = stamp
             self._edition += 1
@@ -226,11 +238,14 @@ class Session:
         if path is not None and (self._labels is None or _stamp(path) != self._labels_stamp):
             stamp_before = _stamp(path)
             index = self._index
-            others = partial(other_cars, index)
-            self._labels = LabelFile(path, index.header.catalog.cars, index.photos, self.gallery, others)
+            self._labels = LabelFile(path, index.header.catalog.cars, index.photos, self.gallery, self._others)
             self._labels_stamp = stamp_before
             self._reading += 1
             self._labels.say(self._owed)
+
+    def _others(self) -> Iterable[Named]:
+        """What labels may name besides the catalog's cars; rows made with an earlier catalog are still understood."""
+        return *other_cars(self._index), *self._met
 
     # --- deciding
 

@@ -225,6 +225,9 @@ def test_the_command_says_what_it_did(phantoms: Gallery) -> None:
 def test_a_misspelt_label_is_told_with_what_may_have_been_meant(phantoms: Gallery) -> None:
     labels = label(phantoms, "phantom-0.jpg,Phanton", "red-0.jpg,Red Racer")
     said = CliRunner().invoke(app, ["learn", str(phantoms.path), str(labels)])
+    assert "labels.csv: line 2: 'Phanton' is no car that cartag knows; did you mean 'Phantom'?" in str(said.exception)
+    labels.write_text(labels.read_text().replace("Phanton", "unknown: Phanton"))
+    said = CliRunner().invoke(app, ["learn", str(phantoms.path), str(labels)])
     assert said.exit_code == 0
     assert "'Phanton' counts as another car; did you mean 'Phantom'?" in said.stderr
 

@@ -515,9 +515,9 @@ def test_a_car_of_an_earlier_catalog_is_a_label_too(tagged: Gallery) -> None:
     labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
         review.decide(("a.jpg", "car", "old-timer"), ("b.jpg", "none"))
-        assert labels.read_text() == "file,label\na.jpg,old-timer\nb.jpg,none\n"
+        assert labels.read_text() == "file,label\na.jpg,unknown: old-timer\nb.jpg,none\n"
         review.decide(("a.jpg", "car", "old-timer", "red-racer"))
-        assert "a.jpg,Red Racer|old-timer\n" in labels.read_text()
+        assert "a.jpg,Red Racer|unknown: old-timer\n" in labels.read_text()
         assert review.photo("a.jpg")["label"]["cars"] == ["red-racer"]
 
 
@@ -645,7 +645,7 @@ def test_owed_labels_outlast_another_edition_and_an_undo(
         few = write_catalog(tmp_path, "name: few\ncars: [Red Racer]\nother_cars: [Orange Other]\n", "few.yaml")
         tagged.tag(catalog=few)
         assert review.undo().json()["owed"] == 0
-    assert labels.read_text() == "file,label\na.jpg,blue-bolt\nb.jpg,none\n"
+    assert labels.read_text() == "file,label\na.jpg,unknown: blue-bolt\nb.jpg,none\n"
 
 
 def test_undo_leaves_a_row_alone_that_somebody_edited_since(tagged: Gallery) -> None:
