@@ -27,7 +27,7 @@ from models.recipe.closeups import CLOSE_UP, read_locator, shown
 from models.recipe.model import Model
 from models.recipe.pictures import MEAN, RUN_HW, STD
 from models.recipe.progress import say
-from models.recipe.text import LOGIT_SCALE, embed_texts
+from models.recipe.text import LOGIT_SCALE, embed_texts, tokens_of
 from models.recipe.towers import ARCHITECTURE, DIMS, POOLING, embed
 from models.recipe.world import World, everything
 
@@ -51,6 +51,7 @@ def export(model: Model, work: Path, to: Path) -> None:
         image_std=[STD] * 3,
         resample=Image.Resampling.BICUBIC,
     )
+    tokens_of(model.tokenizer, [""])  # how it pads and cuts off is written with it, once it has been used
     VisionTextDualEncoderProcessor(images, model.tokenizer).save_pretrained(to)
     images.save_pretrained(to)
     write(to, CLOSE_UP, read_locator(work))

@@ -70,6 +70,7 @@ def train_first(world: World, steps: int = FIRST_STEPS) -> None:
     project = last_projection(bank, tower.project.weight.detach())
     means = prototypes(bank, project, world.names)
     project = project.half().float()
+    tower.set_projection(project)  # draws a random one first, and so moves on what dropout draws
     lessons = Lessons.of(world.names, bank, project, means, [])
     descend(text, tokenizer, lessons, FIRST_PACE, Run(world.seed, steps, checkpoints.FIRST))
     checkpoints.keep({"text": text.state_dict(), "project": project}, saved)
