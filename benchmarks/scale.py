@@ -14,8 +14,7 @@ from benchmarks import measuring
 from benchmarks.checkpoint import clip_b32
 from benchmarks.galleries import make_gallery
 from benchmarks.measuring import Report, Run, medians
-from benchmarks.photos import CAMERA
-from benchmarks.photos import make_gallery as make_photos
+from benchmarks.photos import CAMERA, make_gallery as make_photos
 
 _MODEL = "mini"
 _CATALOG, _OTHER_CATALOG = "mille-miglia-2013", "sports-cars"

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from cartag.evaluation import Evaluation, evaluate
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
-    from cartag.index import Index
-    from cartag.index import read as load
+    from cartag.index import Index, read as load
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.reviewing import ReviewReport, review

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import encoder as encoders
-from cartag import images, metrics
+from cartag import encoder as encoders, images, metrics
 from cartag.encoder import Encoder
 from cartag.errors import PhotoError, UsageError
 from cartag.metrics import Interval

@@ -10,8 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from cartag import index as indexes
-from cartag import metrics
+from cartag import index as indexes, metrics
 from cartag.errors import LabelsError
 from cartag.index import Index
 from cartag.labels import Label

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from cartag import catalog as catalogs
-from cartag import index as indexes
+from cartag import catalog as catalogs, index as indexes
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.index import Index, Place
 from cartag.paths import disk_path

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cartag import catalog as catalogs
-from cartag import plainyaml
+from cartag import catalog as catalogs, plainyaml
 from cartag.catalog import normalise, slug
 from cartag.errors import CatalogError
 from cartag.resources import shipped

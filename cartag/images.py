@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from cartag import jpegs, samples, tiffs
-from cartag import raw as raws
+from cartag import jpegs, raw as raws, samples, tiffs
 from cartag.errors import PhotoError
 from cartag.framing import fit, resized_size
 from cartag.paths import LEADS_OUT, leads_out

@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations
-from cartag import catalog as catalogs
-from cartag import encoder as encoders
-from cartag import fitting, following, learned, metrics
-from cartag import index as indexes
+from cartag import (
+    calibration as calibrations,
+    catalog as catalogs,
+    encoder as encoders,
+    fitting,
+    following,
+    index as indexes,
+    learned,
+    metrics,
+)
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError

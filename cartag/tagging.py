@@ -21,11 +21,16 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations
-from cartag import catalog as catalogs
-from cartag import encoder as encoders
-from cartag import index as indexes
-from cartag import locks, merging, raw, scoring
+from cartag import (
+    calibration as calibrations,
+    catalog as catalogs,
+    encoder as encoders,
+    index as indexes,
+    locks,
+    merging,
+    raw,
+    scoring,
+)
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.encoder import Encoder
@@ -33,9 +38,7 @@ from cartag.errors import IndexFileError
 from cartag.following import LabelRows, owes
 from cartag.index import Index, Place
 from cartag.journal import Facts, Journal, latest
-from cartag.learned import Learned
-from cartag.learned import files_of as learned_files
-from cartag.learned import load as load_learned
+from cartag.learned import Learned, files_of as learned_files, load as load_learned
 from cartag.merging import Learnt, Merged
 from cartag.photos import RawPairs, Walk, walk
 from cartag.progress import Progress, Silent

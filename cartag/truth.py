@@ -13,8 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cartag import catalog as catalogs
-from cartag import index as indexes
+from cartag import catalog as catalogs, index as indexes
 from cartag.errors import CatalogError, LabelsError
 from cartag.index import Index
 from cartag.labels import Label, read_folders, read_labels

@@ -17,8 +17,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from cartag import index as indexes
-from cartag import locks
+from cartag import index as indexes, locks
 from cartag.catalog import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
