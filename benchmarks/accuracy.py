@@ -16,10 +16,11 @@ from PIL import Image, ImageOps
 
 from benchmarks import measuring
 from benchmarks.measuring import Report
-from cartag import catalog, encoder, images, scoring
+from cartag import encoder, images, scoring
+from cartag.catalogs import catalog
+from cartag.catalogs.prompts import prompt_classes
 from cartag.encoder import Encoder
 from cartag.progress import Silent
-from cartag.prompts import prompt_classes
 from cartag.values import ModelFiles
 
 _AT_ONCE = 32
@@ -31,7 +32,7 @@ def measure(photos: Sequence[bytes], model: str, catalog_name: str) -> Report:
     report = Report("accuracy", ("way", "photos", "mean cosine", "least cosine", "top-1 changes"))
     reference = _in_full(files, photos)
     exact = encoder.load(files, device="cpu", dtype="float32")
-    classes = prompt_classes(catalog.load(catalog_name))
+    classes = prompt_classes(catalog.load_catalog(catalog_name))
     texts = exact.embed_texts([text for c in classes for text in c.texts])
     cars = scoring.class_set(classes, texts)
     best = (reference @ cars.embeddings[: len(cars.cars)].T).argmax(axis=1)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cartag import catalog
-from cartag.prompts import prompt_classes
+from cartag.catalogs import catalog
+from cartag.catalogs.prompts import prompt_classes
 from cartag.resources import shipped_catalogs
 
 _VOCABULARY = 49408  # as OpenAI's: the embedding table has its true size, the words are those of the shipped catalogs
@@ -42,7 +42,9 @@ def _tokenizer() -> Any:
     learner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
-    texts = [text for name in shipped_catalogs() for c in prompt_classes(catalog.load(name)) for text in c.texts]
+    texts = [
+        text for name in shipped_catalogs() for c in prompt_classes(catalog.load_catalog(name)) for text in c.texts
+    ]
     trainer = trainers.BpeTrainer(
         vocab_size=_VOCABULARY - 2,
         end_of_word_suffix="</w>",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cartag.version import __version__
 
 if TYPE_CHECKING:
-    from cartag.article import Mention
+    from cartag.catalogs import Mention
     from cartag.datasets import DatasetResult, evaluate_dataset
     from cartag.evaluation import Evaluation, evaluate
     from cartag.exporting import ExportReport, export
@@ -32,7 +32,7 @@ _WHERE = {
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.index", "Index"),
     "LearnReport": ("cartag.learning", "LearnReport"),
-    "Mention": ("cartag.article", "Mention"),
+    "Mention": ("cartag.catalogs", "Mention"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),

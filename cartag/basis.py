@@ -9,10 +9,10 @@ import numpy as np
 from msgspec import UNSET
 
 from cartag import scoring
+from cartag.catalogs import prompt_classes
 from cartag.encoder import Encoder
 from cartag.errors import CatalogError
 from cartag.index import Index
-from cartag.prompts import prompt_classes
 from cartag.resources import shipped_catalogs
 from cartag.scoring import ClassSet
 from cartag.settings import DEFAULT_CATALOG

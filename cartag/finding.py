@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from cartag import catalog as catalogs, index as indexes
+from cartag import index as indexes
+from cartag.catalogs import match_car, match_exactly
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.index import Index, Place
 from cartag.paths import disk_path
@@ -57,7 +58,7 @@ def find(
 
     Args:
         gallery: the folder of photos, tagged before.
-        cars: words for cars (`cartag.catalog.match`); a photo that shows any of them is a hit.
+        cars: words for cars (`cartag.catalogs.catalog.match_car`); a photo that shows any of them is a hit.
         every: the photo must show every one of ``cars``.
         exclude: leaves out photos that show one of these.
         min_score: without it, tags count; with it, every tag or candidate with at least this probability. For a query
@@ -108,8 +109,8 @@ def find(
 def _meant(words: str, catalog: IndexedCatalog) -> frozenset[str]:
     """Ids of the cars that somebody means. A car that came back under another id has its tags under both."""
     parts = (catalog.cars, () if catalog.former is UNSET else catalog.former)
-    exactly = [car for cars in parts if (car := catalogs.match_exactly(words, cars)) is not None]
-    return frozenset(car.id for car in exactly or catalogs.match(words, catalog.named))
+    exactly = [car for cars in parts if (car := match_exactly(words, cars)) is not None]
+    return frozenset(car.id for car in exactly or match_car(words, catalog.named))
 
 
 def _by_cars(
@@ -194,7 +195,7 @@ class _Similar:
         ]
 
     def _embed_text(self, text: str) -> np.ndarray:
-        from cartag.prompts import query_texts
+        from cartag.catalogs import query_texts
 
         mean = self._load().embed_texts(query_texts(text)).mean(axis=0)
         unit: np.ndarray = mean / (mean @ mean) ** 0.5

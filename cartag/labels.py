@@ -14,9 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cartag.catalog import Named
+from cartag.catalogs import UNKNOWN, Meaning, Named, Vocabulary, as_other
 from cartag.errors import LabelsError, UnknownCarError
-from cartag.vocabulary import UNKNOWN, Meaning, Vocabulary, as_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def read_labels(
 
     A file written exactly as one of the ``known`` paths is that photo; others are read as paths (`as_identity`), or,
     where that is no known photo, as paths that lead into the ``gallery``, as `cartag find` prints them. Words are
-    understood as `cartag.vocabulary` says.
+    understood as `cartag.catalogs.vocabulary` says.
 
     Raises:
         LabelsError: the file is missing, no CSV with the columns file and label, has two rows for one photo, or says

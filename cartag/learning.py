@@ -11,7 +11,6 @@ from msgspec import UNSET
 
 from cartag import (
     calibration as calibrations,
-    catalog as catalogs,
     encoder as encoders,
     fitting,
     following,
@@ -20,6 +19,7 @@ from cartag import (
     metrics,
 )
 from cartag.basis import class_set_of, default_catalog, model_facts
+from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.fitting import CrossValidation, Examples, ZeroShot
@@ -125,7 +125,7 @@ def learn(
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
-    catalog = catalogs.load(default_catalog(found))
+    catalog = load_catalog(default_catalog(found))
     if catalog.sha256 != found.header.catalog.sha256:
         raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run 'cartag tag' first")
     try:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from cartag import catalog as catalogs
+from cartag.catalogs import load_catalog, slug
 from cartag.encoder import table
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG, load_settings
 from cartag.values import Car, Catalog
 
 if TYPE_CHECKING:
-    from cartag.article import Mention
+    from cartag.catalogs import Mention
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = No
         ArticleError: the article is not there, or not readable as text.
     """
     if from_text is None:
-        return catalogs.load(catalog or load_settings().catalog or DEFAULT_CATALOG)
-    from cartag import article  # noqa: PLC0415 - loads the gazetteer's matcher, which no other command needs
+        return load_catalog(catalog or load_settings().catalog or DEFAULT_CATALOG)
+    from cartag.catalogs import find_mentions, read_article  # noqa: PLC0415 - loads the gazetteer's matcher, which no other command needs
 
     file = Path(from_text)
     return Draft(
-        name=catalogs.slug(file.stem) or "article",
+        name=slug(file.stem) or "article",
         title=f"Cars named in {file.name}",
-        mentions=tuple(article.find(article.read(file))),
+        mentions=tuple(find_mentions(read_article(file))),
     )
 
 

@@ -21,18 +21,10 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from cartag import (
-    calibration as calibrations,
-    catalog as catalogs,
-    encoder as encoders,
-    index as indexes,
-    locks,
-    merging,
-    raw,
-    scoring,
-)
+from cartag import calibration as calibrations, encoder as encoders, index as indexes, locks, merging, raw, scoring
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
+from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
 from cartag.following import LabelRows, owes
@@ -248,7 +240,7 @@ def _check_same_gallery(run: _Run, photos: Walk) -> None:
 def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> _Run:
     stamp = indexes.stamp_of(place)
     old = indexes.read_if_there(place)
-    catalog = catalogs.load(settings.catalog or default_catalog(old))
+    catalog = load_catalog(settings.catalog or default_catalog(old))
     if settings.model == "auto":
         files = encoders.resolve_auto(old.header.model if old else None, progress)
     else:

@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cartag import catalog as catalogs, index as indexes
+from cartag import index as indexes
+from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
 from cartag.index import Index
 from cartag.labels import Label, read_folders, read_labels
 from cartag.photos import walk
 from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human
-from cartag.vocabulary import UNKNOWN, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def other_cars(index: Index) -> list[Car | IndexedCar]:
     tagged = {tag.car for record in index for tag in record.tags} - {car.id for car in catalog.named}
     lost = [*catalog.named[len(catalog.cars) :], *(IndexedCar(id=car, name=car, make=car) for car in sorted(tagged))]
     try:
-        known = catalogs.load(catalog.name if catalog.source is UNSET else catalog.source)
+        known = load_catalog(catalog.name if catalog.source is UNSET else catalog.source)
     except CatalogError:
         return [*lost]
     return [*lost, *known.other_cars]
@@ -128,7 +128,7 @@ def _as_called_here(theirs: Sequence[IndexedCar], ours: Sequence[IndexedCar]) ->
     """Ids of our cars by what the other index calls them: a car is the same one where any of its names is."""
     here = {car.id: car.id for car in ours}
     for car in theirs:
-        same = next((m for text in (car.name, *car.aliases) if (m := catalogs.match_exactly(text, ours))), None)
+        same = next((m for text in (car.name, *car.aliases) if (m := match_exactly(text, ours))), None)
         if same is not None:
             here.setdefault(car.id, same.id)
     return here

@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given, settings, strategies as st
 
 import cartag
-from cartag import catalog as catalogs, plainyaml
-from cartag.catalog import match
+from cartag import plainyaml
+from cartag.catalogs import catalog as catalogs
+from cartag.catalogs.catalog import match_car
 from cartag.cli.cars import _yaml as drafted
 from cartag.errors import CatalogError, UnknownCarError
 from cartag.resources import shipped_catalogs
@@ -145,9 +146,9 @@ def test_a_car_is_called_what_is_written_and_found_by_it(tmp_path: Path) -> None
     assert [car.name for car in found.cars[4:]] == ["2013-05-16", "on", "null", "Plain"]
     assert found.cars[-1] == Car(id="plain", name="Plain", make="Plain")
     for word, name in {"037": "Lancia Rally", "3.10": "Lotus", "1:30": "Some Car", "no": "Some Car"}.items():
-        assert [car.name for car in match(word, found.cars)] == [name]
+        assert [car.name for car in match_car(word, found.cars)] == [name]
     with pytest.raises(UnknownCarError):
-        match("31", found.cars)
+        match_car("31", found.cars)
 
 
 _words = st.sampled_from(ODD) | st.text(
@@ -166,6 +167,6 @@ def test_a_drafted_car_is_read_with_the_names_it_was_drafted_with(
     path.write_text(f"name: {drafted(name)}\ncars:\n  - {line}\nother_cars: []\n", encoding="utf-8")
     if catalogs.normalise(name) in ("none", "unknown", "no car"):
         return
-    found = catalogs.load(path)
+    found = catalogs.load_catalog(path)
     assert found.name == name
     assert found.cars == (Car(id="x-1", name=name, make=alias, aliases=(alias,), years=years),)

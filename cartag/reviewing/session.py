@@ -18,7 +18,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from cartag import index as indexes, locks
-from cartag.catalog import Named
+from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows

@@ -8,7 +8,7 @@ import numpy as np
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from cartag.prompts import prompt_classes
+from cartag.catalogs.prompts import prompt_classes
 from cartag.scoring import ClassSet, class_set
 from cartag.values import Catalog
 from models.recipe import checkpoints

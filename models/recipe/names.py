@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cartag.catalog import load
+from cartag.catalogs.catalog import load_catalog
 from cartag.values import Catalog
 from models.recipe.labels import BODIES, COLOURS, NO_CAR_GROUPS, Item, make_of
 from models.recipe.photos import Photo
@@ -34,7 +34,7 @@ ALIAS = {
 @functools.cache
 def catalog_named(name: str) -> Catalog:
     """A catalog that ships, read once."""
-    return load(name)
+    return load_catalog(name)
 
 
 def words_of(name: str) -> list[str]:

@@ -16,15 +16,15 @@ from hypothesis import given, settings, strategies as st
 from strategies import respelt
 
 import cartag
-from cartag import article, catalog, gazetteer
-from cartag.article.page import plain
-from cartag.article.words import words
-from cartag.catalog import normalise
+from cartag.catalogs import article, catalog, gazetteer
+from cartag.catalogs.article.page import plain
+from cartag.catalogs.article.words import words
+from cartag.catalogs.catalog import normalise
 from cartag.errors import ArticleError
 from cartag.resources import shipped_catalogs
 
 ROOT = Path(__file__).resolve().parents[2]
-ELEVEN = [car.id for car in catalog.load("mille-miglia-2013").cars]
+ELEVEN = [car.id for car in catalog.load_catalog("mille-miglia-2013").cars]
 
 TEXTS = {
     "vietnamese": (
@@ -127,7 +127,7 @@ TEXTS = {
 
 
 def ids(text: str) -> list[str]:
-    return list(dict.fromkeys(mention.car.id for mention in article.find(text)))
+    return list(dict.fromkeys(mention.car.id for mention in article.find_mentions(text)))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -137,7 +137,7 @@ def test_a_text_names_exactly_its_cars(text: str) -> None:
 
 def test_a_mention_says_its_words_their_place_and_how_sure_it_is() -> None:
     text = "Ein Lamborgini Countach (1974), später die Porsche 911 (964) und das 458 Italia Cabrio."
-    countach, porsche = article.find(text)
+    countach, porsche = article.find_mentions(text)
     assert (countach.words, countach.offset, porsche.words) == ("Lamborgini Countach", 4, "Porsche 911 (964)")
     assert text[countach.offset :].startswith(countach.words)
     assert 0.5 < countach.certainty < porsche.certainty == 1
@@ -145,7 +145,7 @@ def test_a_mention_says_its_words_their_place_and_how_sure_it_is() -> None:
 
 def test_what_was_inferred_is_less_certain() -> None:
     def certainty(text: str) -> float:
-        return article.find(text)[-1].certainty
+        return article.find_mentions(text)[-1].certainty
 
     sure = certainty("the Ferrari F12 Berlinetta")
     for text in ("F12 Berlinetta Ferrari", "Ferrari 458 Italia, F12 Berlinetta", "Ferari F12 Berlineta", "BMW 2002"):
@@ -183,7 +183,7 @@ _texts = st.text(max_size=80) | st.lists(_pieces | st.text(max_size=3), max_size
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_read_and_every_mention_lies_in_it(text: str) -> None:
     end = 0
-    for mention in article.find(text):
+    for mention in article.find_mentions(text):
         assert 0 <= mention.offset < mention.offset + len(mention.words) <= len(text)
         assert text[mention.offset :].startswith(mention.words)
         assert end <= mention.offset, "mentions overlap or are out of order"
@@ -213,7 +213,7 @@ def _without_accents(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
 
 
-@given(st.data(), st.sampled_from(catalog.load("mille-miglia-2013").cars))
+@given(st.data(), st.sampled_from(catalog.load_catalog("mille-miglia-2013").cars))
 @settings(max_examples=60, deadline=None)
 def test_a_name_is_found_however_its_letters_are_set(data: st.DataObject, car: cartag.values.Car) -> None:
     name = data.draw(respelt(car.name).filter(lambda text: not re.search(r" - |, ", text)))
@@ -224,7 +224,7 @@ def test_a_name_is_found_however_its_letters_are_set(data: st.DataObject, car: c
 
 RAW = gazetteer.read()
 ENTRIES = gazetteer.entries(RAW)
-KNOWN = gazetteer.load()
+KNOWN = gazetteer.load_gazetteer()
 
 
 def test_the_gazetteer_holds_at_least_1500_cars_of_sound_facts() -> None:
@@ -243,7 +243,7 @@ def test_no_name_of_the_gazetteer_means_two_cars() -> None:
             assert owner.setdefault(normalise(name), car.id) == car.id, f"{name}: {owner[normalise(name)]}, {car.id}"
     names = [normalise(car.name) for car in ENTRIES]
     assert len(set(names)) == len(names)
-    shipped = {car.id for name in shipped_catalogs() for car in catalog.load(name).cars}
+    shipped = {car.id for name in shipped_catalogs() for car in catalog.load_catalog(name).cars}
     assert not shipped & {car.id for car in ENTRIES}, "shipped cars need no line in the gazetteer"
 
 
@@ -272,7 +272,7 @@ def test_every_name_of_every_car_finds_it_in_a_sentence() -> None:
 @pytest.mark.parametrize("name", sorted(shipped_catalogs()))
 def test_every_car_of_the_shipped_catalogs_keeps_its_entry(name: str) -> None:
     known = {car.id: car for car in KNOWN.cars}
-    differing = [car.id for car in catalog.load(name).cars if known.get(car.id) != car]
+    differing = [car.id for car in catalog.load_catalog(name).cars if known.get(car.id) != car]
     assert differing == []
 
 
@@ -300,7 +300,7 @@ ON_PAGE = ["citroen-ds", "lamborghini-countach", "volkswagen-beetle", "porsche-9
 def test_html_is_read_in_its_encoding_without_its_markup(tmp_path: Path, charset: str, codec: str) -> None:
     file = tmp_path / "page.html"
     file.write_bytes(PAGE.format(charset=charset).encode(codec))
-    text = article.read(file)
+    text = article.read_article(file)
     assert "schöner" in text
     assert ids(text) == ON_PAGE
 
@@ -338,7 +338,7 @@ def test_what_is_no_text_is_named_in_one_line(tmp_path: Path, data: bytes | None
     if data is not None:
         file.write_bytes(data)
     with pytest.raises(ArticleError, match=re.escape(words_said)) as raised:
-        article.read(file)
+        article.read_article(file)
     assert str(file) in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -359,7 +359,7 @@ def test_a_draft_is_a_catalog_that_tag_takes(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (tmp_path / "draft.yaml").write_text(done.stdout, encoding="utf-8")
     drafted = cartag.cars(tmp_path / "draft.yaml")
-    assert drafted.cars == catalog.load("mille-miglia-2013").cars
+    assert drafted.cars == catalog.load_catalog("mille-miglia-2013").cars
     assert drafted.name == "bai-bao"
     assert '  # "Lamborghini Coutach"; certainty 1.00\n' in done.stdout
     report = cartag.tag(tmp_path, catalog=tmp_path / "draft.yaml", model="fake")
@@ -431,5 +431,5 @@ def test_a_megabyte_takes_a_few_seconds(kind: str) -> None:
         text = (". " if kind == "cars" else " ").join(car.name for car in KNOWN.cars)
     text *= 1 + 1_000_000 // len(text)
     began = time.process_time()
-    assert article.find(text)
+    assert article.find_mentions(text)
     assert time.process_time() - began < 10

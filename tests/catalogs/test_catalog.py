@@ -13,8 +13,8 @@ from hypothesis import given, settings, strategies as st
 from strategies import car_name_lists, respelt
 
 import cartag
-from cartag import catalog as catalogs
-from cartag.catalog import match, match_exactly, normalise, slug, suggest
+from cartag.catalogs import catalog as catalogs
+from cartag.catalogs.catalog import match_car, match_exactly, normalise, slug, suggest
 from cartag.errors import CatalogError, UnknownCarError
 from cartag.resources import shipped
 from cartag.values import Car
@@ -36,7 +36,7 @@ ELEVEN = [
 
 
 def ids(words: str) -> list[str]:
-    return [car.id for car in match(words, MILLE)]
+    return [car.id for car in match_car(words, MILLE)]
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -97,12 +97,12 @@ def test_words_mean_a_car_or_all_cars_of_a_make(words: str, wanted: list[str]) -
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_case_accents_and_punctuation_never_matter(data: st.DataObject, car: Car) -> None:
     name = data.draw(st.sampled_from([car.name, car.id.replace("-", " "), *car.aliases]))
-    assert match(data.draw(respelt(name)), MILLE) == [car]
+    assert match_car(data.draw(respelt(name)), MILLE) == [car]
 
 
 def test_a_near_miss_is_answered_with_suggestions() -> None:
     with pytest.raises(UnknownCarError, match='did you mean "Pagani Huayra"') as caught:
-        match("Pagni Huayra", MILLE)
+        match_car("Pagni Huayra", MILLE)
     assert caught.value.suggestions[0] == "Pagani Huayra"
     assert suggest("ferari", MILLE)[0] == "Ferrari"
 
@@ -110,12 +110,12 @@ def test_a_near_miss_is_answered_with_suggestions() -> None:
 @pytest.mark.parametrize("words", ["", "  ", "?!"])
 def test_no_words_mean_no_car(words: str) -> None:
     with pytest.raises(UnknownCarError, match="empty car name"):
-        match(words, MILLE)
+        match_car(words, MILLE)
 
 
 def test_nonsense_is_answered_without_a_suggestion() -> None:
     with pytest.raises(UnknownCarError, match="lists the catalog") as caught:
-        match("qqqqxxxx", MILLE)
+        match_car("qqqqxxxx", MILLE)
     assert caught.value.suggestions == ()
 
 
@@ -126,21 +126,23 @@ def test_nonsense_is_answered_without_a_suggestion() -> None:
 @settings(max_examples=120, deadline=None, derandomize=True)
 def test_any_list_of_distinct_names_loads_and_each_name_finds_its_car(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        cars = catalogs.load(written(Path(folder), {"cars": names, "other_cars": []})).cars
+        cars = catalogs.load_catalog(written(Path(folder), {"cars": names, "other_cars": []})).cars
     assert len(cars) == len(names)
     for name, car in zip(names, cars, strict=True):
         for words in (name, car.name, car.id):
             assert match_exactly(words, cars) == car
-            assert match(words, cars) == [car]
+            assert match_car(words, cars) == [car]
 
 
 def test_names_that_differ_by_a_space_alone_each_find_their_own_car(tmp_path: Path) -> None:
-    cars = catalogs.load(written(tmp_path, {"cars": ["Ford GT 40", "Ford GT40"], "other_cars": []})).cars
-    assert [match(car.name, cars) for car in cars] == [[car] for car in cars]
+    cars = catalogs.load_catalog(written(tmp_path, {"cars": ["Ford GT 40", "Ford GT40"], "other_cars": []})).cars
+    assert [match_car(car.name, cars) for car in cars] == [[car] for car in cars]
 
 
 def test_a_catalog_needs_nothing_but_its_cars(tmp_path: Path) -> None:
-    catalog = catalogs.load(write_catalog(tmp_path, "cars:\n- Pagani Huayra\n- 911\n- Aston Martin DB5\n", "mine.yaml"))
+    catalog = catalogs.load_catalog(
+        write_catalog(tmp_path, "cars:\n- Pagani Huayra\n- 911\n- Aston Martin DB5\n", "mine.yaml")
+    )
     assert (catalog.name, catalog.title) == ("mine", "mine")
     assert [(car.id, car.name, car.make) for car in catalog.cars] == [
         ("pagani-huayra", "Pagani Huayra", "Pagani"),
@@ -156,15 +158,15 @@ def test_a_catalog_needs_nothing_but_its_cars(tmp_path: Path) -> None:
 
 def test_the_digest_changes_with_whatever_scores_depend_on(tmp_path: Path) -> None:
     content: dict[str, Any] = {"cars": ["Pagani Huayra"], "other_cars": ["Trabant"]}
-    first = catalogs.load(written(tmp_path, content)).sha256
-    assert catalogs.load(written(tmp_path, content)).sha256 == first
+    first = catalogs.load_catalog(written(tmp_path, content)).sha256
+    assert catalogs.load_catalog(written(tmp_path, content)).sha256 == first
     for change in (
         {"cars": ["Pagani Zonda"]},
         {"other_cars": []},
         {"no_car": ["a cat."]},
         {"templates": ["my {name}"]},
     ):
-        assert catalogs.load(written(tmp_path, content | change)).sha256 != first
+        assert catalogs.load_catalog(written(tmp_path, content | change)).sha256 != first
 
 
 def test_other_cars_may_be_another_catalog_beside_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +174,7 @@ def test_other_cars_may_be_another_catalog_beside_this_one(tmp_path: Path, monke
     write_catalog(tmp_path, "cars: [Trabant 601, Pagani Huayra]\n", "rivals.yaml")
     mine = write_catalog(tmp_path, "cars: [Pagani Huayra]\nother_cars: rivals.yaml\n", "mine.yaml")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert [car.id for car in catalogs.load(mine).other_cars] == ["trabant-601"]
+    assert [car.id for car in catalogs.load_catalog(mine).other_cars] == ["trabant-601"]
 
 
 # --- the shipped ones -------------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def test_the_first_catalog_holds_the_eleven_cars() -> None:
 def test_a_shipped_catalog_is_the_same_read_as_if_a_user_had_written_it(name: str, tmp_path: Path) -> None:
     copy = tmp_path / f"{name}.yaml"
     copy.write_bytes(shipped("configs", copy.name).read_bytes())
-    assert catalogs.load(copy).sha256 == catalogs.load(name).sha256
+    assert catalogs.load_catalog(copy).sha256 == catalogs.load_catalog(name).sha256
 
 
 def test_the_second_catalog_holds_at_least_300_cars() -> None:
@@ -202,7 +204,7 @@ def test_every_name_of_a_shipped_catalog_finds_its_car(name: str, step: int) -> 
             assert owner.setdefault(normalise(words).replace(" ", ""), car.id) == car.id, words
     for car in cars[::step]:
         for words in (car.id, car.name, *car.aliases):
-            assert match(words, cars) == [car], words
+            assert match_car(words, cars) == [car], words
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------
@@ -268,7 +270,7 @@ def test_every_name_of_a_shipped_catalog_finds_its_car(name: str, step: int) -> 
 def test_every_mistake_is_named_with_file_and_place(tmp_path: Path, text: str, place: str) -> None:
     path = write_catalog(tmp_path, text, "mine.yaml")
     with pytest.raises(CatalogError, match=f"mine\\.yaml: {place}") as caught:
-        catalogs.load(path)
+        catalogs.load_catalog(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
@@ -276,11 +278,11 @@ def test_every_mistake_is_named_with_file_and_place(tmp_path: Path, text: str, p
 def test_other_text_than_utf_8_is_named_with_its_byte(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(b"cars: [Citro\xebn]")
     with pytest.raises(CatalogError, match=r"mine\.yaml: not UTF-8 text \(byte 12\)"):
-        catalogs.load(tmp_path / "mine.yaml")
+        catalogs.load_catalog(tmp_path / "mine.yaml")
 
 
 @pytest.mark.parametrize("text", ["cars: [A]\nother_cars: nowhere.yaml", None])
 def test_a_catalog_that_is_not_there_is_named_with_those_that_are(tmp_path: Path, text: str | None) -> None:
     wanted = tmp_path / "nowhere.yaml" if text is None else write_catalog(tmp_path, text, "mine.yaml")
     with pytest.raises(CatalogError, match=r"no catalog .*nowhere\.yaml.* mille-miglia-2013, sports-cars"):
-        catalogs.load(wanted)
+        catalogs.load_catalog(wanted)

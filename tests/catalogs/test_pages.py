@@ -18,9 +18,9 @@ from hypothesis import given, settings, strategies as st
 from test_article import TEXTS, ids
 
 import cartag
-from cartag import article, catalog
-from cartag.article.archive import is_message
-from cartag.article.page import plain
+from cartag.catalogs import article, catalog
+from cartag.catalogs.article.archive import is_message
+from cartag.catalogs.article.page import plain
 from cartag.errors import ArticleError, CatalogError
 
 UNSEEN = (
@@ -31,7 +31,7 @@ UNSEEN = (
 
 def read(folder: Path, data: bytes, name: str = "a.txt") -> str:
     (folder / name).write_bytes(data)
-    return article.read(folder / name)
+    return article.read_article(folder / name)
 
 
 # --- characters that nobody sees --------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_other_forms_of_letters_spaces_and_hyphens_are_the_same(text: str) -> No
 
 def test_a_mention_stands_as_it_is_in_the_text() -> None:
     text = "\ufeffEin Lam\u00adborghini\u200b Coun\u00adtach."
-    (mention,) = article.find(text)
+    (mention,) = article.find_mentions(text)
     assert text[mention.offset :].startswith(mention.words)
     assert mention.words == "Lam\u00adborghini\u200b Coun\u00adtach"
 
@@ -94,12 +94,12 @@ def test_a_mention_stands_as_it_is_in_the_text() -> None:
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_name_that_was_pasted_finds_its_car(data: st.DataObject) -> None:
-    cars = catalog.load("mille-miglia-2013").cars
+    cars = catalog.load_catalog("mille-miglia-2013").cars
     car = data.draw(st.sampled_from(cars))
     name = car.name
     for at in data.draw(st.lists(st.integers(0, len(car.name)), max_size=5)):
         name = name[:at] + data.draw(st.sampled_from(UNSEEN)) + name[at:]
-    assert catalog.match(name.replace(" ", data.draw(st.sampled_from([" ", "\u00a0", "\u202f"]))), cars) == [car]
+    assert catalog.match_car(name.replace(" ", data.draw(st.sampled_from([" ", "\u00a0", "\u202f"]))), cars) == [car]
 
 
 def test_pasted_names_in_a_catalog_in_labels_and_in_a_query(gallery: Gallery) -> None:

@@ -8,8 +8,8 @@ import pytest
 from conftest import write_catalog
 
 import cartag
-from cartag import catalog as catalogs
-from cartag.prompts import car_texts, prompt_classes, query_texts
+from cartag.catalogs import catalog as catalogs
+from cartag.catalogs.prompts import car_texts, prompt_classes, query_texts
 from cartag.values import Car
 
 TEMPLATES = ("a photo of a {name}.", "a {year} {name}", "{name}!")
@@ -42,7 +42,7 @@ def test_braces_in_a_name_are_no_field() -> None:
 
 
 def test_classes_are_the_cars_then_other_cars_then_what_is_no_car(tmp_path: Path) -> None:
-    classes = prompt_classes(catalogs.load(write_catalog(tmp_path)))
+    classes = prompt_classes(catalogs.load_catalog(write_catalog(tmp_path)))
     assert [(c.kind, c.label) for c in classes] == [
         ("car", "red-racer"),
         ("car", "yellow-yeti"),

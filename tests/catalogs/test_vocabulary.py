@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings, strategies as st
 from strategies import car_name_lists, respelt
 
 import cartag
-from cartag.catalog import match, normalise, squeezed
+from cartag.catalogs.catalog import match_car, normalise, squeezed
+from cartag.catalogs.vocabulary import Meaning, Vocabulary, as_other
 from cartag.errors import LabelsError, UnknownCarError
 from cartag.labels import Label, LabelFile, read_labels
 from cartag.values import Car, IndexedCar
-from cartag.vocabulary import Meaning, Vocabulary, as_other
 
 MILLE = cartag.cars("mille-miglia-2013").cars
 WORDS = Vocabulary(MILLE)
@@ -114,7 +114,7 @@ def test_what_find_takes_for_one_car_is_that_car_as_a_label(data: st.DataObject)
     assert WORDS.meaning(whole) == Meaning(car=car.id)
     tokens = normalise(data.draw(st.sampled_from((*names, car.make)))).split()
     part = " ".join(data.draw(st.lists(st.sampled_from(tokens), min_size=1, max_size=3, unique=True)))
-    found = match(part, MILLE)
+    found = match_car(part, MILLE)
     if len(found) == 1:
         assert _is_asked_or(part, Meaning(car=found[0].id), WORDS)
     else:
@@ -208,4 +208,4 @@ def test_cars_that_the_catalog_rejects_or_lost_may_be_named(gallery: Gallery, tm
 @pytest.mark.parametrize("word", ["none", "no-car", "Unknown"])
 def test_a_query_for_an_outcome_says_that_it_is_no_car(word: str) -> None:
     with pytest.raises(UnknownCarError, match=f"{word!r} is no car but an outcome"):
-        match(word, MILLE)
+        match_car(word, MILLE)

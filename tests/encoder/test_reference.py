@@ -14,10 +14,11 @@ from checkpoints import LABELS, PUBLISHED, TEMPLATE, checkpoints, edit_json  # n
 from PIL import Image, ImageDraw, ImageFilter
 
 import cartag
-from cartag import catalog, encoder, images, scoring
+from cartag import encoder, images, scoring
 from cartag.calibration import Calibration
+from cartag.catalogs import catalog
+from cartag.catalogs.prompts import prompt_classes
 from cartag.progress import Silent
-from cartag.prompts import prompt_classes
 from cartag.resources import shipped
 from cartag.settings import Settings
 
@@ -80,7 +81,7 @@ def loaded(folder: Path, dtype: str = "float32", fit: str = "auto") -> encoder.E
 
 def cartag_scores(model: encoder.Encoder, photos: Sequence[bytes], catalog_file: Path) -> np.ndarray:
     """Unrounded, shape (photos, cars)."""
-    classes = prompt_classes(catalog.load(catalog_file))
+    classes = prompt_classes(catalog.load_catalog(catalog_file))
     class_set = scoring.class_set(classes, model.embed_texts([text for c in classes for text in c.texts]))
     pixels = [images.decode(photo, model.image_spec).pixels for photo in photos]
     embeddings = model.embed_images([p for p in pixels if p is not None])

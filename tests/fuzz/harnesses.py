@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cartag import article, catalog, index, labels
+from cartag import index, labels
+from cartag.catalogs import article, catalog
 from cartag.errors import ArticleError, CatalogError, IndexFileError, LabelsError
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
@@ -62,7 +63,7 @@ def remembering_shipped_files(parse: Callable[[Path], Any]) -> Callable[[Path], 
 def fuzz_catalog(data: bytes) -> None:
     """A catalog is read, or refused with a `CatalogError`."""
     try:
-        catalog.load(_file(data, "fuzz.yaml"))
+        catalog.load_catalog(_file(data, "fuzz.yaml"))
     except CatalogError as e:
         _is_one_line(e)
 
@@ -120,11 +121,11 @@ def fuzz_xmp(data: bytes) -> None:
 def fuzz_article(data: bytes) -> None:
     """An article is read, or refused with an `ArticleError`; every mention stands where it says."""
     try:
-        text = article.read(_file(data, "fuzz.txt"))
+        text = article.read_article(_file(data, "fuzz.txt"))
     except ArticleError as e:
         _is_one_line(e)
         return
-    for mention in article.find(text):
+    for mention in article.find_mentions(text):
         assert text.startswith(mention.words, mention.offset)
         assert 0 <= mention.certainty <= 1
 

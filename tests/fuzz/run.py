@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["cartag", "yaml", "csv", "html"]):
     from fuzz.harnesses import HARNESSES, remembering_shipped_files
     from fuzz.seeds import WORDS, seeds
 
-    from cartag import catalog
+    from cartag.catalogs import catalog
 
 SECONDS_PER_INPUT, MEGABYTES = 10, 2048
 LONGEST = 4096

@@ -14,10 +14,10 @@ from conftest import Gallery, paint
 from hypothesis import given, settings, strategies as st
 
 import cartag
+from cartag.catalogs.vocabulary import Vocabulary
 from cartag.errors import LabelsError
 from cartag.labels import Label, LabelFile, as_identity, read_labels
 from cartag.values import IndexedCar
-from cartag.vocabulary import Vocabulary
 
 CARS = (
     IndexedCar(id="red-racer", name="Red Racer", make="Rossi", aliases=("Scuderia",)),

@@ -9,8 +9,9 @@ from conftest import Gallery
 from fuzz.harnesses import HARNESSES, remembering_shipped_files
 from fuzz.seeds import WORDS, seeds
 
-from cartag import catalog, index
-from cartag.article.page import plain
+from cartag import index
+from cartag.catalogs import catalog
+from cartag.catalogs.article.page import plain
 from cartag.errors import CartagError, IndexFileError
 from cartag.exporting.rdf import PacketError
 
@@ -64,7 +65,7 @@ def test_a_harness_lets_nothing_else_pass(monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*args: object, **kwargs: object) -> None:
         raise KeyError("no error of cartag")
 
-    monkeypatch.setattr(catalog, "load", broken)
+    monkeypatch.setattr(catalog, "load_catalog", broken)
     with pytest.raises(KeyError):
         HARNESSES["catalog"](b"cars: [x]")
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 from hypothesis import strategies as st
 
-from cartag.catalog import OUTCOME_WORDS, normalise, squeezed
+from cartag.catalogs.catalog import OUTCOME_WORDS, normalise, squeezed
 
 # --- names ------------------------------------------------------------------------------------------------------
 

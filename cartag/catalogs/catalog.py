@@ -106,7 +106,7 @@ def match_exactly(words: str, cars: Iterable[C]) -> C | None:
     return exactly or next((car for name, car in names if name.replace(" ", "") == wanted.replace(" ", "")), None)
 
 
-def match(words: str, cars: Sequence[C]) -> list[C]:
+def match_car(words: str, cars: Sequence[C]) -> list[C]:
     """The cars that somebody means by ``words``.
 
     A full id, name or alias means that car; a make means all its cars; otherwise every car whose name, make or one
@@ -170,7 +170,7 @@ def _either(names: Sequence[str]) -> str:
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def load(name_or_file: str | Path) -> Catalog:
+def load_catalog(name_or_file: str | Path) -> Catalog:
     """Reads a catalog: one that ships with cartag by its name, or a YAML file.
 
     Raises:

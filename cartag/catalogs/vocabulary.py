@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from cartag import gazetteer
-from cartag.catalog import OUTCOME_WORDS, Named, match_exactly, meant, normalise, squeezed, suggest
+from cartag.catalogs import gazetteer
+from cartag.catalogs.catalog import OUTCOME_WORDS, Named, match_exactly, meant, normalise, squeezed, suggest
 from cartag.errors import UnknownCarError
 
 NO_CAR, UNKNOWN = "none", "unknown"
@@ -191,7 +191,7 @@ class _Book:
 
 @cache
 def _gazetteer() -> _Book:
-    book = gazetteer.load()
+    book = gazetteer.load_gazetteer()
     return _Book(book.cars, book.makes, book.spellings)
 
 

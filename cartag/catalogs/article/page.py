@@ -6,9 +6,9 @@ import codecs
 import re
 from pathlib import Path
 
-from cartag.article import archive
-from cartag.article.archive import ArchiveError, Page
-from cartag.article.markup import plain
+from cartag.catalogs.article import archive
+from cartag.catalogs.article.archive import ArchiveError, Page
+from cartag.catalogs.article.markup import plain
 from cartag.errors import ArticleError
 
 _BOMS = (
@@ -42,7 +42,7 @@ _OTHER_KINDS = (
 )
 
 
-def read(file: Path) -> str:
+def read_article(file: Path) -> str:
     """The text of an article: plain text, HTML, or a web archive of a page (`.mhtml`, `.webarchive`) or a mail.
 
     Raises:

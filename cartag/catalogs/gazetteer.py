@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cartag import catalog as catalogs, plainyaml
-from cartag.catalog import normalise, slug
+from cartag import plainyaml
+from cartag.catalogs import catalog as catalogs
+from cartag.catalogs.catalog import normalise, slug
 from cartag.errors import CatalogError
 from cartag.resources import shipped
 from cartag.values import Car
@@ -37,10 +38,10 @@ class Gazetteer:
     """What follows a number that counts something ("km", "Jahre"), normalised."""
 
 
-def load() -> Gazetteer:
+def load_gazetteer() -> Gazetteer:
     """Reads the shipped gazetteer and the shipped catalogs, which give their cars their ids."""
     raw = read()
-    shipped_cars = catalogs.load(_CATALOG)
+    shipped_cars = catalogs.load_catalog(_CATALOG)
     cars = {car.id: car for car in (*shipped_cars.cars, *shipped_cars.other_cars, *entries(raw))}
     makes = {car.make: tuple(raw["makes"].get(car.make, ())) for car in cars.values()}
     return Gazetteer(

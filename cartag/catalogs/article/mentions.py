@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cartag.article.names import Atoms, Lookup, MakeNames, Names, corrected, lookup
-from cartag.article.words import Gap, Word, atoms, words
+from cartag.catalogs.article.names import Atoms, Lookup, MakeNames, Names, corrected, lookup
+from cartag.catalogs.article.words import Gap, Word, atoms, words
 from cartag.values import Car
 
 _LONGEST = 8  # words of a name
@@ -56,7 +56,7 @@ class _MakeAt:
     similarity: float
 
 
-def find(text: str) -> list[Mention]:
+def find_mentions(text: str) -> list[Mention]:
     """The cars named in ``text``, in the order of the text; a car named twice is there twice."""
     found = _Finder(words(text), lookup()).matches()
     return [Mention(f.car, _closed(text, f.start, f.end), f.start, round(min(f.certainty, 1.0), 3)) for f in found]

@@ -10,9 +10,9 @@ from functools import cache
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from cartag import gazetteer
-from cartag.article.words import atoms
-from cartag.catalog import normalise
+from cartag.catalogs import gazetteer
+from cartag.catalogs.article.words import atoms
+from cartag.catalogs.catalog import normalise
 from cartag.values import Car
 
 _LEAST_CORRECTED = 5  # letters: a shorter word is right or another word
@@ -92,7 +92,7 @@ class Lookup:
 @cache
 def lookup() -> Lookup:
     """The shipped gazetteer, laid out; made once."""
-    known = gazetteer.load()
+    known = gazetteer.load_gazetteer()
     models: dict[str, MakeNames] = {}
     makes: dict[str, MakeNames] = {}
     for make, spellings in known.makes.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-from cartag.catalog import is_unseen, normalise, seen
+from cartag.catalogs.catalog import is_unseen, normalise, seen
 
 # A word is letters and digits of the names' script, or of another ("这辆Ferrari" is two words).
 _WORD = re.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
@@ -47,7 +47,7 @@ class Word:
 
 
 def words(text: str) -> list[Word]:
-    """All words of a text, folded as `cartag.catalog.normalise` folds names."""
+    """All words of a text, folded as `cartag.catalogs.catalog.normalise` folds names."""
     found: list[Word] = []
     at = 0
     for chunk in re.finditer(r"\S+", text):

@@ -1,0 +1,10 @@
+from .article import Mention as Mention, find_mentions as find_mentions, read_article as read_article
+from .catalog import (
+    Named as Named,
+    load_catalog as load_catalog,
+    match_car as match_car,
+    match_exactly as match_exactly,
+    slug as slug,
+)
+from .prompts import prompt_classes as prompt_classes, query_texts as query_texts
+from .vocabulary import UNKNOWN as UNKNOWN, Meaning as Meaning, Vocabulary as Vocabulary, as_other as as_other
