@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 import cartag
-from cartag import encoder, index
-from cartag.index import Index, Place
+from cartag import encoder
 from cartag.progress import Silent
-from cartag.store import Store
+from cartag.state import index
+from cartag.state.index import Index, Place
+from cartag.state.store import Store
 from cartag.values import Candidate, IndexHeader, Outcome, PhotoRecord, Tag
 
 _A_FOLDER = 1000
@@ -38,7 +39,7 @@ def make_gallery(folder: Path, count: int, model: str, catalog: str, *, files: b
     place.index.unlink()
     cars = [car.id for car in header.catalog.cars]
     photos = {_name(i): _record(i, cars, int(mtimes[i])) for i in range(count)}
-    index.write(Index(header, photos, place.index))
+    index.write_index(Index(header, photos, place.index))
     return folder
 
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cartag.evaluation import Evaluation, evaluate
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
-    from cartag.index import Index, read as load
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
+    from cartag.state import Index, read_index as load
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
@@ -30,7 +30,7 @@ _WHERE = {
     "Evaluation": ("cartag.evaluation", "Evaluation"),
     "ExportReport": ("cartag.exporting", "ExportReport"),
     "Hit": ("cartag.finding", "Hit"),
-    "Index": ("cartag.index", "Index"),
+    "Index": ("cartag.state", "Index"),
     "LearnReport": ("cartag.learning", "LearnReport"),
     "Mention": ("cartag.catalogs", "Mention"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
@@ -44,7 +44,7 @@ _WHERE = {
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),
     "learn": ("cartag.learning", "learn"),
-    "load": ("cartag.index", "read"),
+    "load": ("cartag.state", "read_index"),
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),

@@ -12,11 +12,10 @@ from cartag import scoring
 from cartag.catalogs import prompt_classes
 from cartag.encoder import Encoder
 from cartag.errors import CatalogError
-from cartag.index import Index
 from cartag.resources import shipped_catalogs
 from cartag.scoring import ClassSet
 from cartag.settings import DEFAULT_CATALOG
-from cartag.store import SharedTexts, Store
+from cartag.state import Index, SharedTexts, Store
 from cartag.values import Catalog
 
 

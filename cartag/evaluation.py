@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec import UNSET
 
-from cartag import index as indexes, metrics
+from cartag import metrics
 from cartag.errors import LabelsError
-from cartag.index import Index
 from cartag.labels import Label
 from cartag.metrics import Answers, Bin, Coverage, Interval
 from cartag.settings import load_settings
+from cartag.state import Index, read_index
 from cartag.truth import read_truth
 from cartag.values import OUTCOMES, PhotoRecord, as_model_has_it, ranking
 
@@ -193,7 +193,7 @@ def evaluate(
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     settings = load_settings({"index": index})
-    found = indexes.read(Path(gallery), settings.index)
+    found = read_index(Path(gallery), settings.index)
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     made = None
     if report is not None:  # before anything is computed that has no place
@@ -302,7 +302,7 @@ def _answers(pairs: Sequence[_Pair], ids: Sequence[str]) -> Answers:
 
 
 def _comparison(pairs: Sequence[_Pair], index: Index, path: Path) -> Comparison:
-    other = indexes.read(path.parent if path.suffix else path, path)
+    other = read_index(path.parent if path.suffix else path, path)
     both = [
         (label, record, there)
         for label, record in pairs

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from cartag import index as indexes
 from cartag.catalogs import match_car, match_exactly
 from cartag.errors import IndexFileError, PhotoError, UsageError
-from cartag.index import Index, Place
 from cartag.paths import disk_path
 from cartag.photos import is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
+from cartag.state import Index, Place, place_of, read_index, read_tags
 from cartag.values import IndexedCatalog, PhotoRecord, PhotoTags
 
 if TYPE_CHECKING:  # a query by car answers from the index alone, without numpy
@@ -92,13 +91,13 @@ def find(
     settings = (settings or load_settings()).overridden({"index": index})
     by_similarity = text is not None or like is not None
     whole = by_similarity or min_score is not None  # candidates and hashes are in the whole index only
-    found = indexes.read(gallery, settings.index) if whole else indexes.read_tags(gallery, settings.index)
+    found = read_index(gallery, settings.index) if whole else read_tags(gallery, settings.index)
     known = found.header.catalog
     wanted = [_meant(words, known) for words in cars]
     unwanted = frozenset[str]().union(*(_meant(words, known) for words in exclude))
     hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
     if by_similarity and isinstance(found, Index):
-        place = indexes.place_of(gallery, settings.index)
+        place = place_of(gallery, settings.index)
         hits = _Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
@@ -174,7 +173,7 @@ class _Similar:
         """
         from sqlite3 import Error
 
-        from cartag.store import Store
+        from cartag.state import Store
 
         hashes = {hit.path: self._index.photos[hit.path].sha256 for hit in hits}
         try:

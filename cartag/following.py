@@ -13,14 +13,23 @@ from types import TracebackType
 
 import msgspec
 
-from cartag import learned, locks
+from cartag import learned
 from cartag.errors import CartagError, IndexFileError, LabelsError
-from cartag.index import Index, Place, replace_file
 from cartag.labels import Label, LabelFile
 from cartag.progress import Progress
+from cartag.state import (
+    Contents,
+    Index,
+    Place,
+    Word,
+    content_aside,
+    contents_of,
+    place_words,
+    replace_file,
+    writing_into,
+)
 from cartag.truth import read_truth
 from cartag.values import PhotoRecord, human_tags
-from cartag.whereabouts import Contents, Word, content_aside, contents_of, place
 
 
 class _Owed(msgspec.Struct, frozen=True):
@@ -35,7 +44,7 @@ class _Owed(msgspec.Struct, frozen=True):
 
 def owes(place: Place) -> bool:
     """Whether the labels are not to be learned from as they are."""
-    return _path(place).exists()
+    return _path(place_words).exists()
 
 
 def check(place: Place, labels: Path) -> None:
@@ -44,7 +53,7 @@ def check(place: Place, labels: Path) -> None:
     Raises:
         LabelsError: they have to be written first.
     """
-    owed = _read(place)
+    owed = _read(place_words)
     if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == _digest(labels):
         raise LabelsError(
             f"{labels}: its rows name {_photos(len(owed.contents))} as they were called before, e.g. "
@@ -57,7 +66,7 @@ class LabelRows:
 
     def __init__(self, place: Place, gallery: Path, old: Index, now: Contents, progress: Progress) -> None:
         """``now``: contents of all photos that are there, by path."""
-        self._place, self._gallery, self._old, self._now, self._progress = place, gallery, old, now, progress
+        self._place, self._gallery, self._old, self._now, self._progress = place_words, gallery, old, now, progress
         self._stack = ExitStack()
         self._path: Path | None = None
         self._data = b""
@@ -107,7 +116,7 @@ class LabelRows:
         path = None if found is None or not found.facts.source else self._place.index.parent / found.facts.source
         if found is None or path is None or not path.is_file() or path.suffix.lower() == ".json":
             return
-        self._stack.enter_context(locks.folder(path.parent))
+        self._stack.enter_context(writing_into(path.parent))
         digest = _digest(path)
         stands = owed is not None and (owed.labels, owed.digest) == (str(path.resolve()), digest)
         if owed is not None and (not stands or not owed.contents):
@@ -119,11 +128,11 @@ class LabelRows:
         if self._says_what_it_said(path, found.facts.truth):
             trusted = set(contents)
         trusted |= owing.keys()
-        where = place(contents, {**before, **owing}, self._now)
+        where = place_words(contents, {**before, **owing}, self._now)
         doubtful = sorted(name for name, home in where.homes.items() if home != name and name not in trusted)
         if doubtful:
             contents |= {name: Word(self._now.get(name)) for name in doubtful}
-            where = place(contents, {**before, **owing}, self._now)
+            where = place_words(contents, {**before, **owing}, self._now)
             self._progress.note(
                 f"{path}: edited since it was learned from, while {_photos(len(doubtful))} that it names came to hold "
                 f"others, e.g. {doubtful[0]}: look whether these rows are right; the next run takes them as they are"
@@ -181,12 +190,12 @@ def _photos(n: int) -> str:
 
 
 def _path(place: Place) -> Path:
-    return place.state / f"{place.name}.rows.json"
+    return place_words.state / f"{place_words.name}.rows.json"
 
 
 def _read(place: Place) -> _Owed | None:
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(_path(place).read_bytes(), type=_Owed)
+        return msgspec.json.decode(_path(place_words).read_bytes(), type=_Owed)
     return None
 
 

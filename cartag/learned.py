@@ -15,10 +15,9 @@ import numpy as np
 
 from cartag.calibration import Calibration
 from cartag.errors import IndexFileError
-from cartag.footprint import Footprint, digest_of
-from cartag.index import Place
 from cartag.paths import is_below
 from cartag.scoring import ClassSet
+from cartag.state import Footprint, Place, digest_of
 
 _VERSION = 1
 

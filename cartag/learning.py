@@ -9,27 +9,18 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import (
-    calibration as calibrations,
-    encoder as encoders,
-    fitting,
-    following,
-    index as indexes,
-    learned,
-    metrics,
-)
+from cartag import calibration as calibrations, encoder as encoders, fitting, following, learned, metrics
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.fitting import CrossValidation, Examples, ZeroShot
-from cartag.index import Index, Place
 from cartag.labels import Label
 from cartag.learned import LearnedFacts
 from cartag.metrics import Interval
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings, shared_texts
-from cartag.store import SharedTexts, Store
+from cartag.state import Index, Place, SharedTexts, Store, place_of, read_index
 from cartag.truth import Truth, read_truth
 from cartag.values import ModelFiles, PhotoRecord
 
@@ -118,8 +109,8 @@ def learn(
         raise UsageError(f"--cv {cv}: at least two folds are needed")
     settings = (settings or load_settings()).overridden({"index": index})
     progress = progress or Silent()
-    place = indexes.place_of(Path(gallery), settings.index)
-    found = indexes.read(Path(gallery), settings.index)
+    place = place_of(Path(gallery), settings.index)
+    found = read_index(Path(gallery), settings.index)
     learned.claim(place)  # before anything is computed that could not be kept
     following.check(place, Path(labels))
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
@@ -204,7 +195,7 @@ def refit(
     Also where model or catalog are others than then, and always with ``anew``. Labels that are gone or cannot be read
     are said and change nothing: what was learned stays.
     """
-    place, progress = indexes.place_of(gallery, settings.index), progress or Silent()
+    place, progress = place_of(gallery, settings.index), progress or Silent()
     found = learned.load(place)
     if found is None or not found.facts.source:
         return False

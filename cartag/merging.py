@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from cartag.journal import Facts
 from cartag.paths import disk_path, name_on_disk, printable
 from cartag.scoring import Verdict
+from cartag.state import Contents, Facts, Whereabouts, contents_of, place_words, word_of
 from cartag.values import (
     Candidate,
     Catalog,
@@ -24,7 +24,6 @@ from cartag.values import (
     human_tags,
     is_settled_by_human,
 )
-from cartag.whereabouts import Contents, Whereabouts, contents_of, place, word_of
 
 Records = Mapping[str, PhotoRecord]
 """By path."""
@@ -61,7 +60,7 @@ def merged(
     """
     now = dict.fromkeys(unseen) | {path: _own_content(record) for path, record in kept.items()}
     now |= {path: _own_content(photo.facts) for path, photo in learnt.items()}
-    where = place(
+    where = place_words(
         {path: word_of(record) for path, record in old.items() if is_settled_by_human(record)},
         contents_of(old),
         now,
@@ -106,7 +105,7 @@ def interrupted(old: Records, photos: Sequence[PhotoFile], learnt: Mapping[str, 
 def homes_of(paths: Iterable[str], old: Records, new: Merged) -> dict[str, str | None]:
     """Old path -> new path of the photos at these paths, and of all that a person spoke of; None: it is nowhere."""
     others = {path: word_of(old[path]) for path in paths if path in old and not is_settled_by_human(old[path])}
-    where = place(others, contents_of(old), new.now)
+    where = place_words(others, contents_of(old), new.now)
     return {**where.homes, **dict.fromkeys(where.missing.values()), **new.where.homes}
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from cartag import index as indexes
 from cartag.errors import CartagError, ForeignFileError, UsageError
 from cartag.paths import disk_path, printable
 from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS
+from cartag.state import FILE_NAME, read_tags
 
 _EXTENSIONS = PHOTO_EXTENSIONS | RAW_EXTENSIONS
 
@@ -28,10 +28,10 @@ def check_is_no_gallery(folder: Path, gallery: Path, option: str) -> None:
 
 def is_gallery(folder: Path) -> bool:
     """Whether an index lies in a folder, and photos that it names."""
-    if not (folder / indexes.FILE_NAME).is_file():
+    if not (folder / FILE_NAME).is_file():
         return False
     try:
-        photos = indexes.read_tags(folder, folder / indexes.FILE_NAME)
+        photos = read_tags(folder, folder / FILE_NAME)
     except CartagError:
         return False
     on_disk = ((p.path, None if p.path_on_disk is UNSET else p.path_on_disk) for p in photos)

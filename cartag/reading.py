@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from cartag import images
 from cartag.cage import Cages, Limits
 from cartag.errors import PhotoError
-from cartag.journal import Facts
 from cartag.photos import is_raw
 from cartag.settings import Settings, usable_cores
+from cartag.state import Facts
 from cartag.values import ImageSpec, PhotoFile, ReadError
 
 log = logging.getLogger(__name__)

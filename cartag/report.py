@@ -16,10 +16,9 @@ import msgspec
 
 from cartag import images, pagefolder
 from cartag.errors import PhotoError, UsageError
-from cartag.footprint import Footprint, digest_of
-from cartag.index import Index
 from cartag.paths import disk_path, printable_values
 from cartag.photos import is_raw
+from cartag.state import Footprint, Index, digest_of
 
 if TYPE_CHECKING:
     from cartag.evaluation import Evaluation

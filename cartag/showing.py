@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from cartag import index as indexes
 from cartag.settings import load_settings
+from cartag.state import outcome_counts, read_tags
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
     Raises:
         GalleryError, IndexFileError: see `cartag.errors`.
     """
-    found = indexes.read_tags(Path(gallery), load_settings({"index": index}).index)
+    found = read_tags(Path(gallery), load_settings({"index": index}).index)
     here = [record for record in found if record.missing is UNSET]
     photos = Counter(tag.car for record in here for tag in record.tags)
     by_hand = Counter(tag.car for record in here for tag in record.tags if tag.source == "human")
@@ -56,7 +56,7 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
     return Summary(
         index=str(found.path),
         photos=len(here),
-        outcomes=indexes.outcome_counts(found),
+        outcomes=outcome_counts(found),
         cars=tuple(sorted(counts, key=lambda count: (-count.photos, count.name))),
         errors=dict(sorted(Counter(r.error.reason for r in here if r.error is not UNSET).items())),
         missing=len(found.photos) - len(here),

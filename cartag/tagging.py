@@ -21,15 +21,13 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations, encoder as encoders, index as indexes, locks, merging, raw, scoring
+from cartag import calibration as calibrations, encoder as encoders, merging, raw, scoring
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
 from cartag.following import LabelRows, owes
-from cartag.index import Index, Place
-from cartag.journal import Facts, Journal, latest
 from cartag.learned import Learned, files_of as learned_files, load as load_learned
 from cartag.merging import Learnt, Merged
 from cartag.photos import RawPairs, Walk, walk
@@ -37,7 +35,28 @@ from cartag.progress import Progress, Silent
 from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.scoring import ClassSet, Verdict
 from cartag.settings import Settings, load_settings, shared_texts
-from cartag.store import SharedTexts, Store
+from cartag.state import (
+    SCHEMA_VERSION,
+    Facts,
+    Foreign,
+    Index,
+    Journal,
+    Place,
+    SharedTexts,
+    Stamp,
+    Store,
+    Whereabouts,
+    latest,
+    outcome_counts,
+    place_of,
+    read_index_if_there,
+    remove_leftovers,
+    replacing,
+    running,
+    stamp_of,
+    with_foreign_fields,
+    write_index,
+)
 from cartag.values import (
     RETRIED_REASONS,
     Catalog,
@@ -49,7 +68,6 @@ from cartag.values import (
     is_settled_by_human,
 )
 from cartag.version import __version__
-from cartag.whereabouts import Whereabouts
 
 _SCORED_AT_ONCE = 4096
 
@@ -82,7 +100,7 @@ class TagReport:
     @property
     def outcomes(self) -> dict[str, int]:
         """Photos per outcome, all four of them."""
-        return indexes.outcome_counts(self.index)
+        return outcome_counts(self.index)
 
 
 def tag(
@@ -127,11 +145,11 @@ def tag(
     options |= {"raw_pairs": raw_pairs, "isolate": isolate}
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
-    place = indexes.place_of(gallery, settings.index)
+    place = place_of(gallery, settings.index)
     pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
     photos = walk(gallery, pairs, settings.not_hers)  # first of all: a mistyped folder should not wait for a model
-    with locks.running(place):
-        indexes.remove_leftovers(place)
+    with running(place):
+        remove_leftovers(place)
         run = _prepare(gallery, place, settings, progress)
         if not gone:
             _check_not_empty(run, photos)
@@ -174,7 +192,7 @@ class _Run:
     calibration: Calibration
     learned: Learned | None
     """What `learn` fitted for this model and catalog."""
-    stamp: indexes.Stamp | None
+    stamp: Stamp | None
     """Of the old index: whether somebody else changed it since."""
 
     @cached_property
@@ -238,8 +256,8 @@ def _check_same_gallery(run: _Run, photos: Walk) -> None:
 
 
 def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> _Run:
-    stamp = indexes.stamp_of(place)
-    old = indexes.read_if_there(place)
+    stamp = stamp_of(place)
+    old = read_index_if_there(place)
     catalog = load_catalog(settings.catalog or default_catalog(old))
     if settings.model == "auto":
         files = encoders.resolve_auto(old.header.model if old else None, progress)
@@ -453,7 +471,7 @@ class _Tagger:
     # --- the new index
 
     def _save(self, plan: _Plan, *, complete: bool) -> TagReport:
-        with locks.replacing(self._run.place):
+        with replacing(self._run.place):
             return self._merged_and_written(plan, complete)
 
     def _merged_and_written(self, plan: _Plan, complete: bool) -> TagReport:
@@ -527,9 +545,9 @@ class _Tagger:
             IndexFileError: the index is damaged now; it is left alone, and the journal keeps what the run has learnt.
         """
         run = self._run
-        if indexes.stamp_of(run.place) == run.stamp:
+        if stamp_of(run.place) == run.stamp:
             return
-        edited = indexes.read_if_there(run.place)
+        edited = read_index_if_there(run.place)
         if edited is not None:
             self._progress.note("index: changed by others during this run; their changes are kept")
             known, self._run = self._old, replace(run, old=edited)
@@ -551,11 +569,11 @@ class _Tagger:
                 return old
             header = self._header(photos)
         is_there = old is not None and run.place.index.exists()  # somebody may have moved it away
-        foreign = indexes.with_foreign_fields(old).foreign if old is not None and is_there else indexes.Foreign()
+        foreign = with_foreign_fields(old).foreign if old is not None and is_there else Foreign()
         if new is not None:
             foreign = foreign.moved(merging.homes_of(foreign.photos, self._old, new))
         index = Index(header, photos, run.place.index, foreign)
-        indexes.write(index)
+        write_index(index)
         return index
 
     def _header(self, photos: Mapping[str, PhotoRecord]) -> IndexHeader:
@@ -567,7 +585,7 @@ class _Tagger:
         if "_encoder" in self.__dict__:
             dtype = self._encoder.dtype
         return IndexHeader(
-            schema_version=indexes.SCHEMA_VERSION,
+            schema_version=SCHEMA_VERSION,
             generator=f"cartag {__version__}",
             updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             model=IndexedModel(name=spec.name, source=spec.source, revision=run.files.revision, dtype=dtype),

@@ -13,12 +13,11 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cartag import index as indexes
 from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
-from cartag.index import Index
 from cartag.labels import Label, read_folders, read_labels
 from cartag.photos import walk
+from cartag.state import FILE_NAME, Index, read_index
 from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human
 
 
@@ -100,12 +99,8 @@ def _labels(
     labels: Path, index: Index, here: Mapping[str, PhotoRecord], gallery: Path | None, leave_out: Sequence[str]
 ) -> tuple[list[Label], list[str]]:
     cars, others = index.header.catalog.cars, partial(other_cars, index)
-    if (
-        os.path.isdir(labels)
-        and (labels / indexes.FILE_NAME).is_file()
-        and labels.resolve() != index.path.parent.resolve()
-    ):
-        labels = labels / indexes.FILE_NAME
+    if os.path.isdir(labels) and (labels / FILE_NAME).is_file() and labels.resolve() != index.path.parent.resolve():
+        labels = labels / FILE_NAME
     if os.path.isdir(labels):
         photos = walk(labels, leave_out=leave_out).photos
         return read_folders(labels, [photo.path for photo in photos], cars, here.keys(), others)
@@ -115,7 +110,7 @@ def _labels(
 
 
 def _of_index(path: Path, cars: Sequence[IndexedCar]) -> list[Label]:
-    found = indexes.read(path.parent, path)
+    found = read_index(path.parent, path)
     here = _as_called_here(found.header.catalog.cars, cars)
     names = {car.id: car.name for car in found.header.catalog.named}
     said = [_said(record, here, names) for record in found if is_settled_by_human(record)]

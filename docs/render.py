@@ -206,7 +206,7 @@ def _man_page(helps: dict[str, str]) -> str:
 
 
 def _schema() -> str:
-    from cartag.index import json_schema
+    from cartag.state.index import json_schema
 
     return json.dumps(json_schema(), indent=2) + "\n"
 

@@ -22,9 +22,10 @@ from PIL import Image
 
 import cartag
 import cartag.encoder
-from cartag import images, index as indexes
+from cartag import images
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.settings import Settings
+from cartag.state import index as indexes
 
 # The fake encoder sees colours: three cars, one other car, two things that are no car. A black photo is none of them.
 CATALOG = """

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from cartag import index as indexes
 from cartag.errors import UsageError
 from cartag.exporting import exiftool, imagefolder, page, tables, xmp
 from cartag.exporting.job import Job, Naming, Remark, Step, Wanted, bytes_at, photos_of
 from cartag.exporting.writing import ACTIONS, ExportedFile, Writing
-from cartag.footprint import Footprint, digest_of
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
+from cartag.state import Footprint, digest_of, read_index
 
 _ELSEWHERE = "name another folder with --to DIR"
 
@@ -92,7 +91,7 @@ def export(
 
     A file that would not change is not written, so a second export touches nothing. An existing XMP sidecar is
     merged into: only what cartag wrote there is changed or removed. Of all other files only those are replaced and
-    removed that cartag made, and that nobody changed since (`cartag.footprint`). A file that cannot be written is a
+    removed that cartag made, and that nobody changed since (`cartag.state.footprint`). A file that cannot be written is a
     remark, and costs no other.
 
     Args:
@@ -119,7 +118,7 @@ def export(
         raise UsageError(f"--naming {naming}: must be one of {', '.join(get_args(Naming))}")
     settings = (settings or load_settings()).overridden({"index": index})
     gallery = Path(gallery)
-    found = indexes.read(gallery, settings.index)
+    found = read_index(gallery, settings.index)
     format, folder = FORMATS[as_], None if to is None else Path(to)
     made = None if folder is None or format.merges else Footprint(folder, _ELSEWHERE, force=force)
     job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent(), made)

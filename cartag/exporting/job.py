@@ -13,11 +13,10 @@ from typing import Literal
 from msgspec import UNSET
 
 from cartag.errors import ExportError
-from cartag.footprint import Footprint
-from cartag.index import Index
 from cartag.paths import disk_path, printable
 from cartag.progress import Progress
 from cartag.settings import Settings
+from cartag.state import Footprint, Index
 from cartag.values import IndexedCar, PhotoRecord, Tag
 
 Naming = Literal["ext", "stem"]

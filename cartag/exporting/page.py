@@ -17,10 +17,10 @@ from msgspec import UNSET
 from cartag import images, pagefolder, pages
 from cartag.errors import PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
-from cartag.footprint import Footprint, digest_of
 from cartag.paths import printable
 from cartag.photos import is_raw
 from cartag.settings import usable_cores
+from cartag.state import Footprint, digest_of
 from cartag.values import ERROR_REASONS
 
 PAGE = "index.html"

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, get_args
 
-from cartag import index as indexes
 from cartag.errors import CartagError
 from cartag.exporting.job import Job, Remark, Step, Wanted, bytes_at
-from cartag.footprint import digest_of
 from cartag.paths import printable
+from cartag.state import digest_of, replace_file
 
 Action = Literal["created", "changed", "removed", "unchanged"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -149,7 +148,7 @@ def _replaced(step: Wanted) -> str | None:
         step.path.unlink()
     else:
         step.path.parent.mkdir(parents=True, exist_ok=True)
-        indexes.replace_file(step.path, step.after)
+        replace_file(step.path, step.after)
     return None
 
 

@@ -15,12 +15,12 @@ from types import FrameType
 
 import uvicorn
 
-from cartag import index as indexes
 from cartag.errors import ReviewError
 from cartag.reviewing.app import Once, app
 from cartag.reviewing.pictures import Pictures
 from cartag.reviewing.session import Counts, Decision, Session
 from cartag.settings import Settings, load_settings
+from cartag.state import place_of
 
 __all__ = ["Counts", "Decision", "ReviewReport", "Session", "review"]
 
@@ -82,7 +82,7 @@ def review(
     """
     settings = (settings or load_settings()).overridden({"index": index})
     gallery = Path(gallery)
-    place = indexes.place_of(gallery, settings.index)
+    place = place_of(gallery, settings.index)
     session = Session(gallery, place, None if labels is None else Path(labels))
     pictures = Pictures(gallery, place, settings)
     pictures.forget_others(session.index)

@@ -12,12 +12,12 @@ from threading import BoundedSemaphore
 
 from msgspec import UNSET
 
-from cartag import images, rights
+from cartag import images
 from cartag.errors import PhotoError
-from cartag.index import Place
 from cartag.paths import disk_path, leads_out
 from cartag.photos import is_raw
 from cartag.settings import Settings, usable_cores
+from cartag.state import Place, temporary_for
 from cartag.values import PhotoRecord
 
 SIDES = {"small": 400, "large": 1600}
@@ -85,7 +85,7 @@ def _keep(path: Path, data: bytes) -> None:
     """Whole or not at all; a full disk costs the next visitor a little time, nothing else."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = rights.temporary_for(path, path.parent)
+        handle, temporary = temporary_for(path, path.parent)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(data)

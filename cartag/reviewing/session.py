@@ -17,12 +17,21 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from cartag import index as indexes, locks
 from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
-from cartag.index import Index, Place
 from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
 from cartag.paths import disk_path, is_below
+from cartag.state import (
+    Index,
+    Place,
+    read_index,
+    replace_file,
+    replacing,
+    stamp_of,
+    with_foreign_fields,
+    write_index,
+    writing_into,
+)
 from cartag.truth import other_cars
 from cartag.values import (
     IndexedCar,
@@ -141,7 +150,7 @@ class Session:
         """Opens the index, and the labels where there are some.
 
         Raises:
-            IndexFileError, GalleryError: as `cartag.index.read`, or the state folder cannot be written.
+            IndexFileError, GalleryError: as `cartag.state.index.read_index`, or the state folder cannot be written.
             LabelsError: ``labels`` is there and is no CSV file,label, or its folder is not there.
         """
         self.gallery, self.place = gallery, place
@@ -167,8 +176,8 @@ class Session:
         """What the index has and the labels do not, for they could not be written."""
         if labels is not None and not labels.parent.is_dir():
             raise LabelsError(f"{labels}: its folder is not there; name a file in one that is")
-        self._stamp = indexes.stamp_of(place)
-        self._index = indexes.with_foreign_fields(indexes.read(gallery, place.index))
+        self._stamp = stamp_of(place)
+        self._index = with_foreign_fields(read_index(gallery, place.index))
         with self._exclusively():  # a gallery that cannot be written is told now, not at the first decision
             pass
 
@@ -217,19 +226,19 @@ class Session:
 
         with ExitStack() as stack:
             stack.enter_context(self._mutex)
-            stack.enter_context(locks.replacing(self.place, stopped))
+            stack.enter_context(replacing(self.place, stopped))
             if self._labels_path is not None:
-                stack.enter_context(locks.folder(self._labels_path.parent, stopped))
+                stack.enter_context(writing_into(self._labels_path.parent, stopped))
             if stopped():
                 raise ReviewError("the review has ended; nothing was done")
             self._heed_others()
             yield
 
     def _heed_others(self) -> None:
-        stamp = indexes.stamp_of(self.place)
+        stamp = stamp_of(self.place)
         if stamp != self._stamp:
             self._met.update(dict.fromkeys(self._index.header.catalog.cars))
-            self._index = indexes.with_foreign_fields(indexes.read(self.gallery, self.place.index))
+            self._index = with_foreign_fields(read_index(self.gallery, self.place.index))
             self._stamp = stamp
             self._edition += 1
             self._labels = None  # other photos and cars: its rows may be of others now
@@ -358,7 +367,7 @@ class Session:
         data = labels.encode()
         try:
             if (path.read_bytes() if path.exists() else NO_LABELS) != data:  # a file is not made for nothing
-                indexes.replace_file(path, data)
+                replace_file(path, data)
         except OSError:
             self._owed.update({photo: labels.get(photo) for photo in photos})
             return
@@ -420,8 +429,8 @@ class Session:
             old.header, generator=f"cartag {__version__}", updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         )
         new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
-        indexes.write(new)
-        self._index, self._stamp = new, indexes.stamp_of(self.place)
+        write_index(new)
+        self._index, self._stamp = new, stamp_of(self.place)
 
 
 def _label_of(decision: Decision) -> Label:

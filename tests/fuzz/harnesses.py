@@ -13,14 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cartag import index, labels
+from cartag import labels
 from cartag.catalogs import article, catalog
 from cartag.errors import ArticleError, CatalogError, IndexFileError, LabelsError
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
 from cartag.exporting.rdf import PacketError
-from cartag.journal import Journal, latest
 from cartag.resources import shipped
+from cartag.state import index
+from cartag.state.journal import Journal, latest
 from cartag.values import Car
 
 CARS = (
@@ -80,7 +81,7 @@ def fuzz_index(data: bytes) -> None:
     """An index is read, or refused with an `IndexFileError`; one that was read is the same after being rewritten."""
     place = index.place_of(_scratch(), _file(data, "fuzz.json"))
     try:
-        read = index.read_if_there(place)
+        read = index.read_index_if_there(place)
         assert read is not None
         whole = index.with_foreign_fields(read)
     except IndexFileError as e:
@@ -88,7 +89,7 @@ def fuzz_index(data: bytes) -> None:
         return
     index.read_tags(_scratch(), place.index)  # looks at less of it, and may not find more fault
     _file(index.encode(whole), "fuzz.json")
-    again = index.read_if_there(place)
+    again = index.read_index_if_there(place)
     assert again is not None
     assert again.photos == read.photos
     assert again.header == read.header

@@ -13,9 +13,9 @@ from reviews import without_csv
 import cartag
 from cartag import following
 from cartag.errors import LabelsError
-from cartag.index import place_of
 from cartag.learned import load
 from cartag.reviewing import Decision, Session
+from cartag.state.index import place_of
 
 CARS = "cars: [Red Racer, Phantom]\nother_cars: [Orange Other]\nno_car: [a photo of green grass.]\n"
 ROWS = [
@@ -155,7 +155,7 @@ def test_a_run_that_dies_mixes_nothing_up(learned: Gallery, monkeypatch: pytest.
     where = {
         "before the index": ("cartag.index.write", die),
         "after the index": ("cartag.following.LabelRows.write", die),
-        "after the rows": ("cartag.journal.Journal.remove", die),
+        "after the rows": ("cartag.state.journal.Journal.remove", die),
     }[point]
     swap(learned, "red-0.jpg", "phantom-0.jpg")
     with monkeypatch.context() as patch:

@@ -238,7 +238,7 @@ def test_eval_warns_of_tags_that_were_learned(phantoms: Gallery, seen: Seen) -> 
     cartag.learn(phantoms.path, labels)
     phantoms.tag()
     assert cartag.evaluate(phantoms.path, labels).uses_learned
-    place = cartag.index.place_of(phantoms.path)
+    place = cartag.state.index.place_of(phantoms.path)
     learned = load(place)
     assert learned is not None
     assert learned.facts.labels == {"red-racer": 1, "phantom": 1, "unknown": 0, "none": 0}

@@ -11,9 +11,9 @@ import pytest
 from conftest import Gallery
 
 import cartag
-from cartag import index as indexes
 from cartag.errors import IndexFileError, LabelsError
 from cartag.evaluation import Evaluation
+from cartag.state import index as indexes
 from cartag.values import (
     Candidate,
     IndexedCar,
@@ -80,7 +80,7 @@ def evaluated(folder: Path, photos: list[PhotoRecord], labels: str, cars: tuple[
         model=IndexedModel(name="fake", source="fake", revision="1", dtype="float32"),
         catalog=IndexedCatalog(name="colours", sha256="0" * 64, cars=cars),
     )
-    indexes.write(indexes.Index(header, {record.path: record for record in photos}, folder / "cartag.json"))
+    indexes.write_index(indexes.Index(header, {record.path: record for record in photos}, folder / "cartag.json"))
     (folder / "labels.csv").write_text(labels, encoding="utf-8")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing of scikit-learn's talk reaches the user

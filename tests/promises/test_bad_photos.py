@@ -22,10 +22,11 @@ from badphotos import NAMES, BadPhoto, harmful, mutated, valid_files
 from conftest import Gallery, paint
 
 import cartag
-from cartag import images, index as indexes
+from cartag import images
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
 from cartag.paths import disk_path
+from cartag.state import index as indexes
 from cartag.values import ERROR_REASONS
 
 MAX_PIXELS = 4_000_000
@@ -117,7 +118,7 @@ def check(gallery: Gallery, written: dict[str, BadPhoto]) -> Counter[str]:
     reasons: Counter[str] = Counter()
     by_name = {
         disk_path(record.path, record.path_on_disk if isinstance(record.path_on_disk, str) else None): record
-        for record in indexes.read(gallery.path)
+        for record in indexes.read_index(gallery.path)
     }
     assert by_name.keys() == written.keys()
     for name, photo in written.items():

@@ -25,10 +25,10 @@ from trials import COLOURS, ROOT
 import cartag
 from cartag import images
 from cartag.errors import IndexFileError
-from cartag.index import place_of
-from cartag.journal import Facts, Journal
 from cartag.photos import walk
 from cartag.progress import Silent
+from cartag.state.index import place_of
+from cartag.state.journal import Facts, Journal
 
 FAR = 4_102_444_800 * 10**9  # the year 2100
 

@@ -18,15 +18,16 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from typer.testing import CliRunner
 
 import cartag
-from cartag import footprint, index as indexes, learned
+from cartag import learned
 from cartag.cli import app
 from cartag.encoder import table
 from cartag.errors import CartagError, ForeignFileError, IndexFileError, LabelsError, ModelError, UsageError
 from cartag.exporting import FORMATS
 from cartag.exporting.page import PAGE
-from cartag.footprint import NOTE, Footprint, digest_of
 from cartag.reviewing import Session
 from cartag.settings import Settings
+from cartag.state import footprint, index as indexes
+from cartag.state.footprint import NOTE, Footprint, digest_of
 
 DOCUMENTS = [name for name, format in FORMATS.items() if format.document is not None]
 HERS = b"<h1>my club page, made by hand</h1>"

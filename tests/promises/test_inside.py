@@ -17,13 +17,14 @@ from hypothesis import given, settings, strategies as st
 from strategies import any_paths, file_names, paths
 
 import cartag
-from cartag import images, index as indexes, paths as rules
+from cartag import images, paths as rules
 from cartag.errors import CartagError, IndexFileError, PhotoError
-from cartag.journal import Facts, Journal
 from cartag.paths import are_below, is_below, is_below_on_disk, leads_out
 from cartag.reviewing.pictures import Pictures
 from cartag.reviewing.session import Decision, Session
 from cartag.settings import Settings
+from cartag.state import index as indexes
+from cartag.state.journal import Facts, Journal
 
 OUTSIDE = ["/etc/passwd", "..", "../a.jpg", "a/../../b.jpg", "a/..", "", ".", "./a.jpg", "a//b.jpg", "a/", "a\0b.jpg"]
 INSIDE = ["a.jpg", "a/b.jpg", "..a/b..jpg", "...", ".hidden", " ..", "%2e%2e", "back\\slash.jpg", "C:a.jpg", "é/ü.jpg"]
@@ -227,7 +228,7 @@ def test_pages_show_no_photo_behind_such_a_link(linked: Gallery, tmp_path: Path)
     assert len(list((tmp_path / "page" / "thumbs").iterdir())) == 2
     assert any("day/b.jpg" in remark.message for remark in report.remarks)
     place = indexes.place_of(linked.path)
-    pictures, records = Pictures(linked.path, place, Settings()), indexes.read(linked.path).photos
+    pictures, records = Pictures(linked.path, place, Settings()), indexes.read_index(linked.path).photos
     assert pictures.picture(records["c.jpg"], "small").data
     with pytest.raises(PhotoError, match="leads out"):
         pictures.picture(records["day/b.jpg"], "large")
@@ -244,7 +245,7 @@ def test_small_pictures_are_not_kept_where_a_link_leads(gallery: Gallery, tmp_pa
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / f"{'0' * 64}.jpg").write_bytes(b"hers")
     (place.state / "thumbs").symlink_to(tmp_path / "foreign", target_is_directory=True)
-    index = indexes.read(gallery.path)
+    index = indexes.read_index(gallery.path)
     pictures = Pictures(gallery.path, place, Settings())
     pictures.forget_others(index)
     assert pictures.picture(index.photos["a.jpg"], "small").data

@@ -9,11 +9,11 @@ from conftest import Gallery
 from fuzz.harnesses import HARNESSES, remembering_shipped_files
 from fuzz.seeds import WORDS, seeds
 
-from cartag import index
 from cartag.catalogs import catalog
 from cartag.catalogs.article.page import plain
 from cartag.errors import CartagError, IndexFileError
 from cartag.exporting.rdf import PacketError
+from cartag.state import index
 
 MUTATIONS = 60  # a parser, besides all prefixes of a few lengths
 
@@ -115,7 +115,7 @@ def test_damaged_fields_of_another_version_end_a_run_with_one_line(gallery: Gall
         gallery.tag()
     gallery.index_file.write_bytes(whole)
     gallery.tag()
-    assert len(index.read(gallery.path)) == 2
+    assert len(index.read_index(gallery.path)) == 2
 
 
 def test_the_words_around_an_unknown_section_are_read() -> None:

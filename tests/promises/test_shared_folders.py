@@ -18,8 +18,8 @@ from conftest import Gallery, write_catalog
 from reviews import served
 
 import cartag
-from cartag import index as indexes, rights
-from cartag.index import place_of
+from cartag.state import index as indexes, rights
+from cartag.state.index import place_of
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")

@@ -15,9 +15,9 @@ import pytest
 from conftest import Gallery, human_tags
 from trials import start, wait_until_stopped
 
-from cartag import index as indexes
 from cartag.errors import IndexFileError
-from cartag.index import place_of
+from cartag.state import index as indexes
+from cartag.state.index import place_of
 
 fcntl = pytest.importorskip("fcntl", reason="locks of POSIX")
 
@@ -101,25 +101,25 @@ def test_find_sees_a_whole_index_while_another_one_is_written(gallery: Gallery, 
 
 def test_readers_never_see_half_an_index_however_often_it_is_replaced(gallery: Gallery) -> None:
     gallery.tag()
-    whole = indexes.read(gallery.path)
+    whole = indexes.read_index(gallery.path)
     halves = indexes.Index(whole.header, dict(list(whole.photos.items())[:3]), whole.path)
     stop, seen, reads = threading.Event(), set(), 0
 
     def write() -> None:
         while not stop.is_set():
             for index in (halves, whole):
-                indexes.write(index)
+                indexes.write_index(index)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         while reads < 600 or len(seen) < 2:
-            seen |= {len(indexes.read_tags(gallery.path).photos), len(indexes.read(gallery.path))}
+            seen |= {len(indexes.read_tags(gallery.path).photos), len(indexes.read_index(gallery.path))}
             reads += 2
     finally:
         stop.set()
         writer.join()
-        indexes.write(whole)
+        indexes.write_index(whole)
     assert seen == {3, 8}
 
 

@@ -21,10 +21,10 @@ from processes import ROOT
 from reviews import Served, served, without_csv
 
 import cartag
-from cartag import index as indexes, locks
 from cartag.errors import IndexFileError, LabelsError, ReviewError
-from cartag.index import place_of
 from cartag.reviewing import Decision, Session
+from cartag.state import index as indexes, locks
+from cartag.state.index import place_of
 from cartag.values import is_settled_by_human
 
 
@@ -440,7 +440,7 @@ def test_a_run_waits_at_its_end_for_who_replaces_the_index(tagged: Gallery) -> N
 
 def test_of_two_that_replace_the_labels_one_waits(tagged: Gallery, tmp_path: Path) -> None:
     with served(tagged.path, labels=tmp_path / "labels.csv") as review:
-        with locks.folder(tmp_path):
+        with locks.writing_into(tmp_path):
             waiting = threading.Thread(target=review.decide, args=(("a.jpg", "none"),))
             waiting.start()
             waiting.join(0.5)
@@ -683,7 +683,7 @@ def test_nothing_is_done_after_the_end_and_the_report_comes(
         with monkeypatch.context() as patch:
             patch.setattr(indexes, "replace_file", without_csv)
             assert review.decide(("b.jpg", "none")).json()["owed"] == 1
-        with locks.replacing(place_of(tagged.path)) if lock == "index" else locks.folder(folder):
+        with locks.replacing(place_of(tagged.path)) if lock == "index" else locks.writing_into(folder):
             waiting = threading.Thread(target=lambda: answers.append(review.decide(("a.jpg", "none"))))
             waiting.start()
             waiting.join(0.5)

@@ -12,8 +12,8 @@ from conftest import Gallery
 from playwright import sync_api
 from reviews import Served, served, without_csv
 
-from cartag import index as indexes, locks
-from cartag.index import place_of
+from cartag.state import index as indexes, locks
+from cartag.state.index import place_of
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from strategies import index_files
 
 import cartag
-from cartag import index as indexes
 from cartag.errors import GalleryError, IndexFileError
 from cartag.learned import files_of
+from cartag.state import index as indexes
 
 
 def read_back(data: bytes) -> indexes.Index:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cartag.json"
         path.write_bytes(data)
-        found = indexes.read_if_there(indexes.place_of(Path(folder)))
+        found = indexes.read_index_if_there(indexes.place_of(Path(folder)))
         assert found is not None
         return indexes.with_foreign_fields(found)
 
@@ -226,7 +226,7 @@ def test_a_newer_index_is_refused_by_its_version_whatever_else_it_holds(
     gallery.paint("a.jpg")
     gallery.tag()
     gallery.edit(lambda raw: raw.update(schema_version=2, **change))
-    for read in (indexes.read, indexes.read_tags):
+    for read in (indexes.read_index, indexes.read_tags):
         with pytest.raises(IndexFileError, match="written by a newer cartag \\(schema 2"):
             read(gallery.path)
 
@@ -237,7 +237,7 @@ def test_read_tags_tells_the_same_of_the_tags_as_the_whole(gallery: Gallery) -> 
     (gallery.path / "bad.jpg").write_bytes(b"no picture")
     gallery.tag()
     gallery.tag_by_hand("ä.jpg", "blue-bolt")
-    whole, tags = indexes.read(gallery.path), indexes.read_tags(gallery.path)
+    whole, tags = indexes.read_index(gallery.path), indexes.read_tags(gallery.path)
     assert tags.header == whole.header
     assert tags.path == whole.path
     assert len(tags.photos) == len(whole) == 3

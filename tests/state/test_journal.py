@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cartag.journal import Facts, Journal, latest
+from cartag.state.journal import Facts, Journal, latest
 from cartag.values import ReadError
 
 ONE = Facts(path="một.jpg", size=1, mtime_ns=2, sha256="0" * 64, width=4, height=3)

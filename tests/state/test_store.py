@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cartag.store import SharedTexts, Store
+from cartag.state.store import SharedTexts, Store
 
 
 def key(number: int) -> str:
@@ -162,7 +162,7 @@ def test_whatever_is_wrong_with_shared_texts_costs_time_only(tmp_path: Path) -> 
 def test_shared_texts_that_another_holds_are_not_waited_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cartag.store._PATIENCE", 0.1)
+    monkeypatch.setattr("cartag.state.store._PATIENCE", 0.1)
     SharedTexts(tmp_path, "m").put(named(3))
     with contextlib.closing(sqlite3.connect(tmp_path / "texts.sqlite")) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -174,7 +174,7 @@ def test_shared_texts_that_another_holds_are_not_waited_for_long(
 
 
 def test_shared_texts_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cartag.store._MOST_SHARED", 200_000)
+    monkeypatch.setattr("cartag.state.store._MOST_SHARED", 200_000)
     for i in range(20):
         SharedTexts(tmp_path, f"m{i}").put(named(500))
         assert (tmp_path / "texts.sqlite").stat().st_size < 300_000

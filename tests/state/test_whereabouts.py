@@ -16,7 +16,7 @@ from conftest import CountingEncoder, Gallery, Seen, human_tags, image_bytes, la
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 import cartag.encoder
-from cartag.whereabouts import Word, content_aside, place
+from cartag.state.whereabouts import Word, content_aside, place_words
 
 # --- the table, without files -------------------------------------------------------------------------------------
 
@@ -107,15 +107,15 @@ ROWS: dict[
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_of_the_table(row: str) -> None:
     words, before, now, at, missing = ROWS[row]
-    where = place(words, before, now)
+    where = place_words(words, before, now)
     assert (where.at, where.missing) == (at, missing)
     assert where.edited == (("1.jpg",) if row == "edited" else ())
 
 
 def test_what_cannot_be_read_as_a_picture_says_not_that_it_is_another_one() -> None:
     words = {"1.jpg": Word(A, is_missing=True)}
-    assert place(words, {"1.jpg": A}, {"1.jpg": B}, {"1.jpg"}).at == {"1.jpg": "1.jpg"}
-    assert place(words, {"1.jpg": A}, {"1.jpg": "", "2.jpg": A}, {"1.jpg"}).at == {"2.jpg": "1.jpg"}
+    assert place_words(words, {"1.jpg": A}, {"1.jpg": B}, {"1.jpg"}).at == {"1.jpg": "1.jpg"}
+    assert place_words(words, {"1.jpg": A}, {"1.jpg": "", "2.jpg": A}, {"1.jpg"}).at == {"2.jpg": "1.jpg"}
 
 
 def test_a_name_that_was_set_aside_tells_its_content() -> None:
@@ -138,7 +138,7 @@ def test_no_word_is_lost_doubled_or_on_a_photo_that_it_is_not_of(
 ) -> None:
     spoken = data.draw(st.lists(st.sampled_from(sorted(before)), unique=True)) if before else []
     words = {path: Word(before[path], data.draw(st.booleans())) for path in spoken}
-    where = place(words, before, now)
+    where = place_words(words, before, now)
     assert sorted((*where.at.values(), *where.missing.values())) == sorted(words)
     assert not set(where.at) & set(where.missing)
     assert set(where.at) <= set(now)
@@ -147,7 +147,7 @@ def test_no_word_is_lost_doubled_or_on_a_photo_that_it_is_not_of(
         assert words[old].sha256 == now[path] or path == old
     settled = {path: Word(now[path] or words[old].sha256) for path, old in where.at.items()}
     kept = {path: Word(words[old].sha256, is_missing=True) for path, old in where.missing.items()}
-    again = place(settled | kept, now | {path: word.sha256 for path, word in kept.items()}, now)
+    again = place_words(settled | kept, now | {path: word.sha256 for path, word in kept.items()}, now)
     assert again.homes == {path: path for path in settled | kept}, "and there it stays"
 
 

@@ -90,8 +90,9 @@ class _Halving:
 
 def install(faults: Faults) -> None:
     """Puts the faults around the model, the cache, the journal and the replacement of the index."""
-    from cartag import encoder, index, journal
-    from cartag.store import Store
+    from cartag import encoder
+    from cartag.state import index, journal
+    from cartag.state.store import Store
 
     load, put = encoder.load, Store.put
 

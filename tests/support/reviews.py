@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cartag
-from cartag import index as indexes
+from cartag.state import index as indexes
 
 _LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -84,7 +84,7 @@ _replace_file = indexes.replace_file
 
 
 def without_csv(path: Path, data: bytes) -> None:
-    """`cartag.index.replace_file` on a disk that has room for everything but labels."""
+    """`cartag.state.index.replace_file` on a disk that has room for everything but labels."""
     if path.suffix == ".csv":
         raise OSError(28, "No space left on device")
     _replace_file(path, data)

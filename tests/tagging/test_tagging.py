@@ -14,12 +14,12 @@ from hypothesis import given, settings, strategies as st
 
 import cartag
 import cartag.encoder
-from cartag import index as indexes
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import CartagError, GalleryError, IndexFileError, ModelError
-from cartag.index import place_of
 from cartag.photos import walk
-from cartag.store import Store
+from cartag.state import index as indexes
+from cartag.state.index import place_of
+from cartag.state.store import Store
 from cartag.values import ERROR_REASONS, OUTCOMES
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100

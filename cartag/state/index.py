@@ -16,8 +16,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import UNSET
 
-from cartag import paths, rights
+from cartag import paths
 from cartag.errors import GalleryError, IndexFileError
+from cartag.state import rights
 from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, PhotoTags, Tag
 
 FILE_NAME = "cartag.json"
@@ -148,7 +149,7 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def read(gallery: Path | str, index: Path | str | None = None) -> Index:
+def read_index(gallery: Path | str, index: Path | str | None = None) -> Index:
     """Reads the index of a gallery.
 
     Raises:
@@ -170,7 +171,7 @@ def read_tags(gallery: Path | str, index: Path | str | None = None) -> TagIndex:
     return TagIndex(_header(file), file.photos, place.index)
 
 
-def read_if_there(place: Place) -> Index | None:
+def read_index_if_there(place: Place) -> Index | None:
     """Like `read`, but None when there is no index yet."""
     data = _bytes_if_there(place)
     return None if data is None else _index(_decode(data, IndexFile, place.index), place.index)
@@ -337,7 +338,7 @@ def _unknown(raw: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def write(index: Index) -> None:
+def write_index(index: Index) -> None:
     """Replaces the index file atomically: readers see the old one or the new one, never half of one.
 
     Raises:

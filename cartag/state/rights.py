@@ -22,7 +22,7 @@ _LONGEST_BEGINNING = 200  # bytes; with what makes it temporary, a name has at m
 _NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
-def make(path: Path) -> None:
+def make_shared(path: Path) -> None:
     """Makes an empty file where there is none, for a library that would make it for its owner alone.
 
     One that is there is not opened: closing it again would drop the locks that this process holds on it.

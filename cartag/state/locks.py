@@ -16,9 +16,9 @@ import filelock
 if sys.platform != "win32":
     import fcntl
 
-from cartag import rights
 from cartag.errors import IndexFileError, LabelsError
-from cartag.index import Place
+from cartag.state import rights
+from cartag.state.index import Place
 
 _PATIENCE = 60.0
 """Seconds. Nobody holds an index for longer than it takes to read, merge and write it."""
@@ -69,7 +69,7 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
     lock = _system_lock(path)
     try:
         place.state.mkdir(parents=True, exist_ok=True)
-        rights.make(path)  # older releases of filelock would make it for its owner alone
+        rights.make_shared(path)  # older releases of filelock would make it for its owner alone
         while True:
             try:
                 lock.acquire()
@@ -108,7 +108,7 @@ def _system_lock(path: Path) -> filelock.BaseFileLock:
 
 
 @contextmanager
-def folder(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def writing_into(path: Path, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Held while a file in this folder is read, changed and replaced that has no lock of its own: a CSV of labels.
 
     Where the system cannot lock folders (Windows, some network drives) nothing is held.

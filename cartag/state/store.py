@@ -18,7 +18,7 @@ from types import TracebackType
 
 import numpy as np
 
-from cartag import rights
+from cartag.state import rights
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ class SharedTexts:
 def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connection, int]:
     """Opens and checks the file, and gives the model its number in it."""
     with contextlib.suppress(OSError):  # SQLite says why better, and gives its own other files the rights of this one
-        rights.make(path)
+        rights.make_shared(path)
     db = sqlite3.connect(path, timeout=patience)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -67,7 +67,9 @@ def word_of(record: PhotoRecord) -> Word:
     return Word(None if record.sha256 is UNSET else record.sha256, record.missing is True)
 
 
-def place(words: Mapping[str, Word], before: Contents, now: Contents, damaged: Collection[str] = ()) -> Whereabouts:
+def place_words(
+    words: Mapping[str, Word], before: Contents, now: Contents, damaged: Collection[str] = ()
+) -> Whereabouts:
     """Decides where words go.
 
     Args:

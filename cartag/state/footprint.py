@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from cartag.errors import ForeignFileError
-from cartag.index import replace_file
 from cartag.paths import printable
+from cartag.state.index import replace_file
 
 NOTE = ".cartag-made.json"
 _VERSION = 1

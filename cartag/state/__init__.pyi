@@ -1,0 +1,32 @@
+from .footprint import Footprint as Footprint, digest_of as digest_of
+from .index import (
+    FILE_NAME as FILE_NAME,
+    SCHEMA_VERSION as SCHEMA_VERSION,
+    Foreign as Foreign,
+    Index as Index,
+    Place as Place,
+    Stamp as Stamp,
+    outcome_counts as outcome_counts,
+    place_of as place_of,
+    read_index as read_index,
+    read_index_if_there as read_index_if_there,
+    read_tags as read_tags,
+    remove_leftovers as remove_leftovers,
+    replace_file as replace_file,
+    stamp_of as stamp_of,
+    with_foreign_fields as with_foreign_fields,
+    write_index as write_index,
+)
+from .journal import Facts as Facts, Journal as Journal, latest as latest
+from .locks import replacing as replacing, running as running, writing_into as writing_into
+from .rights import temporary_for as temporary_for
+from .store import SharedTexts as SharedTexts, Store as Store
+from .whereabouts import (
+    Contents as Contents,
+    Whereabouts as Whereabouts,
+    Word as Word,
+    content_aside as content_aside,
+    contents_of as contents_of,
+    place_words as place_words,
+    word_of as word_of,
+)
