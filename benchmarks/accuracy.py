@@ -16,10 +16,11 @@ from PIL import Image, ImageOps
 
 from benchmarks import measuring
 from benchmarks.measuring import Report
-from cartag import encoder, images, scoring
+from cartag import encoder, scoring
 from cartag.catalogs import catalog
 from cartag.catalogs.prompts import prompt_classes
 from cartag.encoder import Encoder
+from cartag.photos import images
 from cartag.progress import Silent
 from cartag.values import ModelFiles
 

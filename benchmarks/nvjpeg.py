@@ -17,7 +17,7 @@ import torch
 from benchmarks import measuring
 from benchmarks.measuring import Report
 from benchmarks.photos import KINDS, PhotoKind, make_gallery
-from cartag import images
+from cartag.photos import images
 from cartag.settings import usable_cores
 from cartag.values import ImageSpec
 

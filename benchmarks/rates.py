@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 import cartag
-from cartag import encoder, images
+from cartag import encoder
 from cartag.encoder import Encoder
+from cartag.photos import images
+from cartag.photos.reading import batch_size
 from cartag.progress import Silent
-from cartag.reading import batch_size
 from cartag.settings import Settings, usable_cores
 from cartag.values import ImageSpec
 

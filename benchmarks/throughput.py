@@ -30,7 +30,8 @@ from benchmarks import contestants, measuring
 from benchmarks.checkpoint import clip_b32
 from benchmarks.measuring import Report, Run, medians
 from benchmarks.photos import KINDS, PhotoKind, make_galleries, make_gallery
-from cartag import encoder, images
+from cartag import encoder
+from cartag.photos import images
 from cartag.progress import Silent
 from cartag.settings import usable_cores
 

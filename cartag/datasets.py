@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import encoder as encoders, images, metrics
+from cartag import encoder as encoders, metrics
 from cartag.encoder import Encoder
 from cartag.errors import PhotoError, UsageError
 from cartag.metrics import Interval
+from cartag.photos import decode, read_bytes
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 
@@ -129,6 +130,6 @@ def _prototypes(encoder: Encoder, names: list[str]) -> np.ndarray:
 def _pixels(batch: list[tuple[str, int]], encoder: Encoder, max_pixels: int) -> Iterator[np.ndarray | None]:
     for path, _ in batch:
         try:
-            yield images.decode(images.read_bytes(Path(path)), encoder.image_spec, max_pixels).pixels
+            yield decode(read_bytes(Path(path)), encoder.image_spec, max_pixels).pixels
         except PhotoError:
             yield None

@@ -201,16 +201,16 @@ class _Similar:
         return unit
 
     def _embed_photo(self, photo: Path, embeddings: dict[str, np.ndarray]) -> np.ndarray:
-        from cartag import images
         from cartag.encoder import image_spec
+        from cartag.photos import content_hash, decode, read_bytes
 
         try:
-            data = images.read_bytes(photo)
-            known = embeddings.get(images.content_hash(data))
+            data = read_bytes(photo)
+            known = embeddings.get(content_hash(data))
             if known is not None:
                 return known
             spec = image_spec(self._files, fit=self._settings.fit)
-            pixels = images.decode(data, spec, self._settings.max_pixels, raw=is_raw(str(photo))).pixels
+            pixels = decode(data, spec, self._settings.max_pixels, raw=is_raw(str(photo))).pixels
         except PhotoError as e:
             raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
         assert pixels is not None  # a spec was given

@@ -44,7 +44,7 @@ class _Owed(msgspec.Struct, frozen=True):
 
 def owes(place: Place) -> bool:
     """Whether the labels are not to be learned from as they are."""
-    return _path(place_words).exists()
+    return _path(place).exists()
 
 
 def check(place: Place, labels: Path) -> None:
@@ -53,7 +53,7 @@ def check(place: Place, labels: Path) -> None:
     Raises:
         LabelsError: they have to be written first.
     """
-    owed = _read(place_words)
+    owed = _read(place)
     if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == _digest(labels):
         raise LabelsError(
             f"{labels}: its rows name {_photos(len(owed.contents))} as they were called before, e.g. "
@@ -66,7 +66,7 @@ class LabelRows:
 
     def __init__(self, place: Place, gallery: Path, old: Index, now: Contents, progress: Progress) -> None:
         """``now``: contents of all photos that are there, by path."""
-        self._place, self._gallery, self._old, self._now, self._progress = place_words, gallery, old, now, progress
+        self._place, self._gallery, self._old, self._now, self._progress = place, gallery, old, now, progress
         self._stack = ExitStack()
         self._path: Path | None = None
         self._data = b""
@@ -190,12 +190,12 @@ def _photos(n: int) -> str:
 
 
 def _path(place: Place) -> Path:
-    return place_words.state / f"{place_words.name}.rows.json"
+    return place.state / f"{place.name}.rows.json"
 
 
 def _read(place: Place) -> _Owed | None:
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(_path(place_words).read_bytes(), type=_Owed)
+        return msgspec.json.decode(_path(place).read_bytes(), type=_Owed)
     return None
 
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cartag import images, pagefolder
 from cartag.errors import PhotoError, UsageError
 from cartag.paths import disk_path, printable_values
-from cartag.photos import is_raw
+from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_raw, read_photo, small_jpeg
 from cartag.state import Footprint, Index, digest_of
 
 if TYPE_CHECKING:
@@ -64,12 +63,12 @@ def claim(folder: Path, gallery: Path, names: Iterable[str], *, force: bool = Fa
         UsageError: the folder is a gallery.
         ForeignFileError: it holds photos, or files in the way that are not cartag's.
     """
-    pagefolder.check_is_no_gallery(folder, gallery, "--report")
+    check_is_no_gallery(folder, gallery, "--report")
     made = Footprint(folder, "name another folder with --report DIR", force=force)
     made.claim(PAGE, is_own=_is_page)
     made.claim(FIGURES, is_own=lambda data: _are_figures(data, set(names) - _NO_FIGURES))
     if not made.is_ours(PAGE, _is_page):
-        pagefolder.check_holds_no_photo(folder, made.names(), "--report")
+        check_holds_no_photo(folder, made.names(), "--report")
     return made
 
 
@@ -401,8 +400,8 @@ class _Pictures:
         record = self._index.photos[path]
         on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
         try:
-            photo = images.read_photo(self._gallery, disk_path(path, on_disk))
-            data = images.jpeg(photo, _THUMBNAIL, raw=is_raw(path))
+            photo = read_photo(self._gallery, disk_path(path, on_disk))
+            data = small_jpeg(photo, _THUMBNAIL, raw=is_raw(path))
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
         except PhotoError as e:

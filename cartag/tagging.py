@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations, encoder as encoders, merging, raw, scoring
+from cartag import calibration as calibrations, encoder as encoders, merging, scoring
 from cartag.basis import class_set_of, default_catalog, model_facts
 from cartag.calibration import Calibration
 from cartag.catalogs import load_catalog
@@ -30,9 +30,8 @@ from cartag.errors import IndexFileError
 from cartag.following import LabelRows, owes
 from cartag.learned import Learned, files_of as learned_files, load as load_learned
 from cartag.merging import Learnt, Merged
-from cartag.photos import RawPairs, Walk, walk
+from cartag.photos import RawPairs, Reader, ReadPhoto, Walk, batch_size, reads_raw, walk
 from cartag.progress import Progress, Silent
-from cartag.reading import Reader, ReadPhoto, batch_size
 from cartag.scoring import ClassSet, Verdict
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import (
@@ -146,7 +145,7 @@ def tag(
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
     place = place_of(gallery, settings.index)
-    pairs = cast(RawPairs, settings.raw_pairs) if raw.is_installed() else None
+    pairs = cast(RawPairs, settings.raw_pairs) if reads_raw() else None
     photos = walk(gallery, pairs, settings.not_hers)  # first of all: a mistyped folder should not wait for a model
     with running(place):
         remove_leftovers(place)

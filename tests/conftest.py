@@ -22,8 +22,8 @@ from PIL import Image
 
 import cartag
 import cartag.encoder
-from cartag import images
 from cartag.encoder.fake import COLOURS, FakeEncoder
+from cartag.photos import images
 from cartag.settings import Settings
 from cartag.state import index as indexes
 

@@ -91,8 +91,8 @@ def export(
 
     A file that would not change is not written, so a second export touches nothing. An existing XMP sidecar is
     merged into: only what cartag wrote there is changed or removed. Of all other files only those are replaced and
-    removed that cartag made, and that nobody changed since (`cartag.state.footprint`). A file that cannot be written is a
-    remark, and costs no other.
+    removed that cartag made, and that nobody changed since (`cartag.state.footprint`). A file that cannot be written is
+    a remark, and costs no other.
 
     Args:
         gallery: the folder of photos, tagged before.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cartag import images
 from cartag.errors import PhotoError
 from cartag.exporting.job import Box, CarTag, Job, Photo
+from cartag.photos import orientation, read_bytes
 
 # A separator inside a name ("Morgan 4/4") would open a level of its own: a look-alike takes its place.
 _LIKE_SLASH, _LIKE_BAR = "\N{DIVISION SLASH}", "\N{BROKEN BAR}"
@@ -69,7 +69,7 @@ def _unique(words: Iterable[str]) -> tuple[str, ...]:
 
 def _orientation(photo: Photo, job: Job, or_upright: bool) -> int:
     try:
-        return images.orientation(images.read_bytes(job.gallery / photo.disk))
+        return orientation(read_bytes(job.gallery / photo.disk))
     except PhotoError:
         if not or_upright:
             raise

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET
 
-from cartag import images, pagefolder, pages
+from cartag import pages
 from cartag.errors import PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.paths import printable
-from cartag.photos import is_raw
+from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, read_photo, small_jpeg
 from cartag.settings import usable_cores
 from cartag.state import Footprint, digest_of
 from cartag.values import ERROR_REASONS
@@ -45,9 +45,9 @@ def check(job: Job) -> None:
     """
     if job.to is None:
         raise UsageError("--as html needs a folder for the page and its thumbnails: name it with --to DIR")
-    pagefolder.check_is_no_gallery(job.to, job.gallery, "--to")
+    check_is_no_gallery(job.to, job.gallery, "--to")
     to, gallery = job.to.resolve(), job.gallery.resolve()
-    around = [folder for folder in to.parents if folder == gallery or pagefolder.is_gallery(folder)]
+    around = [folder for folder in to.parents if folder == gallery or is_gallery(folder)]
     for folder in around:
         if not any(part.startswith(".") for part in to.relative_to(folder).parts):
             raise UsageError(
@@ -84,12 +84,12 @@ def _claim(job: Job, made: Footprint, sizes: Collection[str], page: bytes) -> No
         made.check_way(f"{folder}/{PAGE}")
     if made.is_ours(PAGE, is_page):  # once it is a page's folder, what others put there is left alone
         return
-    pagefolder.check_holds_no_photo(made.folder, made.names(), "--to")
+    check_holds_no_photo(made.folder, made.names(), "--to")
     if not made.force:
         for folder in sizes:
             ours = [name.rpartition("/")[2] for name in made.names() if name.startswith(f"{folder}/")]
             remedy = ", or leave them beside the page's with --force"
-            pagefolder.check_holds_no_photo(made.folder / folder, ours, "--to", remedy)
+            check_holds_no_photo(made.folder / folder, ours, "--to", remedy)
 
 
 def is_page(data: bytes) -> bool:
@@ -160,8 +160,8 @@ def _made(job: Job, wanted: Mapping[str, tuple[Photo, int]]) -> Iterator[tuple[s
     def picture(name: str) -> bytes | str:
         photo, side = wanted[name]
         try:
-            data = images.read_photo(job.gallery, photo.disk)
-            return images.jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk))
+            data = read_photo(job.gallery, photo.disk)
+            return small_jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk))
         except PhotoError as e:
             return f"{photo.record.path} ({e.detail})"
 

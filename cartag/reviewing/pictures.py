@@ -12,10 +12,9 @@ from threading import BoundedSemaphore
 
 from msgspec import UNSET
 
-from cartag import images
 from cartag.errors import PhotoError
 from cartag.paths import disk_path, leads_out
-from cartag.photos import is_raw
+from cartag.photos import content_hash, is_raw, read_photo, small_jpeg
 from cartag.settings import Settings, usable_cores
 from cartag.state import Place, temporary_for
 from cartag.values import PhotoRecord
@@ -62,9 +61,9 @@ class Pictures:
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
         disk = disk_path(record.path, on_disk)
         with self._turn:
-            data = images.read_photo(self._gallery, disk, self._settings.max_megabytes)
-            made = images.jpeg(data, SIDES[size], self._settings.max_pixels, raw=is_raw(disk))
-            picture = Picture(made, images.content_hash(data) == record.sha256)
+            data = read_photo(self._gallery, disk, self._settings.max_megabytes)
+            made = small_jpeg(data, SIDES[size], self._settings.max_pixels, raw=is_raw(disk))
+            picture = Picture(made, content_hash(data) == record.sha256)
         if kept is not None and picture.is_current:
             _keep(kept, made)
         return picture

@@ -17,13 +17,14 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from cartag import encoder, images
+from cartag import encoder
 from cartag.encoder.closeup import CloseUp, Locator, box_around, write
 from cartag.encoder.device import without_tf32
 from cartag.encoder.processor import CloseUpSpec, read_image_spec
 from cartag.encoder.resizing import Mode, cuts
 from cartag.encoder.tower import to_dtype
 from cartag.errors import ModelError
+from cartag.photos import images
 from cartag.progress import Silent
 from cartag.resources import shipped
 

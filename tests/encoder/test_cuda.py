@@ -15,9 +15,10 @@ import pytest
 import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 
-from cartag import encoder, images
+from cartag import encoder
 from cartag.encoder.resizing import cuts
 from cartag.errors import ModelError
+from cartag.photos import images
 from cartag.progress import Silent
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -16,11 +16,12 @@ from hypothesis import given, strategies as st
 from torch import nn
 
 import cartag.tagging
-from cartag import encoder, reading
+from cartag import encoder
 from cartag.encoder import device as devices
 from cartag.encoder.device import Passes, choose_dtype, even_parts
 from cartag.encoder.tower import faster_dtype, prepared
 from cartag.errors import ModelError
+from cartag.photos import reading
 from cartag.progress import Silent
 from cartag.settings import Settings, usable_cores
 from cartag.values import ImageSpec

@@ -14,9 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cartag
-from cartag import images
 from cartag.cli import app
 from cartag.errors import UsageError
+from cartag.photos import images
 
 EVIL = '<img src=x onerror=alert(1)>&"'
 CATALOG = f"""
@@ -116,7 +116,7 @@ def test_the_command_says_where_the_report_is(gallery: Gallery, tmp_path: Path) 
 
 @pytest.mark.parametrize(("size", "wanted"), [((900, 600), (300, 200)), ((600, 900), (200, 300)), ((30, 20), (30, 20))])
 def test_a_thumbnail_keeps_the_shape_of_the_photo(size: tuple[int, int], wanted: tuple[int, int]) -> None:
-    with Image.open(io.BytesIO(images.jpeg(image_bytes(picture("red", size=size)), 300))) as image:
+    with Image.open(io.BytesIO(images.small_jpeg(image_bytes(picture("red", size=size)), 300))) as image:
         assert image.size == wanted
         assert all(abs(a - b) < 12 for a, b in zip(image.getpixel((5, 5)), (220, 20, 30), strict=True))
         assert not image.getexif()

@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from conftest import Gallery, counts, image_bytes, picture, snapshot
 
-import cartag.cage
-import cartag.reading
-from cartag import images
-from cartag.cage import Cages, Limits
+import cartag.photos.cage
+import cartag.photos.reading
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError, SettingsError
+from cartag.photos import images
+from cartag.photos.cage import Cages, Limits
 from cartag.settings import Settings, load_settings
 from cartag.values import Decoded, ImageSpec
 
@@ -165,7 +165,7 @@ def test_a_photo_is_not_blamed_for_what_the_one_before_it_broke(cages: Cages) ->
 
 
 def test_a_worker_is_replaced_before_its_leaks_add_up(cages: Cages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cartag.cage, "_PHOTOS_A_WORKER", 2)
+    monkeypatch.setattr(cartag.photos.cage, "_PHOTOS_A_WORKER", 2)
     seen = [decode(cages, photo("pid")).width for _ in range(5)]
     assert seen[0] == seen[1] != seen[2] == seen[3] != seen[4]
 
@@ -258,7 +258,7 @@ def test_ctrl_c_does_not_wait_for_a_decoder_that_hangs(gallery: Gallery, monkeyp
         time.sleep(3)  # the worker has started by now, and sleeps
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cartag.reading.Reader, "__iter__", interrupted)
+    monkeypatch.setattr(cartag.photos.reading.Reader, "__iter__", interrupted)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         gallery.tag(isolate=True, isolate_seconds=300)

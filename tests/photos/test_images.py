@@ -13,9 +13,9 @@ import pytest
 from conftest import Gallery, image_bytes, picture
 from PIL import Image, ImageCms, ImageFile
 
-from cartag import images
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import PhotoError
+from cartag.photos import images
 from cartag.values import ImageSpec
 
 SPEC = FakeEncoder.image_spec

@@ -14,8 +14,8 @@ from hypothesis import given, settings, strategies as st
 
 import cartag
 from cartag.errors import SettingsError
-from cartag.leave_out import LeaveOut
-from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS, UNREADABLE_EXTENSIONS, walk
+from cartag.photos.leave_out import LeaveOut
+from cartag.photos.walking import PHOTO_EXTENSIONS, RAW_EXTENSIONS, UNREADABLE_EXTENSIONS, walk
 from cartag.settings import NOT_HERS, load_settings
 
 FOREIGN = [

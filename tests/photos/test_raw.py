@@ -16,10 +16,10 @@ from PIL import Image
 from rawfiles import dng
 
 import cartag
-from cartag import images, raw
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import PhotoError
-from cartag.photos import RAW_EXTENSIONS
+from cartag.photos import images, raw
+from cartag.photos.walking import RAW_EXTENSIONS
 from cartag.values import Decoded, ImageSpec
 
 pytest.importorskip("rawpy", reason="the extra cartag[raw] is not installed")
@@ -205,7 +205,7 @@ def test_a_page_shows_raw_files_by_their_thumbnails(shot: Gallery, tmp_path: Pat
 
 
 def test_without_rawpy_raw_files_are_left_out_and_counted(shot: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw, "is_installed", lambda: False)
+    monkeypatch.setattr(raw, "reads_raw", lambda: False)
     report = shot.tag(raw_pairs="raw")
     assert cars(shot) == {"both.jpg": ["blue-bolt"]}
     assert (report.raw_files, report.raw_pairs) == (1, 1)

@@ -14,7 +14,7 @@ from strategies import file_names
 import cartag
 from cartag.errors import GalleryError
 from cartag.paths import disk_path, name_on_disk
-from cartag.photos import RawPairs, walk
+from cartag.photos.walking import RawPairs, walk
 from cartag.values import PhotoFile
 
 FRAME = "Mille Miglia 2013 Cuộc diễu hành xa hoa 1.jpg"

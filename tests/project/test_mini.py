@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import cartag
-from cartag import encoder, images
+from cartag import encoder
 from cartag.calibration import calibration_of
 from cartag.encoder.table import missing_files
+from cartag.photos import images
 from cartag.progress import Silent
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,10 +22,10 @@ from badphotos import NAMES, BadPhoto, harmful, mutated, valid_files
 from conftest import Gallery, paint
 
 import cartag
-from cartag import images
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
 from cartag.paths import disk_path
+from cartag.photos import images
 from cartag.state import index as indexes
 from cartag.values import ERROR_REASONS
 
@@ -36,7 +36,7 @@ SECONDS_A_RUN = 280
 
 RUN = """
 import json, resource, sys, time, traceback
-import cartag, cartag.reading
+import cartag, cartag.photos.walking.reading
 from cartag import images
 from cartag.settings import Settings
 

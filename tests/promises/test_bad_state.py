@@ -23,9 +23,9 @@ from conftest import Gallery, Seen, counts, human_tags, picture
 from trials import COLOURS, ROOT
 
 import cartag
-from cartag import images
 from cartag.errors import IndexFileError
-from cartag.photos import walk
+from cartag.photos import images
+from cartag.photos.walking import walk
 from cartag.progress import Silent
 from cartag.state.index import place_of
 from cartag.state.journal import Facts, Journal

@@ -17,9 +17,10 @@ from hypothesis import given, settings, strategies as st
 from strategies import any_paths, file_names, paths
 
 import cartag
-from cartag import images, paths as rules
+from cartag import paths as rules
 from cartag.errors import CartagError, IndexFileError, PhotoError
 from cartag.paths import are_below, is_below, is_below_on_disk, leads_out
+from cartag.photos import images
 from cartag.reviewing.pictures import Pictures
 from cartag.reviewing.session import Decision, Session
 from cartag.settings import Settings

@@ -17,11 +17,11 @@ from checkpoints import checkpoints  # noqa: F401 - a fixture
 from conftest import Gallery, counts, human_tags
 from trials import COLOURS, ROOT, paint_many, start
 
-from cartag import images, reading
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import PhotoError
-from cartag.photos import walk
-from cartag.reading import Reader
+from cartag.photos import images, reading
+from cartag.photos.reading import Reader
+from cartag.photos.walking import walk
 from cartag.settings import Settings
 
 # --- the host -----------------------------------------------------------------------------------------------------

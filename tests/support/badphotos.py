@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from rawfiles import dng
 
-from cartag import images, raw
+from cartag.photos import images, raw
 
 Fate = Literal["read", "error", "either"]
 
@@ -96,7 +96,7 @@ def valid_files() -> dict[str, bytes]:
     }
     images._register_heif()
     files["heic"] = _saved(scene, "HEIF", **extras)
-    if raw.is_installed():
+    if raw.reads_raw():
         sensor = np.asarray(_scene((96, 64)))
         files["raw"] = dng(sensor)
         files["raw-preview"] = dng(sensor, preview=files["jpeg"], preview_size=(48, 32))

@@ -16,7 +16,7 @@ import cartag
 import cartag.encoder
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import CartagError, GalleryError, IndexFileError, ModelError
-from cartag.photos import walk
+from cartag.photos.walking import walk
 from cartag.state import index as indexes
 from cartag.state.index import place_of
 from cartag.state.store import Store

@@ -14,10 +14,10 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from cartag import images
-from cartag.cage import Cages, Limits
 from cartag.errors import PhotoError
-from cartag.photos import is_raw
+from cartag.photos import images
+from cartag.photos.cage import Cages, Limits
+from cartag.photos.walking import is_raw
 from cartag.settings import Settings, usable_cores
 from cartag.state import Facts
 from cartag.values import ImageSpec, PhotoFile, ReadError

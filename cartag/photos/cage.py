@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 import msgspec
 import numpy as np
 
-from cartag import images
 from cartag.errors import PhotoError, SettingsError
+from cartag.photos import images
 from cartag.values import Decoded, ImageSpec, ReadError
 
 _PHOTOS_A_WORKER = 1000  # what a decoder leaks must not become the fault of a later photo

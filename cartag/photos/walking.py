@@ -13,8 +13,8 @@ from typing import Literal
 from urllib.parse import quote_from_bytes
 
 from cartag.errors import GalleryError
-from cartag.leave_out import LeaveOut
 from cartag.paths import printable
+from cartag.photos.leave_out import LeaveOut
 from cartag.values import PhotoFile
 
 PHOTO_EXTENSIONS = frozenset(
@@ -75,7 +75,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
     ``raw_pairs`` says which photo a RAW file and a JPEG of the same stem in the same folder are: the ``jpeg``, the
     ``raw``, or ``both``. None: RAW files cannot be read, and are left out.
 
-    ``leave_out`` are patterns (`cartag.leave_out`) of folders and files that are left out too.
+    ``leave_out`` are patterns (`cartag.photos.walking.leave_out`) of folders and files that are left out too.
 
     Raises:
         GalleryError: the gallery is not there, is no folder, or cannot be listed.

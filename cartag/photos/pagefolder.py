@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from cartag.errors import CartagError, ForeignFileError, UsageError
 from cartag.paths import disk_path, printable
-from cartag.photos import PHOTO_EXTENSIONS, RAW_EXTENSIONS
+from cartag.photos.walking import PHOTO_EXTENSIONS, RAW_EXTENSIONS
 from cartag.state import FILE_NAME, read_tags
 
 _EXTENSIONS = PHOTO_EXTENSIONS | RAW_EXTENSIONS

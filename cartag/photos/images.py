@@ -1,6 +1,6 @@
 """Reading photos: from bytes to upright RGB pixels of the size a model wants. The only importer of Pillow.
 
-HEIC and HEIF come by pillow-heif, RAW files by `cartag.raw`; both are loaded when the first such photo comes along.
+HEIC and HEIF come by pillow-heif, RAW files by `raw`; both are loaded when the first such photo comes along.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from cartag import jpegs, raw as raws, samples, tiffs
 from cartag.errors import PhotoError
-from cartag.framing import fit, resized_size
 from cartag.paths import LEADS_OUT, leads_out
+from cartag.photos import jpegs, raw as raws, samples, tiffs
+from cartag.photos.framing import fit, resized_size
 from cartag.values import Decoded, ImageSpec
 
 # Pillow's own limit is a constant of 179 megapixels, below what phones take today. `decode` reads the size from the
@@ -191,7 +191,7 @@ def _register_heif() -> None:
     register_heif_opener()
 
 
-def jpeg(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> bytes:
+def small_jpeg(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS, *, raw: bool = False) -> bytes:
     """A photo as a JPEG whose longer side is at most ``longest`` pixels: upright, RGB, without metadata.
 
     Raises:

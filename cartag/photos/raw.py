@@ -20,7 +20,7 @@ _EXIF_OF_FLIP = {0: 1, 3: 3, 5: 8, 6: 6}
 
 
 @cache
-def is_installed() -> bool:
+def reads_raw() -> bool:
     """Whether RAW files can be read."""
     return importlib.util.find_spec("rawpy") is not None
 

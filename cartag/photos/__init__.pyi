@@ -1,0 +1,16 @@
+from .images import (
+    content_hash as content_hash,
+    decode as decode,
+    orientation as orientation,
+    read_bytes as read_bytes,
+    read_photo as read_photo,
+    small_jpeg as small_jpeg,
+)
+from .pagefolder import (
+    check_holds_no_photo as check_holds_no_photo,
+    check_is_no_gallery as check_is_no_gallery,
+    is_gallery as is_gallery,
+)
+from .raw import reads_raw as reads_raw
+from .reading import Reader as Reader, ReadPhoto as ReadPhoto, batch_size as batch_size
+from .walking import RawPairs as RawPairs, Walk as Walk, is_raw as is_raw, walk as walk
