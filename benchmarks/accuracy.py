@@ -16,12 +16,13 @@ from PIL import Image, ImageOps
 
 from benchmarks import measuring
 from benchmarks.measuring import Report
-from cartag import encoder, scoring
+from cartag import encoder
 from cartag.catalogs import catalog
 from cartag.catalogs.prompts import prompt_classes
 from cartag.encoder import Encoder
 from cartag.photos import images
 from cartag.progress import Silent
+from cartag.scoring import scoring
 from cartag.values import ModelFiles
 
 _AT_ONCE = 32

@@ -30,11 +30,11 @@ from pathlib import Path
 import numpy as np
 
 from cartag import fitting, metrics
-from cartag.calibration import calibration_of
 from cartag.fitting import Examples, ZeroShot
 from cartag.metrics import Answers, Statistic
 from cartag.resources import shipped
-from cartag.scoring import ClassSet
+from cartag.scoring.calibration import calibration_of
+from cartag.scoring.scoring import ClassSet
 
 LOGIT_SCALE = 30.0  # of mini
 FIGURES = ("top1", "precision", "recall", "f1", "accuracy", "brier", "ece")

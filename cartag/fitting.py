@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from cartag.calibration import Calibration
 from cartag.metrics import Answers
-from cartag.scoring import ClassSet, Scores, passing, pooled, score
+from cartag.scoring import Calibration, ClassSet, Scores, passing, pooled, score
 from cartag.settings import usable_cores
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)

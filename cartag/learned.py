@@ -13,10 +13,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from cartag.calibration import Calibration
 from cartag.errors import IndexFileError
 from cartag.paths import is_below
-from cartag.scoring import ClassSet
+from cartag.scoring import Calibration, ClassSet
 from cartag.state import Footprint, Place, digest_of
 
 _VERSION = 1

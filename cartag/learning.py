@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations, encoder as encoders, fitting, following, learned, metrics
-from cartag.basis import class_set_of, default_catalog, model_facts
+from cartag import encoder as encoders, fitting, following, learned, metrics
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
@@ -19,6 +18,7 @@ from cartag.labels import Label
 from cartag.learned import LearnedFacts
 from cartag.metrics import Interval
 from cartag.progress import Progress, Silent
+from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import Index, Place, SharedTexts, Store, place_of, read_index
 from cartag.truth import Truth, read_truth
@@ -133,7 +133,7 @@ def learn(
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(classes, calibrations.calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
+    zero = ZeroShot(classes, calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
     examples, grouped_by = _examples(pairs, photos, classes.cars)
     checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)

@@ -21,9 +21,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from cartag import calibration as calibrations, encoder as encoders, merging, scoring
-from cartag.basis import class_set_of, default_catalog, model_facts
-from cartag.calibration import Calibration
+from cartag import encoder as encoders, merging
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
@@ -32,7 +30,18 @@ from cartag.learned import Learned, files_of as learned_files, load as load_lear
 from cartag.merging import Learnt, Merged
 from cartag.photos import RawPairs, Reader, ReadPhoto, Walk, batch_size, reads_raw, walk
 from cartag.progress import Progress, Silent
-from cartag.scoring import ClassSet, Verdict
+from cartag.scoring import (
+    Calibration,
+    ClassSet,
+    Verdict,
+    adjusted,
+    calibration_of,
+    class_set_of,
+    decide,
+    default_catalog,
+    model_facts,
+    score,
+)
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import (
     SCHEMA_VERSION,
@@ -264,8 +273,8 @@ def _prepare(gallery: Path, place: Place, settings: Settings, progress: Progress
         files = encoders.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     learned = _learned(place, identity, catalog, progress)
-    own = calibrations.calibration_of(Path(files.folder) if files.folder else None)
-    calibration = calibrations.adjusted(
+    own = calibration_of(Path(files.folder) if files.folder else None)
+    calibration = adjusted(
         learned.facts.calibration if learned else own,
         threshold=settings.threshold,
         margin=settings.margin,
@@ -398,14 +407,14 @@ class _Tagger:
     def _judge(self, photos: np.ndarray) -> list[Verdict]:
         """Scores photos by their embeddings (n, d)."""
         model = self._model_facts
-        scores = scoring.score(
+        scores = score(
             photos,
             self._classes,
             logit_scale=model["logit_scale"] or 1.0,
             logit_bias=model["logit_bias"],
             calibration=self._run.calibration,
         )
-        return scoring.decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
+        return decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
 
     @cached_property
     def _encoder(self) -> Encoder:

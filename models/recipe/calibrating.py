@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from scipy.optimize import minimize
 
-from cartag.calibration import Calibration
-from cartag.scoring import ClassSet, Scores, decide, pooled, score
+from cartag.scoring.calibration import Calibration
+from cartag.scoring.scoring import ClassSet, Scores, decide, pooled, score
 from models.recipe.photos import Photo
 from models.recipe.text import LOGIT_SCALE
 

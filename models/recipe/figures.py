@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cartag.calibration import MODES, Calibration, adjusted
+from cartag.scoring.calibration import MODES, Calibration, adjusted
 from models.recipe.calibrating import decisions, fit_calibration, scores_of
 from models.recipe.held import Held
 from models.recipe.photos import Photo

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag.scoring import ClassSet
+from cartag.scoring.scoring import ClassSet
 from models.recipe.photos import Photo
 from models.recipe.progress import say
 from models.recipe.world import World

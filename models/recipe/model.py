@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from cartag.catalogs.prompts import prompt_classes
-from cartag.scoring import ClassSet, class_set
+from cartag.scoring.scoring import ClassSet, class_set
 from cartag.values import Catalog
 from models.recipe import checkpoints
 from models.recipe.closeups import shown

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cartag.calibration import Calibration
+from cartag.scoring.calibration import Calibration
 from models.recipe.calibrating import decisions
 from models.recipe.drawings import TEST_SEED, draw
 from models.recipe.figures import decision_figures

@@ -14,13 +14,14 @@ from checkpoints import LABELS, PUBLISHED, TEMPLATE, checkpoints, edit_json  # n
 from PIL import Image, ImageDraw, ImageFilter
 
 import cartag
-from cartag import encoder, scoring
-from cartag.calibration import Calibration
+from cartag import encoder
 from cartag.catalogs import catalog
 from cartag.catalogs.prompts import prompt_classes
 from cartag.photos import images
 from cartag.progress import Silent
 from cartag.resources import shipped
+from cartag.scoring import scoring
+from cartag.scoring.calibration import Calibration
 from cartag.settings import Settings
 
 Checkpoints = Callable[[str], Path]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from cartag import fitting, metrics
-from cartag.calibration import Calibration
 from cartag.fitting import Examples, ZeroShot, cross_validate, fit
-from cartag.scoring import ClassSet, pooled, score
+from cartag.scoring.calibration import Calibration
+from cartag.scoring.scoring import ClassSet, pooled, score
 
 CARS, OTHERS, NONE, WIDTH = 4, 6, 3, 48
 

@@ -11,11 +11,11 @@ from conftest import Gallery, Seen, counts, write_catalog
 from typer.testing import CliRunner
 
 import cartag
-from cartag import calibration as calibrations
-from cartag.calibration import Calibration
 from cartag.cli import app
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learned import load
+from cartag.scoring import calibration as calibrations
+from cartag.scoring.calibration import Calibration
 from cartag.values import Tag
 
 # The fake model does not know what a Silver Ghost looks like ("silver" is a colour to it; "Phantom" is not).

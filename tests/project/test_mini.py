@@ -12,10 +12,10 @@ import pytest
 
 import cartag
 from cartag import encoder
-from cartag.calibration import calibration_of
 from cartag.encoder.table import missing_files
 from cartag.photos import images
 from cartag.progress import Silent
+from cartag.scoring.calibration import calibration_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "models" / "mini"

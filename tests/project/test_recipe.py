@@ -18,8 +18,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from cartag.calibration import Calibration
-from cartag.scoring import ClassSet, score
+from cartag.scoring.calibration import Calibration
+from cartag.scoring.scoring import ClassSet, score
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "models" / "mini"

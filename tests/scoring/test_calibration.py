@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cartag.calibration import Calibration, adjusted, calibration_of
 from cartag.errors import ModelError
+from cartag.scoring.calibration import Calibration, adjusted, calibration_of
 
 FITTED = Calibration(temperature=2.0, threshold=0.4, car_thresholds={"red-racer": 0.7}, fitted_on="labels")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from strategies import unit_vectors
 
-from cartag.calibration import Calibration
-from cartag.scoring import ClassSet, Scores, Verdict, class_set, decide, pooled, score
+from cartag.scoring.calibration import Calibration
+from cartag.scoring.scoring import ClassSet, Scores, Verdict, class_set, decide, pooled, score
 from cartag.values import PromptClass
 
 PLAIN = Calibration()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import Struct
 
-from cartag.calibration import Calibration
+from cartag.scoring.calibration import Calibration
 from cartag.values import Candidate, Outcome, PromptClass, Tag
 
 _DIGITS = 4

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import scoring
 from cartag.catalogs import prompt_classes
 from cartag.encoder import Encoder
 from cartag.errors import CatalogError
 from cartag.resources import shipped_catalogs
-from cartag.scoring import ClassSet
+from cartag.scoring import scoring
+from cartag.scoring.scoring import ClassSet
 from cartag.settings import DEFAULT_CATALOG
 from cartag.state import Index, SharedTexts, Store
 from cartag.values import Catalog

@@ -1,0 +1,11 @@
+from .basis import class_set_of as class_set_of, default_catalog as default_catalog, model_facts as model_facts
+from .calibration import Calibration as Calibration, adjusted as adjusted, calibration_of as calibration_of
+from .scoring import (
+    ClassSet as ClassSet,
+    Scores as Scores,
+    Verdict as Verdict,
+    decide as decide,
+    passing as passing,
+    pooled as pooled,
+    score as score,
+)
