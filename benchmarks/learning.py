@@ -29,9 +29,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import fitting, metrics
+from cartag import fitting
 from cartag.fitting import Examples, ZeroShot
-from cartag.metrics import Answers, Statistic
+from cartag.measuring import metrics
+from cartag.measuring.metrics import Answers, Statistic
 from cartag.resources import shipped
 from cartag.scoring.calibration import calibration_of
 from cartag.scoring.scoring import ClassSet
@@ -165,11 +166,11 @@ def report(before: Answers, repeated: list[Answers], cars: tuple[str, ...]) -> N
     n = len(before.kind)
     old, each = figures(before), [figures(after) for after in repeated]
     new = {name: mean([one[name] for one in each]) for name in old}
-    was, now, gain = metrics.values(old, n), metrics.values(new, n), metrics.differences(new, old, n)
+    was, now, gain = metrics.metric_values(old, n), metrics.metric_values(new, n), metrics.differences(new, old, n)
     print({kind: int((before.kind == kind).sum()) for kind in ("car", "unknown", "none")})
     print(f"{'figure':28} {'before':>8} {'after':>8} {'gain':>8}  95 % interval (paired)  lowest and highest after")
     for name in old:
-        i, values = gain[name], [metrics.values(one, n)[name] for one in each]
+        i, values = gain[name], [metrics.metric_values(one, n)[name] for one in each]
         span = f"{100 * i.low:+.1f} to {100 * i.high:+.1f}" if i else "-"
         print(
             f"{name:28} {100 * was[name]:7.1f}% {100 * now[name]:7.1f}% {100 * (now[name] - was[name]):+7.1f}%  "

@@ -13,21 +13,20 @@ from cartag.version import __version__
 
 if TYPE_CHECKING:
     from cartag.catalogs import Mention
-    from cartag.datasets import DatasetResult, evaluate_dataset
-    from cartag.evaluation import Evaluation, evaluate
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
+    from cartag.measuring import DatasetResult, Evaluation, evaluate, evaluate_dataset
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
-    "DatasetResult": ("cartag.datasets", "DatasetResult"),
+    "DatasetResult": ("cartag.measuring", "DatasetResult"),
     "Draft": ("cartag.listing", "Draft"),
-    "Evaluation": ("cartag.evaluation", "Evaluation"),
+    "Evaluation": ("cartag.measuring", "Evaluation"),
     "ExportReport": ("cartag.exporting", "ExportReport"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.state", "Index"),
@@ -38,8 +37,8 @@ _WHERE = {
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
-    "evaluate": ("cartag.evaluation", "evaluate"),
-    "evaluate_dataset": ("cartag.datasets", "evaluate_dataset"),
+    "evaluate": ("cartag.measuring", "evaluate"),
+    "evaluate_dataset": ("cartag.measuring", "evaluate_dataset"),
     "export": ("cartag.exporting", "export"),
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),

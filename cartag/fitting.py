@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from cartag.metrics import Answers
+from cartag.measuring import Answers
 from cartag.scoring import Calibration, ClassSet, Scores, passing, pooled, score
 from cartag.settings import usable_cores
 

@@ -15,7 +15,7 @@ import msgspec
 
 from cartag import learned
 from cartag.errors import CartagError, IndexFileError, LabelsError
-from cartag.labels import Label, LabelFile
+from cartag.measuring import Label, LabelFile, read_truth
 from cartag.progress import Progress
 from cartag.state import (
     Contents,
@@ -28,7 +28,6 @@ from cartag.state import (
     replace_file,
     writing_into,
 )
-from cartag.truth import read_truth
 from cartag.values import PhotoRecord, human_tags
 
 

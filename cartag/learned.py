@@ -42,7 +42,7 @@ class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     """Where the labels came from, relative to the index where they lie beside or below it; "" is not known."""
     truth: str = ""
-    """Digest of what the labels said: another one means that they changed (`cartag.truth.Truth.digest`)."""
+    """Digest of what the labels said: another one means that they changed (`cartag.measuring.truth.Truth.digest`)."""
     cv: int = 5
     """Folds asked for."""
 

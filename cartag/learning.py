@@ -9,19 +9,17 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import encoder as encoders, fitting, following, learned, metrics
+from cartag import encoder as encoders, fitting, following, learned
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.fitting import CrossValidation, Examples, ZeroShot
-from cartag.labels import Label
 from cartag.learned import LearnedFacts
-from cartag.metrics import Interval
+from cartag.measuring import Interval, Label, Truth, differences, headline, metric_values, read_truth
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import Index, Place, SharedTexts, Store, place_of, read_index
-from cartag.truth import Truth, read_truth
 from cartag.values import ModelFiles, PhotoRecord
 
 _ENOUGH = 5000
@@ -277,12 +275,12 @@ def _gain(
 ) -> tuple[dict[str, float | None], dict[str, float | None], dict[str, Interval | None]]:
     if checked is None:
         return {}, {}, {}
-    old, new = metrics.headline(checked.before), metrics.headline(checked.after)
+    old, new = headline(checked.before), headline(checked.after)
     before, after = (
-        {name: None if np.isnan(value) else round(value, 4) for name, value in metrics.values(side, n).items()}
+        {name: None if np.isnan(value) else round(value, 4) for name, value in metric_values(side, n).items()}
         for side in (old, new)
     )
-    return before, after, metrics.differences(new, old, n)
+    return before, after, differences(new, old, n)
 
 
 def _helps(checked: CrossValidation | None, before: dict[str, float | None], after: dict[str, float | None]) -> bool:

@@ -16,8 +16,7 @@ from cartag.cli.output import percent
 from cartag.errors import UsageError
 
 if TYPE_CHECKING:
-    from cartag.evaluation import Comparison, Evaluation
-    from cartag.metrics import Interval
+    from cartag.measuring import Comparison, Evaluation, Interval
 
 
 FAILED = 1

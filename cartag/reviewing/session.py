@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
-from cartag.labels import NO_LABELS, Change, Label, LabelFile, Rows
+from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
 from cartag.paths import disk_path, is_below
 from cartag.state import (
     Index,
@@ -32,7 +32,6 @@ from cartag.state import (
     write_index,
     writing_into,
 )
-from cartag.truth import other_cars
 from cartag.values import (
     IndexedCar,
     ModelAnswer,

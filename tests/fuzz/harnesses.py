@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cartag import labels
 from cartag.catalogs import article, catalog
 from cartag.errors import ArticleError, CatalogError, IndexFileError, LabelsError
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
 from cartag.exporting.rdf import PacketError
+from cartag.measuring import labels
 from cartag.resources import shipped
 from cartag.state import index
 from cartag.state.journal import Journal, latest

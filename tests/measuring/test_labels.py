@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 import cartag
 from cartag.catalogs.vocabulary import Vocabulary
 from cartag.errors import LabelsError
-from cartag.labels import Label, LabelFile, as_identity, read_labels
+from cartag.measuring.labels import Label, LabelFile, as_identity, read_labels
 from cartag.values import IndexedCar
 
 CARS = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn.metrics import brier_score_loss, f1_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from cartag import metrics
+from cartag.measuring import metrics
 
 RNG = np.random.default_rng(3)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import encoder as encoders, metrics
+from cartag import encoder as encoders
 from cartag.encoder import Encoder
 from cartag.errors import PhotoError, UsageError
-from cartag.metrics import Interval
+from cartag.measuring import metrics
+from cartag.measuring.metrics import Interval
 from cartag.photos import decode, read_bytes
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
-from cartag.labels import Label, read_folders, read_labels
+from cartag.measuring.labels import Label, read_folders, read_labels
 from cartag.photos import walk
 from cartag.state import FILE_NAME, Index, read_index
 from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human

@@ -20,8 +20,8 @@ from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_raw, rea
 from cartag.state import Footprint, Index, digest_of
 
 if TYPE_CHECKING:
-    from cartag.evaluation import Evaluation
-    from cartag.metrics import Interval
+    from cartag.measuring.evaluation import Evaluation
+    from cartag.measuring.metrics import Interval
 
 PAGE, FIGURES = "index.html", "metrics.json"
 _THUMBNAIL = 320
@@ -56,7 +56,7 @@ _NO_FIGURES = {"without_picture"}
 _FOOT = "</main></body></html>\n"
 
 
-def claim(folder: Path, gallery: Path, names: Iterable[str], *, force: bool = False) -> Footprint:
+def claim_report(folder: Path, gallery: Path, names: Iterable[str], *, force: bool = False) -> Footprint:
     """Makes sure that a report may be written into ``folder``; ``names`` are those of all figures.
 
     Raises:

@@ -10,13 +10,13 @@ from typing import Any
 
 from msgspec import UNSET
 
-from cartag import metrics
 from cartag.errors import LabelsError
-from cartag.labels import Label
-from cartag.metrics import Answers, Bin, Coverage, Interval
+from cartag.measuring import metrics
+from cartag.measuring.labels import Label
+from cartag.measuring.metrics import Answers, Bin, Coverage, Interval
+from cartag.measuring.truth import read_truth
 from cartag.settings import load_settings
 from cartag.state import Index, read_index
-from cartag.truth import read_truth
 from cartag.values import OUTCOMES, PhotoRecord, as_model_has_it, ranking
 
 TRUTHS = ("car", "unknown", "none")
@@ -197,9 +197,9 @@ def evaluate(
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     made = None
     if report is not None:  # before anything is computed that has no place
-        from cartag.report import claim
+        from cartag.measuring.report import claim_report
 
-        made = claim(Path(report), Path(gallery), [field.name for field in fields(Evaluation)], force=force)
+        made = claim_report(Path(report), Path(gallery), [field.name for field in fields(Evaluation)], force=force)
     by_model = [(label, said) for label, record in truth.pairs if (said := as_model_has_it(record)) is not None]
     evaluation = _figures(
         by_model,
@@ -215,7 +215,7 @@ def evaluate(
         against=_comparison(by_model, found, Path(against)) if against is not None else None,
     )
     if made is not None:
-        from cartag.report import write_report
+        from cartag.measuring.report import write_report
 
         evaluation = replace(evaluation, without_picture=write_report(evaluation, found, Path(gallery), made))
     return evaluation

@@ -237,7 +237,7 @@ def _among(
     return lambda w: statistic(w[:, part])
 
 
-def values(statistics: Mapping[str, Statistic], n: int) -> dict[str, float]:
+def metric_values(statistics: Mapping[str, Statistic], n: int) -> dict[str, float]:
     """Every figure of the photos as they are, NaN where there is nothing to count."""
     if not n:
         return dict.fromkeys(statistics, float("nan"))
@@ -247,7 +247,7 @@ def values(statistics: Mapping[str, Statistic], n: int) -> dict[str, float]:
 
 def intervals(statistics: Mapping[str, Statistic], n: int, resamples: int = RESAMPLES) -> dict[str, Interval | None]:
     """Every figure with its bootstrap interval (Efron 1979, over photos, seeded); None without anything to count."""
-    point = values(statistics, n)
+    point = metric_values(statistics, n)
     drawn = _resampled(statistics, n, resamples)
     return {name: _interval(point[name], drawn[name]) for name in statistics}
 
@@ -258,7 +258,7 @@ def differences(
     """Paired bootstrap: new less old of every figure, both on the same resamples of the same photos."""
     both = {("new", k): v for k, v in new.items()} | {("old", k): v for k, v in old.items()}
     named = {f"{side} {name}": statistic for (side, name), statistic in both.items()}
-    point, drawn = values(named, n), _resampled(named, n, resamples)
+    point, drawn = metric_values(named, n), _resampled(named, n, resamples)
     return {
         name: _interval(point[f"new {name}"] - point[f"old {name}"], drawn[f"new {name}"] - drawn[f"old {name}"])
         for name in new

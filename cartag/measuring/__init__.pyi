@@ -1,0 +1,11 @@
+from .datasets import DatasetResult as DatasetResult, evaluate_dataset as evaluate_dataset
+from .evaluation import Comparison as Comparison, Evaluation as Evaluation, evaluate as evaluate
+from .labels import NO_LABELS as NO_LABELS, Change as Change, Label as Label, LabelFile as LabelFile, Rows as Rows
+from .metrics import (
+    Answers as Answers,
+    Interval as Interval,
+    differences as differences,
+    headline as headline,
+    metric_values as metric_values,
+)
+from .truth import Truth as Truth, other_cars as other_cars, read_truth as read_truth
