@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks.learning import read
 from benchmarks.measuring import Report
-from cartag.fitting import Examples, ZeroShot, zero_scores
+from cartag.learning.fitting import Examples, ZeroShot, zero_scores
 from cartag.scoring.scoring import passing
 
 COSINES = (None, 0.95, 0.9, 0.85, 0.8)

@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import fitting
-from cartag.fitting import Examples, ZeroShot
+from cartag.learning import fitting
+from cartag.learning.fitting import Examples, ZeroShot
 from cartag.measuring import metrics
 from cartag.measuring.metrics import Answers, Statistic
 from cartag.resources import shipped

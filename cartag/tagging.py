@@ -25,8 +25,7 @@ from cartag import encoder as encoders, merging
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
-from cartag.following import LabelRows, owes
-from cartag.learned import Learned, files_of as learned_files, load as load_learned
+from cartag.learning import LabelRows, Learned, learned_files, load_learned, owes_rows
 from cartag.merging import Learnt, Merged
 from cartag.photos import RawPairs, Reader, ReadPhoto, Walk, batch_size, reads_raw, walk
 from cartag.progress import Progress, Silent
@@ -176,7 +175,7 @@ def _pass(run: _Run, photos: Walk, retag: bool, progress: Progress) -> TagReport
 
 def _refitted(run: _Run, report: TagReport, retag: bool, progress: Progress) -> bool:
     """Whether what was learned from hand labels was learned anew: the photos have to be scored by it then."""
-    if not learned_files(run.place)[0].is_file() or owes(run.place):
+    if not learned_files(run.place)[0].is_file() or owes_rows(run.place):
         return False
     from cartag.learning import refit  # of no use to most runs
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cartag import fitting
-from cartag.fitting import Examples, ZeroShot, cross_validate, fit
+from cartag.learning import fitting
+from cartag.learning.fitting import Examples, ZeroShot, cross_validate, fit
 from cartag.measuring import metrics
 from cartag.scoring.calibration import Calibration
 from cartag.scoring.scoring import ClassSet, pooled, score

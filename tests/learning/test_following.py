@@ -11,9 +11,9 @@ from conftest import Gallery, later, write_catalog
 from reviews import without_csv
 
 import cartag
-from cartag import following
 from cartag.errors import LabelsError
-from cartag.learned import load
+from cartag.learning import following
+from cartag.learning.learned import load_learned
 from cartag.reviewing import Decision, Session
 from cartag.state.index import place_of
 
@@ -125,7 +125,7 @@ def test_an_edited_or_deleted_photo_leaves_its_row(learned: Gallery) -> None:
 def test_a_csv_that_cannot_be_written_is_owed_and_not_learned_from(
     learned: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = load(place_of(learned.path)).facts  # type: ignore[union-attr]
+    facts = load_learned(place_of(learned.path)).facts  # type: ignore[union-attr]
     swap(learned, "red-0.jpg", "phantom-0.jpg")
     with monkeypatch.context() as patch:
         patch.setattr(following, "replace_file", without_csv)
@@ -133,7 +133,7 @@ def test_a_csv_that_cannot_be_written_is_owed_and_not_learned_from(
             said = tag(learned)
             assert [note for note in said if "labels.csv: cannot be written (No space left on device)" in note]
             assert rows(learned) == ROWS
-            assert load(place_of(learned.path)).facts == facts  # type: ignore[union-attr]
+            assert load_learned(place_of(learned.path)).facts == facts  # type: ignore[union-attr]
         with pytest.raises(LabelsError, match=r"as they were called before, e\.g\. phantom-0\.jpg; make it writable"):
             cartag.learn(learned.path, csv(learned))
         swap(learned, "red-0.jpg", "red-1.jpg")
@@ -141,7 +141,7 @@ def test_a_csv_that_cannot_be_written_is_owed_and_not_learned_from(
     tag(learned)
     assert rows(learned) == ["phantom-0.jpg,Red Racer,first", "red-1.jpg,Phantom,", *ROWS[2:]]
     assert learned.find("phantom") == ["phantom-1.jpg", "red-1.jpg"]
-    assert not following.owes(place_of(learned.path))
+    assert not following.owes_rows(place_of(learned.path))
 
 
 @pytest.mark.parametrize("point", ["before the index", "after the index", "after the rows"])
@@ -154,7 +154,7 @@ def test_a_run_that_dies_mixes_nothing_up(learned: Gallery, monkeypatch: pytest.
 
     where = {
         "before the index": ("cartag.index.write", die),
-        "after the index": ("cartag.following.LabelRows.write", die),
+        "after the index": ("cartag.learning.learning.following.LabelRows.write", die),
         "after the rows": ("cartag.state.journal.Journal.remove", die),
     }[point]
     swap(learned, "red-0.jpg", "phantom-0.jpg")

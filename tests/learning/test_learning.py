@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import cartag
 from cartag.cli import app
 from cartag.errors import IndexFileError, LabelsError, UsageError
-from cartag.learned import load
+from cartag.learning.learned import load_learned
 from cartag.scoring import calibration as calibrations
 from cartag.scoring.calibration import Calibration
 from cartag.values import Tag
@@ -239,7 +239,7 @@ def test_eval_warns_of_tags_that_were_learned(phantoms: Gallery, seen: Seen) -> 
     phantoms.tag()
     assert cartag.evaluate(phantoms.path, labels).uses_learned
     place = cartag.state.index.place_of(phantoms.path)
-    learned = load(place)
+    learned = load_learned(place)
     assert learned is not None
     assert learned.facts.labels == {"red-racer": 1, "phantom": 1, "unknown": 0, "none": 0}
 

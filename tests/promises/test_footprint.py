@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from typer.testing import CliRunner
 
 import cartag
-from cartag import learned
 from cartag.cli import app
 from cartag.encoder import table
 from cartag.errors import CartagError, ForeignFileError, IndexFileError, LabelsError, ModelError, UsageError
 from cartag.exporting import FORMATS
 from cartag.exporting.page import PAGE
+from cartag.learning import learned
 from cartag.reviewing import Session
 from cartag.settings import Settings
 from cartag.state import footprint, index as indexes
@@ -486,13 +486,13 @@ def taught(tagged: Gallery, labels: Path) -> tuple[Gallery, Path]:
 
 @pytest.mark.parametrize("end", ["json", "safetensors"])
 def test_learning_replaces_and_removes_only_its_own(end: str, tagged: Gallery, labels: Path) -> None:
-    theirs = tagged.path / f"cartag.learned.{end}"
+    theirs = tagged.path / f"cartag.learning.learned.{end}"
     theirs.write_bytes(b'{"my": "notes"}')
     before = snapshot(tagged.path)
     with pytest.raises(ForeignFileError, match=rf"cartag\.learned\.{end}: is none of cartag's; move it away"):
         cartag.learn(tagged.path, labels)
     with pytest.raises(ForeignFileError):
-        learned.remove(indexes.place_of(tagged.path))
+        learned.remove_learned(indexes.place_of(tagged.path))
     assert snapshot(tagged.path) == before
 
 
@@ -500,7 +500,7 @@ def test_what_a_person_changed_in_it_is_hers(taught: tuple[Gallery, Path]) -> No
     gallery, labels = taught
     place = indexes.place_of(gallery.path)
     cartag.learn(gallery.path, labels)  # nobody did
-    readable = learned.files_of(place)[0]
+    readable = learned.learned_files(place)[0]
     for note in (place.state / "cartag.made.json", None):
         if note is None:  # made before there were notes: known by its content
             readable.write_bytes(readable.read_bytes().replace(b"0.5,", b"0.6,").rstrip() + b"\n\n")
@@ -510,7 +510,7 @@ def test_what_a_person_changed_in_it_is_hers(taught: tuple[Gallery, Path]) -> No
         with pytest.raises(ForeignFileError, match=r"cartag\.learned\.json"):
             cartag.learn(gallery.path, labels)
         with pytest.raises(ForeignFileError):
-            learned.remove(place)
+            learned.remove_learned(place)
         assert contents(gallery.path) == hers
         (place.state / "cartag.made.json").unlink(missing_ok=True)
 
@@ -521,8 +521,8 @@ def test_what_was_learned_before_there_were_notes_is_learned_again_and_forgotten
     (place.state / "cartag.made.json").unlink()
     cartag.learn(gallery.path, labels)
     (place.state / "cartag.made.json").unlink()
-    learned.remove(place)
-    assert not any(path.exists() for path in learned.files_of(place))
+    learned.remove_learned(place)
+    assert not any(path.exists() for path in learned.learned_files(place))
 
 
 # --- a model's files --------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_a_decision_about_such_a_path_is_none(path: str) -> None:
 
 @pytest.mark.parametrize("source", ["../labels.csv", "a/../../labels.csv", "/etc/../etc/passwd", "a\0b", "./x"])
 def test_what_was_learned_names_no_labels_elsewhere(gallery: Gallery, source: str) -> None:
-    from cartag import learned
+    from cartag.learning import learned
 
     place = indexes.place_of(gallery.path)
     facts = {
@@ -153,9 +153,9 @@ def test_what_was_learned_names_no_labels_elsewhere(gallery: Gallery, source: st
         "tensors": "",
         "source": source,
     }
-    learned.files_of(place)[0].write_text(json.dumps(facts), encoding="utf-8")
+    learned.learned_files(place)[0].write_text(json.dumps(facts), encoding="utf-8")
     with pytest.raises(IndexFileError, match=r"learned\.json: source: .* run 'cartag learn' again"):
-        learned.load(place)
+        learned.load_learned(place)
 
 
 def test_a_label_of_a_file_elsewhere_is_of_no_photo(gallery: Gallery, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from strategies import index_files
 
 import cartag
 from cartag.errors import GalleryError, IndexFileError
-from cartag.learned import files_of
+from cartag.learning.learned import learned_files
 from cartag.state import index as indexes
 
 
@@ -190,7 +190,7 @@ def test_two_indexes_side_by_side_share_no_journal_and_no_lock(tmp_path: Path) -
     assert len({place.state for place in places}) == 1
     for file in ("journal", "lock", "write_lock"):
         assert len({getattr(place, file) for place in places}) == 3
-    assert len({files_of(place)[0] for place in places}) == 3
+    assert len({learned_files(place)[0] for place in places}) == 3
 
 
 # --- in memory --------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from types import TracebackType
 
 import msgspec
 
-from cartag import learned
 from cartag.errors import CartagError, IndexFileError, LabelsError
+from cartag.learning import learned
 from cartag.measuring import Label, LabelFile, read_truth
 from cartag.progress import Progress
 from cartag.state import (
@@ -41,12 +41,12 @@ class _Owed(msgspec.Struct, frozen=True):
     """Of these photos, the content that the rows are of; empty: cartag does not know, and leaves them to a person."""
 
 
-def owes(place: Place) -> bool:
+def owes_rows(place: Place) -> bool:
     """Whether the labels are not to be learned from as they are."""
     return _path(place).exists()
 
 
-def check(place: Place, labels: Path) -> None:
+def check_rows(place: Place, labels: Path) -> None:
     """Refuses labels whose rows name photos as they were called before.
 
     Raises:
@@ -111,7 +111,7 @@ class LabelRows:
         before, owed = contents_of(self._old.photos), _read(self._place)
         if owed is None and self._now == before:  # as in most runs
             return
-        found = learned.load(self._place)
+        found = learned.load_learned(self._place)
         path = None if found is None or not found.facts.source else self._place.index.parent / found.facts.source
         if found is None or path is None or not path.is_file() or path.suffix.lower() == ".json":
             return

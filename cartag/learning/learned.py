@@ -70,19 +70,19 @@ class Learned:
         return hashlib.sha256(msgspec.json.encode(self.facts, order="deterministic")).hexdigest()[:12]
 
 
-def files_of(place: Place) -> tuple[Path, Path]:
+def learned_files(place: Place) -> tuple[Path, Path]:
     """Where the two files of an index lie: JSON, safetensors."""
     stem = place.name
     return place.index.with_name(f"{stem}.learned.json"), place.index.with_name(f"{stem}.learned.safetensors")
 
 
-def claim(place: Place) -> Footprint:
+def claim_learned(place: Place) -> Footprint:
     """What is ours of the two files; the note lies in the state folder.
 
     Raises:
         ForeignFileError: one of them is not as `save` wrote it: somebody else's, or changed since.
     """
-    readable, tensors = files_of(place)
+    readable, tensors = learned_files(place)
     elsewhere = "move it away, and run the same command again"
     made = Footprint(readable.parent, elsewhere, note=place.state / f"{place.name}.made.json")
     made.claim(readable.name, is_own=_are_facts)
@@ -101,7 +101,7 @@ def _are_tensors(data: bytes) -> bool:
     return set(decode(data)) == {"embeddings", "biases"}
 
 
-def save(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.ndarray) -> Learned:
+def save_learned(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.ndarray) -> Learned:
     """Writes both files, the JSON last: it names the other by digest, so that half a pair is never taken for a whole.
 
     Raises:
@@ -110,8 +110,8 @@ def save(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.n
     """
     from safetensors.numpy import save as encode
 
-    made = claim(place)
-    readable, tensors = files_of(place)
+    made = claim_learned(place)
+    readable, tensors = learned_files(place)
     embeddings, biases = embeddings.astype(np.float32), biases.astype(np.float32)
     data = encode({"embeddings": np.ascontiguousarray(embeddings), "biases": np.ascontiguousarray(biases)})
     facts = msgspec.structs.replace(facts, tensors=digest_of(data))
@@ -126,13 +126,13 @@ def save(place: Place, facts: LearnedFacts, embeddings: np.ndarray, biases: np.n
     return Learned(facts, embeddings, biases)
 
 
-def load(place: Place) -> Learned | None:
+def load_learned(place: Place) -> Learned | None:
     """What was learned for this index; None if nothing was.
 
     Raises:
         IndexFileError: the files are damaged, of a newer version, or do not belong together.
     """
-    readable, tensors = files_of(place)
+    readable, tensors = learned_files(place)
     remedy = f"delete {readable.name} to do without, and run 'cartag learn' again to have it anew"
     try:
         facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
@@ -166,15 +166,15 @@ def _may_be_source(source: str) -> bool:
     return source == "." or is_below(source)
 
 
-def remove(place: Place) -> None:
+def remove_learned(place: Place) -> None:
     """Forgets what was learned.
 
     Raises:
         ForeignFileError: as `claim`.
         IndexFileError: the files cannot be removed.
     """
-    made = claim(place)
-    readable, tensors = files_of(place)
+    made = claim_learned(place)
+    readable, tensors = learned_files(place)
     try:
         for path, is_own in ((readable, _are_facts), (tensors, _are_tensors)):
             made.remove(path.name, is_own)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import encoder as encoders, fitting, following, learned
+from cartag import encoder as encoders
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
-from cartag.fitting import CrossValidation, Examples, ZeroShot
-from cartag.learned import LearnedFacts
+from cartag.learning import fitting, following, learned
+from cartag.learning.fitting import CrossValidation, Examples, ZeroShot
+from cartag.learning.learned import LearnedFacts
 from cartag.measuring import Interval, Label, Truth, differences, headline, metric_values, read_truth
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
@@ -109,8 +110,8 @@ def learn(
     progress = progress or Silent()
     place = place_of(Path(gallery), settings.index)
     found = read_index(Path(gallery), settings.index)
-    learned.claim(place)  # before anything is computed that could not be kept
-    following.check(place, Path(labels))
+    learned.claim_learned(place)  # before anything is computed that could not be kept
+    following.check_rows(place, Path(labels))
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     files = encoders.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
@@ -153,13 +154,13 @@ def learn(
         )
         applied = fit.applied(zero)
         assert applied.biases is not None
-        learned.save(place, facts, applied.embeddings, applied.biases)
+        learned.save_learned(place, facts, applied.embeddings, applied.biases)
     else:
-        learned.remove(place)
+        learned.remove_learned(place)
     return LearnReport(
         photos=len(examples),
         kept=kept,
-        files=tuple(str(path) for path in learned.files_of(place)) if kept else (),
+        files=tuple(str(path) for path in learned.learned_files(place)) if kept else (),
         folds=0 if checked is None else min(cv, len(np.unique(examples.groups))),
         groups=len(np.unique(examples.groups)),
         grouped_by=grouped_by,
@@ -194,7 +195,7 @@ def refit(
     are said and change nothing: what was learned stays.
     """
     place, progress = place_of(gallery, settings.index), progress or Silent()
-    found = learned.load(place)
+    found = learned.load_learned(place)
     if found is None or not found.facts.source:
         return False
     labels = place.index.parent / found.facts.source
