@@ -15,7 +15,7 @@ from conftest import Gallery, Seen, counts
 from hypothesis import given, strategies as st
 from torch import nn
 
-import cartag.tagging
+import cartag.tagging.work
 from cartag import encoder
 from cartag.encoder import device as devices
 from cartag.encoder.device import Passes, choose_dtype, even_parts
@@ -289,6 +289,6 @@ def test_an_unchanged_gallery_opens_neither_model_nor_cache(
     gallery.tag()
     before = gallery.index_file.read_bytes()
     forbid_encoder()
-    monkeypatch.setattr(cartag.tagging, "Store", None)
+    monkeypatch.setattr(cartag.tagging.work, "Store", None)
     assert counts(gallery.tag()) == (5, 0, 0, 0)
     assert gallery.index_file.read_bytes() == before

@@ -20,6 +20,7 @@ from reviews import served
 import cartag
 from cartag.state import index as indexes, rights
 from cartag.state.index import place_of
+from cartag.state.journal import Journal
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
@@ -70,7 +71,7 @@ def test_new_files_have_the_rights_that_the_umask_leaves(gallery: Gallery, bits:
 
 def test_the_journal_is_everybodys_who_may_write_the_index(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery.paint("a.jpg", "red")
-    monkeypatch.setattr(cartag.tagging.Journal, "remove", cartag.tagging.Journal.close)
+    monkeypatch.setattr(Journal, "remove", Journal.close)
     with umask(0o002):
         gallery.tag()
     assert mode(place_of(gallery.path).journal) == 0o664

@@ -236,15 +236,15 @@ def test_what_others_write_meanwhile_is_kept_and_shown(tagged: Gallery) -> None:
 
 
 def test_a_run_under_way_takes_up_what_is_said_meanwhile(tagged: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cartag.tagging import _Tagger
+    from cartag.tagging.work import Work
 
-    take = _Tagger._take
+    take = Work._take
 
     def decide_first(self: Any, batch: Any) -> None:
         review.decide(("a.jpg", "car", "yellow-yeti"))
         take(self, batch)
 
-    monkeypatch.setattr(_Tagger, "_take", decide_first)
+    monkeypatch.setattr(Work, "_take", decide_first)
     with served(tagged.path) as review:
         tagged.tag(retag=True)
     assert said(tagged, "a.jpg") == ("tagged", [("yellow-yeti", "human")], True)

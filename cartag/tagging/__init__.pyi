@@ -1,0 +1,1 @@
+from .tagging import TagReport as TagReport, tag as tag

@@ -1,0 +1,135 @@
+"""What a run of `tag` is decided by, before any photo is looked at: the old index, catalog, model, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from msgspec import UNSET
+
+from cartag import encoder as encoders
+from cartag.catalogs import load_catalog
+from cartag.errors import IndexFileError
+from cartag.learning import Learned, load_learned
+from cartag.photos import Walk
+from cartag.progress import Progress
+from cartag.scoring import Calibration, adjusted, calibration_of, default_catalog
+from cartag.settings import Settings
+from cartag.state import Index, Place, Stamp, read_index_if_there, stamp_of
+from cartag.tagging.merging import in_folders
+from cartag.values import Catalog, ModelFiles, is_settled_by_human
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a run is decided by, before any photo is looked at."""
+
+    gallery: Path
+    place: Place
+    settings: Settings
+    old: Index | None
+    catalog: Catalog
+    files: ModelFiles
+    identity: str
+    calibration: Calibration
+    learned: Learned | None
+    """What `learn` fitted for this model and catalog."""
+    stamp: Stamp | None
+    """Of the old index: whether somebody else changed it since."""
+
+    @cached_property
+    def scoring(self) -> str:
+        """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192).
+
+        A plus stands for what was learned from hand labels.
+        """
+        learned = f"+{self.learned.digest()}" if self.learned else ""
+        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{self.identity.split('/')[1]}"
+
+    @cached_property
+    def old_is_current(self) -> bool:
+        """Whether the old index was made with this very model, catalog and calibration."""
+        if self.old is None:
+            return False
+        header, spec = self.old.header, self.files.spec
+        return (
+            (header.model.name, header.model.revision) == (spec.name, self.files.revision)
+            and self.settings.dtype in ("auto", header.model.dtype)
+            and header.catalog.sha256 == self.catalog.sha256
+            and header.scoring == self.scoring
+        )
+
+
+def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> Run:
+    """Reads the old index, and finds catalog, model and calibration by it and by the settings.
+
+    Raises:
+        IndexFileError, CatalogError, ModelError: one of them cannot be used.
+    """
+    stamp = stamp_of(place)
+    old = read_index_if_there(place)
+    catalog = load_catalog(settings.catalog or default_catalog(old))
+    if settings.model == "auto":
+        files = encoders.resolve_auto(old.header.model if old else None, progress)
+    else:
+        files = encoders.resolve(settings.model, progress)
+    identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
+    learned = _learned(place, identity, catalog, progress)
+    own = calibration_of(Path(files.folder) if files.folder else None)
+    calibration = adjusted(
+        learned.facts.calibration if learned else own,
+        threshold=settings.threshold,
+        margin=settings.margin,
+        temperature=settings.temperature,
+        mode=settings.mode,
+    )
+    return Run(gallery, place, settings, old, catalog, files, identity, calibration, learned, stamp)
+
+
+def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) -> Learned | None:
+    """What `learn` fitted, if it is for this model and catalog; otherwise it is left alone, and said."""
+    found = load_learned(place)
+    if found is None or found.fits(model=identity, catalog=catalog.sha256):
+        return found
+    what = "model" if found.facts.model != identity else "catalog"
+    if not found.facts.source:  # otherwise it is learned again at the end
+        progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
+    return None
+
+
+def check_not_empty(run: Run, photos: Walk) -> None:
+    """A disk that is not mounted leaves an empty folder behind: an index elsewhere is not emptied for that.
+
+    One that lies in the gallery is mounted with it.
+
+    Raises:
+        IndexFileError: no photo is to be seen, and the index knows some that it would lose.
+    """
+    lies_in_it = run.place.index.resolve().is_relative_to(run.gallery.resolve())
+    if run.old is None or photos.photos or lies_in_it:
+        return
+    unseen = set(in_folders(run.old.photos, photos.unreadable_folders))
+    lost = sum(record.missing is UNSET and record.path not in unseen for record in run.old)
+    if lost:
+        raise IndexFileError(
+            f"{run.place.index}: knows {lost} photo{'s' if lost > 1 else ''}, and {run.gallery} holds none: mount its "
+            "disk, or name another folder; if they are really gone, say so with --gone"
+        )
+
+
+def check_same_gallery(run: Run, photos: Walk) -> None:
+    """An index elsewhere (``--index FILE``) does not know its gallery: another one's must not take a person's tags.
+
+    Raises:
+        IndexFileError: none of the index's photos is here, by size, so that renamed ones count as here.
+    """
+    old, elsewhere = run.old, run.place.index.resolve().parent != run.gallery.resolve()
+    if old is None or not elsewhere or not photos.photos or not any(map(is_settled_by_human, old)):
+        return
+    sizes = {photo.size for photo in photos.photos}
+    if not any(record.size in sizes for record in old):
+        raise IndexFileError(
+            f"{run.place.index}: holds a person's tags, and none of its {len(old)} photos is in {run.gallery}: it "
+            "seems to be of another gallery; name another --index FILE, or move it away"
+        )

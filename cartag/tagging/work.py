@@ -1,0 +1,175 @@
+"""Doing what is left to do: photos are read, embedded, stored, journaled, scored. Its state is what it has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from itertools import islice
+from types import TracebackType
+
+import numpy as np
+from msgspec import UNSET
+
+from cartag import encoder as encoders
+from cartag.encoder import Encoder
+from cartag.photos import Reader, ReadPhoto, batch_size
+from cartag.progress import Progress
+from cartag.scoring import ClassSet, Verdict, class_set_of, decide, model_facts, score
+from cartag.settings import shared_texts
+from cartag.state import Facts, Journal, SharedTexts, Store, latest
+from cartag.tagging.merging import Learnt
+from cartag.tagging.run import Run
+from cartag.values import PhotoFile, PhotoRecord
+
+_SCORED_AT_ONCE = 4096
+
+
+class Work:
+    """The work of one run. Store, encoder and classes are opened and loaded only when something asks for them."""
+
+    def __init__(self, run: Run, retag: bool, progress: Progress) -> None:
+        self._run, self._retag, self._progress = run, retag, progress
+        self._stack = ExitStack()
+        self.journal = Journal(run.place.journal)
+        self._facts: dict[str, Facts | PhotoRecord] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        """By content hash: equal files are equal photos."""
+        self._fresh: set[str] = set()
+        """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
+        self.embedded = 0
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def journaled(self) -> dict[str, Facts]:
+        """What a killed run has learnt after the old index, by path."""
+        return latest(self.journal.read())
+
+    def facts(self, path: str) -> Facts | PhotoRecord | None:
+        """What is known of a photo that is not as it was."""
+        return self._facts.get(path)
+
+    @property
+    def dtype(self) -> str | None:
+        """What the model computes in, where it was loaded."""
+        return self._encoder.dtype if "_encoder" in self.__dict__ else None
+
+    def learnt(self, photos: Sequence[PhotoFile]) -> dict[str, Learnt]:
+        """What the run knows of photos that are not as they were.
+
+        An interrupt can fall between reading a photo and scoring it: then nothing is known of it.
+        """
+        learnt: dict[str, Learnt] = {}
+        for photo in photos:
+            facts = self._facts.get(photo.path)
+            verdict = self._verdict(facts) if facts is not None else None
+            if facts is not None and (facts.error is not UNSET or verdict is not None):
+                learnt[photo.path] = Learnt(facts, verdict)
+        return learnt
+
+    @cached_property
+    def _store(self) -> Store:
+        """Opened, and checked, only when something must be looked up in it."""
+        store = self._stack.enter_context(Store(self._run.place.state, self._run.identity))
+        if store.was_set_aside:
+            self._progress.note(f"cache: {store.path} was damaged; set aside, photos are embedded again as needed")
+        return store
+
+    @cached_property
+    def _cached(self) -> set[str]:
+        """Hashes of the photos whose embedding need not be computed."""
+        return set() if self._retag else self._store.hashes()
+
+    # --- scoring from the cache
+
+    def score_cached(self, known: Sequence[Facts | PhotoRecord]) -> set[str]:
+        """Scores what the cache has embeddings of; the paths of the others, which have to be read."""
+        self._facts.update((facts.path, facts) for facts in known)
+        readable = [facts for facts in known if facts.error is UNSET]
+        if hashes := list(dict.fromkeys(facts.sha256 for facts in readable if facts.sha256)):
+            self._progress.start("scoring", len(hashes))
+            for some, embeddings in self._store.sound(hashes, _SCORED_AT_ONCE):
+                self._verdicts.update(zip(some, self._judge(embeddings), strict=True))
+                self._progress.advance(len(some))
+            self._progress.finish()
+        return {facts.path for facts in readable if self._verdict(facts) is None}
+
+    def _verdict(self, facts: Facts | PhotoRecord) -> Verdict | None:
+        """What was scored in this run of a photo with this content."""
+        return self._verdicts.get(facts.sha256) if facts.sha256 and facts.error is UNSET else None
+
+    def _judge(self, photos: np.ndarray) -> list[Verdict]:
+        """Scores photos by their embeddings (n, d)."""
+        model = self._model_facts
+        scores = score(
+            photos,
+            self._classes,
+            logit_scale=model["logit_scale"] or 1.0,
+            logit_bias=model["logit_bias"],
+            calibration=self._run.calibration,
+        )
+        return decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        """Loaded only when something must be embedded."""
+        settings = self._run.settings
+        encoder = encoders.load(self._run.files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
+        self._store.put_facts({"logit_scale": encoder.logit_scale, "logit_bias": encoder.logit_bias})
+        return encoder
+
+    @cached_property
+    def _model_facts(self) -> dict[str, float | None]:
+        return model_facts(self._store, lambda: self._encoder)
+
+    @cached_property
+    def _classes(self) -> ClassSet:
+        shared = SharedTexts(shared_texts(self._run.settings), self._run.identity)
+        classes = class_set_of(self._run.catalog, self._store, shared, lambda: self._encoder)
+        return self._run.learned.applied(classes) if self._run.learned else classes
+
+    # --- reading and embedding
+
+    def read_and_embed(self, photos: Sequence[PhotoFile]) -> None:
+        if not photos:
+            return
+        settings = self._run.settings
+        self._progress.start("tagging", len(photos))
+        with Reader(
+            self._run.gallery,
+            photos,
+            encoders.image_spec(self._run.files, fit=settings.fit),
+            embedded=self._cached,
+            settings=settings,
+        ) as reader:
+            reading = iter(reader)
+            while batch := list(islice(reading, batch_size(settings))):
+                self._take(batch)
+                self._progress.advance(len(batch))
+        self._progress.finish()
+
+    def _take(self, batch: Sequence[ReadPhoto]) -> None:
+        """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""
+        pixels = {
+            photo.facts.sha256 or "": photo.pixels
+            for photo in batch
+            if photo.pixels is not None and photo.facts.sha256 not in self._fresh
+        }
+        fresh: dict[str, np.ndarray] = {}
+        if pixels:
+            fresh = dict(zip(pixels, self._encoder.embed_images(list(pixels.values())), strict=True))
+            self._store.put(fresh)
+            self._fresh.update(fresh)
+        self.embedded += sum(photo.pixels is not None and photo.facts.sha256 in fresh for photo in batch)
+        facts = [photo.facts for photo in batch]
+        self.journal.append(facts)
+        self._facts.update((fact.path, fact) for fact in facts)
+        readable = [fact for fact in facts if fact.error is UNSET and fact.sha256]
+        embeddings = fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
+        if scored := [fact for fact in readable if fact.sha256 in embeddings]:
+            verdicts = self._judge(np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
+            self._verdicts.update(zip((fact.sha256 or "" for fact in scored), verdicts, strict=True))
