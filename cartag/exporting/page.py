@@ -29,6 +29,7 @@ THUMB_SIDE, COPY_SIDE = 400, 1600
 _AT_ONCE = 64
 _TEMPLATE = "gallery.html"
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+_PICTURE = re.compile(rf"({THUMBS}|{COPIES})/[0-9a-f]{{16}}\.jpg")
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 _NO_HTML = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -200,9 +201,12 @@ def _shown(made: Footprint) -> set[str]:
 
 
 def _left_over(made: Footprint, wanted: Collection[str]) -> Iterator[Step]:
-    """Pictures of an earlier export that no photo has any more, by the note; what a person changed since is hers."""
+    """Pictures of an earlier export that no photo has any more, by the note; what a person changed since is hers.
+
+    A note that came with a folder from elsewhere may name anything; no export has ever made pictures of other names.
+    """
     for name in made.names():
-        if name.startswith((f"{THUMBS}/", f"{COPIES}/")) and name not in wanted:
+        if _PICTURE.fullmatch(name) and name not in wanted:
             if made.is_ours(name):
                 yield Wanted(made.folder / name, b"", None, is_text=False)
             else:

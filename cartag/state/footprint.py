@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from cartag.errors import ForeignFileError
-from cartag.paths import printable
+from cartag.paths import is_below, printable
+from cartag.state import locks
 from cartag.state.index import replace_file
 
 NOTE = ".cartag-made.json"
@@ -54,6 +55,7 @@ class Footprint:
         """As the note on disk has it."""
         self._agreed: dict[str, str] = {}
         """Digests of files that `claim` found to be our own by their content."""
+        self._expected: set[str] = set()
 
     # --- asking
 
@@ -135,6 +137,7 @@ class Footprint:
         Raises:
             OSError: the note cannot be written.
         """
+        self._expected |= coming.keys()
         for name, digest in coming.items():
             self._made[name] = (*(old for old in self._made.get(name, ()) if old != digest), digest)
         self._save()
@@ -171,16 +174,20 @@ class Footprint:
         self._made.pop(name, None)
 
     def settle(self) -> None:
-        """Brings the note up to date: without files that are gone, and with one digest for each of the others.
+        """Brings the note up to date for what was expected: one digest a file, and nothing for what is not there.
+
+        The rest stays as it is noted: another export that runs now may have it still to write.
 
         Raises:
             OSError: the note cannot be written.
         """
-        for name, digests in list(self._made.items()):
-            if len(digests) > 1:
+        for name in self._expected & self._made.keys():
+            digests = self._made[name]
+            ours = {*digests, *self._noted.get(name, ())}  # another export may have written its own over this one's
+            if len(ours) > 1:
                 with suppress(OSError):
                     found = _digest_of(self.folder / name)
-                    self._made[name] = tuple(digest for digest in digests if digest == found)
+                    self._made[name] = (found,) if found in ours else ()
             if not self._made[name] or not os.path.lexists(self.folder / name):
                 self.forget(name)
         self._save()
@@ -196,7 +203,7 @@ class Footprint:
             raise self._refusal(
                 self._note, "is a folder, where the note of what cartag made would be", may_replace=False
             )
-        made = self._decoded() if stat.S_ISREG(mode) else None
+        made = self._decoded()
         if made is not None:
             return made
         if self.force:
@@ -208,7 +215,7 @@ class Footprint:
 
     def _decoded(self) -> dict[str, tuple[str, ...]] | None:
         try:
-            if self._note.stat().st_size > _MOST:
+            if not stat.S_ISREG(os.lstat(self._note).st_mode) or self._note.stat().st_size > _MOST:
                 return None
             note = msgspec.json.decode(self._note.read_bytes(), type=_Note)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -221,14 +228,31 @@ class Footprint:
         if self._made == self._noted:
             return
         if self._made:
-            note = _Note(_VERSION, {name: self._made[name] for name in sorted(self._made)})
             self._note.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(
-                self._note, msgspec.json.format(msgspec.json.encode(note), indent=1) + b"\n", through_links=False
-            )
-        else:
-            self._note.unlink(missing_ok=True)
+        with locks.writing_into(self._note.parent):
+            made = self._with_what_others_noted()
+            if made:
+                note = _Note(_VERSION, {name: made[name] for name in sorted(made)})
+                text = msgspec.json.format(msgspec.json.encode(note), indent=1) + b"\n"
+                replace_file(self._note, text, through_links=False)
+            else:
+                self._note.unlink(missing_ok=True)
         self._noted = dict(self._made)
+
+    def _with_what_others_noted(self) -> dict[str, tuple[str, ...]]:
+        """The note as it stands, with what is new here: another export may have written into the folder meanwhile.
+
+        Of its files only those count here that this one writes too: others it may have noted, and not made yet.
+        """
+        there = self._decoded() if os.path.lexists(self._note) else {}
+        merged = dict(self._noted if there is None else there)
+        for name in self._made.keys() | self._noted.keys():
+            here, before = self._made.get(name, ()), self._noted.get(name, ())
+            if here != before:
+                theirs = [digest for digest in merged.pop(name, ()) if digest not in (*before, *here)]
+                if theirs or here:
+                    merged[name] = self._made[name] = (*theirs, *here)
+        return merged
 
 
 def digest_of(data: bytes) -> str:
@@ -258,5 +282,4 @@ def _recognised(is_own: Callable[[bytes], bool], data: bytes) -> bool:
 
 def _is_name(name: str) -> bool:
     """Whether a name leads to a file below the folder, and nowhere else."""
-    parts = name.split("/")
-    return not set(parts) & {"", ".", ".."} and not any(c in name for c in "\0\\:") and name != NOTE
+    return is_below(name) and name != NOTE

@@ -248,7 +248,7 @@ def test_sweeps_go_by_the_note(tagged: Gallery, tmp_path: Path) -> None:
         b'{"version": 2, "made": {}}',
         *(
             b'{"version": 1, "made": {"%b": ["%b"]}}' % (name, b"0" * 64)
-            for name in (b"../a", b"/a", b"a/../../b", b"", b"a\\\\b", b"a\\u0000", b"a//b", NOTE.encode())
+            for name in (b"../a", b"/a", b"a/../../b", b"", b"a\\u0000", b"a//b", NOTE.encode())
         ),
         b'{"version": 1, "made": {"a": ["short"]}}',
     ],
@@ -442,6 +442,51 @@ def writing_format(files: Callable[[Any], Any]) -> Any:
     from cartag.exporting import Format
 
     return Format(files=files, merges=True)
+
+
+@pytest.mark.parametrize("name", ["a:b.learned.json", "a\\b.learned.json", "C:x"])
+def test_a_note_may_name_whatever_a_file_may_be_called(name: str, tmp_path: Path) -> None:
+    made = Footprint(tmp_path, "elsewhere", note=tmp_path / "state" / "note.json")
+    made.expect({name: digest_of(b"1")})
+    made.write(name, b"1")
+    made.settle()
+    assert Footprint(tmp_path, "elsewhere", note=tmp_path / "state" / "note.json").is_ours(name)
+
+
+@pytest.mark.parametrize("name", ["thumbs/holiday.jpg", "photos/IMG_1.jpg", "thumbs/sub/0123456789abcdef.jpg"])
+def test_a_note_from_elsewhere_has_no_picture_removed_that_no_page_has(
+    name: str, tagged: Gallery, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    data = paint(site / name)
+    (site / NOTE).write_text(json.dumps({"version": 1, "made": {name: [digest_of(data)]}}))
+    assert cartag.export(tagged.path, "html", to=site).counts["removed"] == 0
+    assert (site / name).read_bytes() == data
+
+
+def test_exports_into_one_folder_at_once_keep_each_others_notes(tmp_path: Path) -> None:
+    def wrote(made: Footprint, name: str, data: bytes) -> None:
+        made.expect({name: digest_of(data)})
+        made.write(name, data)
+
+    one, two = Footprint(tmp_path, "elsewhere"), Footprint(tmp_path, "elsewhere")
+    wrote(one, "a", b"1")
+    wrote(two, "b", b"2")
+    wrote(two, "both", b"of two")
+    wrote(one, "both", b"of one")
+    one.settle()
+    two.settle()
+    after = Footprint(tmp_path, "elsewhere")
+    assert [name for name in ("a", "b", "both") if after.is_ours(name)] == ["a", "b", "both"]
+    one.expect({"soon": digest_of(b"4")})
+    three, four = Footprint(tmp_path, "elsewhere"), Footprint(tmp_path, "elsewhere")
+    three.remove("a")
+    wrote(four, "c", b"3")
+    three.settle()
+    four.settle()
+    one.write("soon", b"4")
+    one.settle()
+    assert Footprint(tmp_path, "elsewhere").names() == ["b", "both", "c", "soon"]
 
 
 # --- the report of an evaluation --------------------------------------------------------------------------------
