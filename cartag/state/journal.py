@@ -20,6 +20,9 @@ from cartag.values import ReadError, Sha256
 
 log = logging.getLogger(__name__)
 
+_TO_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+"""A link in a gallery's state folder would have lines added to whatever it leads to."""
+
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What reading a photo told: a hash and dimensions, or an error; with the names and bounds of a `PhotoRecord`."""
@@ -69,7 +72,7 @@ class Journal:
         """Adds one batch; on return it survives a kill of the process."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = os.open(self.path, _TO_APPEND, 0o666)
             # A kill may have left half a line: what follows must not be glued to it.
             os.write(self._file, b"\n")
         _write_all(self._file, _encoder.encode(list(batch)) + b"\n")

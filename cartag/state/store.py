@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +51,8 @@ class Store:
     def __init__(self, folder: Path, identity: str, *, name: str = FILE_NAME, patience: float = 30.0) -> None:
         """Opens the cache of the model ``identity`` in ``folder``; a damaged file is set aside and a new one begun.
 
-        ``patience`` is how many seconds to wait while another process writes.
+        ``patience`` is how many seconds to wait while another process writes. Outside of a state folder nothing is set
+        aside, for a file of somebody else may have the name that it would get: a damaged cache is removed there.
 
         Raises:
             sqlite3.OperationalError: the file cannot be opened for writing.
@@ -66,9 +68,13 @@ class Store:
                 ) from e
             raise
         except sqlite3.DatabaseError as e:
-            self.was_set_aside = self.path.with_suffix(".damaged")
-            log.warning("%s: damaged (%s); set aside as %s", self.path, e, self.was_set_aside.name)
-            os.replace(self.path, self.was_set_aside)
+            if name == FILE_NAME:
+                self.was_set_aside = self.path.with_suffix(".damaged")
+                log.warning("%s: damaged (%s); set aside as %s", self.path, e, self.was_set_aside.name)
+                os.replace(self.path, self.was_set_aside)
+            else:
+                log.warning("%s: damaged (%s); begun anew", self.path, e)
+                self.path.unlink()
             for leftover in ("-journal", "-wal", "-shm"):
                 self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
             self._db, self._model = _open(self.path, identity, patience)
@@ -80,8 +86,7 @@ class Store:
         Raises:
             sqlite3.Error: there is no cache, or it is damaged.
         """
-        uri = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30.0)) as db:
+        with contextlib.closing(_connected(folder / FILE_NAME, "ro", 30.0)) as db:
             row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
             return _photos(db, row[0], hashes) if row else {}
 
@@ -159,7 +164,8 @@ class Store:
 class SharedTexts:
     """Texts that were embedded for any gallery of this user: a new gallery then needs no pass of the text tower.
 
-    A convenience: whatever is wrong with it, there is no cache, and nothing fails.
+    A convenience: whatever is wrong with it, there is no cache, and nothing fails. The folder may be one that a person
+    named: what has the cache's name there and is no such cache is left alone.
     """
 
     def __init__(self, folder: Path | None, identity: str) -> None:
@@ -169,7 +175,7 @@ class SharedTexts:
     def get(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         """The cached embeddings among ``texts``, each of shape (d,)."""
         with contextlib.suppress(sqlite3.Error, OSError):
-            if self._folder is not None and (self._folder / SHARED_NAME).is_file():
+            if self._folder is not None and _is_cache(self._folder / SHARED_NAME):
                 with self._opened(self._folder) as store:
                     return store.texts(texts)
         return {}
@@ -180,6 +186,9 @@ class SharedTexts:
             if self._folder is not None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 file = self._folder / SHARED_NAME
+                if os.path.lexists(file) and not _is_cache(file):
+                    log.warning("%s: is no cache of cartag's; text_cache may name another folder", file)
+                    return
                 if file.is_file() and file.stat().st_size > _MOST_SHARED:
                     file.unlink()
                 with self._opened(self._folder) as store:
@@ -187,6 +196,31 @@ class SharedTexts:
 
     def _opened(self, folder: Path) -> Store:
         return Store(folder, self._identity, name=SHARED_NAME, patience=_PATIENCE)
+
+
+def _is_cache(path: Path) -> bool:
+    """Whether a file is a cache of cartag's, by the tables in it; what they hold may be damaged.
+
+    Raises:
+        sqlite3.OperationalError: that cannot be told now, for somebody is writing it.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    if path.stat().st_size == 0:
+        return True
+    tables = re.findall(r"CREATE TABLE (\w+)", _TABLES)
+    try:  # not read-only: what a killed writer began has to be undone
+        with contextlib.closing(_connected(path, "rw", _PATIENCE)) as db:
+            names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            return {name for (name,) in names} == set(tables)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
 
 
 def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connection, int]:

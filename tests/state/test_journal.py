@@ -35,6 +35,14 @@ def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
     Journal(tmp_path / "none").remove()
 
 
+def test_nothing_is_added_to_what_a_link_in_its_place_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "hers").write_text("hers")
+    (tmp_path / "journal").symlink_to(tmp_path / "hers")
+    with pytest.raises(OSError, match="symbolic link"):
+        Journal(tmp_path / "journal").append([ONE])
+    assert (tmp_path / "hers").read_text() == "hers"
+
+
 @pytest.mark.parametrize("cut", [1, 2, 20, 60])
 def test_a_line_cut_off_by_a_kill_is_skipped_and_what_follows_is_not_glued_to_it(tmp_path: Path, cut: int) -> None:
     journal = written(tmp_path / "journal", [ONE], [TWO])

@@ -151,12 +151,38 @@ def test_whatever_is_wrong_with_shared_texts_costs_time_only(tmp_path: Path) -> 
     file.write_text("a file where the folder should be")
     SharedTexts(file, "m").put(wanted)
     assert SharedTexts(file, "m").get(wanted) == {}
-    damaged = tmp_path / "damaged" / "texts.sqlite"
-    damaged.parent.mkdir()
-    damaged.write_bytes(b"no database" * 1000)
+    SharedTexts(tmp_path / "damaged", "m").put(wanted)
+    damaged, hers = tmp_path / "damaged" / "texts.sqlite", tmp_path / "damaged" / "texts.damaged"
+    hers.write_text("hers")
+    with damaged.open("r+b") as f:
+        f.seek(2**14)
+        f.write(b"no database" * 4000)
     assert SharedTexts(damaged.parent, "m").get(wanted) == {}
     SharedTexts(damaged.parent, "m").put(wanted)
     assert SharedTexts(damaged.parent, "m").get(wanted).keys() == wanted.keys()
+    assert hers.read_text() == "hers"
+
+
+@pytest.mark.parametrize("kind", ["text", "database", "database of version 1", "large", "link"])
+def test_what_has_the_name_of_shared_texts_and_is_none_stays(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hers = tmp_path / "hers.sqlite" if kind == "link" else tmp_path / "texts.sqlite"
+    if kind == "text":
+        hers.write_bytes(b"my notes" * 1000)
+    else:
+        with contextlib.closing(sqlite3.connect(hers)) as db:
+            db.executescript("CREATE TABLE text (a); INSERT INTO text VALUES (1);")
+            db.execute(f"PRAGMA user_version = {1 if kind == 'database of version 1' else 0}")
+    if kind == "large":
+        monkeypatch.setattr("cartag.store._MOST_SHARED", 10)
+    if kind == "link":
+        (tmp_path / "texts.sqlite").symlink_to(hers)
+    before, there = hers.read_bytes(), sorted(tmp_path.iterdir())
+    SharedTexts(tmp_path, "m").put(named(3))
+    assert SharedTexts(tmp_path, "m").get(named(3)) == {}
+    assert hers.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == there
 
 
 def test_shared_texts_that_another_holds_are_not_waited_for_long(
