@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ntpath
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, AnyStr
@@ -71,6 +72,17 @@ def leads_out(folder: Path | str, relative: str, *, to_write: bool = False) -> b
         return os.path.commonpath((root, there)) != root
     except (OSError, ValueError):  # what the system does not take as a path, or another drive
         return True
+
+
+def why_no_folder(path: Path | str) -> str | None:
+    """Why what a person named can be no folder to write into, in words; None: it is one, or can be made."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if os.path.islink(path) else None
+    except (OSError, ValueError) as e:
+        return f"can be no folder ({(e.strerror if isinstance(e, OSError) else None) or e})"
+    return None if stat.S_ISDIR(mode) else "is no folder"
 
 
 # --- what a photo is called: its identity, its name on disk, and how either is shown --------------------------------

@@ -20,6 +20,7 @@ import msgspec
 from cartag import plainyaml
 from cartag.encoder.digests import check_recorded, digests_of, revision_of
 from cartag.errors import ForeignFileError, ModelError
+from cartag.paths import why_no_folder
 from cartag.progress import Progress
 from cartag.resources import shipped
 from cartag.values import IndexedModel, ModelFiles, ModelSpec
@@ -206,6 +207,8 @@ def fetch_to(name: str, folder: Path, progress: Progress, *, force: bool = False
     files = resolve(name, progress)
     if not files.folder:
         raise ModelError(f"model {name}: has no files to be carried; it is here wherever cartag is")
+    if why := why_no_folder(folder):
+        raise ModelError(f"--to {folder}: {why}; name another")
     if folder.resolve() == Path(files.folder).resolve():
         raise ModelError(f"{folder}: is where the model lies already; choose another folder")
     sources = {

@@ -16,6 +16,7 @@ from cartag.errors import UsageError
 from cartag.exporting import exiftool, imagefolder, page, tables, xmp
 from cartag.exporting.job import Job, Naming, Remark, Step, Wanted, bytes_at, photos_of
 from cartag.exporting.writing import ACTIONS, ExportedFile, Writing
+from cartag.paths import printable, why_no_folder
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.state import Footprint, digest_of, read_index
@@ -107,7 +108,7 @@ def export(
         progress: hears how far it is.
 
     Raises:
-        UsageError: an unknown format, or one that needs another folder.
+        UsageError: an unknown format, one that needs another folder, or ``to`` is none.
         ForeignFileError: a file is in the way that is not cartag's; nothing was written.
         ExportError: a file cannot be read.
         GalleryError, IndexFileError: see `cartag.errors`.
@@ -120,6 +121,8 @@ def export(
     gallery = Path(gallery)
     found = read_index(gallery, settings.index)
     format, folder = FORMATS[as_], None if to is None else Path(to)
+    if folder is not None and (why := why_no_folder(folder)):
+        raise UsageError(f"--to {printable(str(folder))}: {why}; name another")
     made = None if folder is None or format.merges else Footprint(folder, _ELSEWHERE, force=force)
     job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent(), made)
     return _run(job, as_, format)

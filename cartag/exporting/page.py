@@ -20,7 +20,7 @@ from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.paths import printable
 from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, read_photo, small_jpeg
 from cartag.settings import usable_cores
-from cartag.state import Footprint, digest_of
+from cartag.state import STATE_FOLDER, Footprint, digest_of
 from cartag.values import ERROR_REASONS
 
 PAGE = "index.html"
@@ -50,6 +50,8 @@ def check(job: Job) -> None:
     to, gallery = job.to.resolve(), job.gallery.resolve()
     around = [folder for folder in to.parents if folder == gallery or is_gallery(folder)]
     for folder in around:
+        if to.relative_to(folder).parts[0] == STATE_FOLDER:
+            raise UsageError(f"--to {job.to}: is where cartag keeps what it may delete; name another folder")
         if not any(part.startswith(".") for part in to.relative_to(folder).parts):
             raise UsageError(
                 f"--to {job.to}: lies in the gallery, where its thumbnails would be photos; name another folder"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cartag.errors import PhotoError, UsageError
-from cartag.paths import disk_path, printable_values
+from cartag.paths import disk_path, printable, printable_values, why_no_folder
 from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_raw, read_photo, small_jpeg
 from cartag.state import Footprint, Index, digest_of
 
@@ -60,9 +60,11 @@ def claim_report(folder: Path, gallery: Path, names: Iterable[str], *, force: bo
     """Makes sure that a report may be written into ``folder``; ``names`` are those of all figures.
 
     Raises:
-        UsageError: the folder is a gallery.
+        UsageError: the folder is none, or a gallery.
         ForeignFileError: it holds photos, or files in the way that are not cartag's.
     """
+    if why := why_no_folder(folder):
+        raise UsageError(f"--report {printable(str(folder))}: {why}; name another")
     check_is_no_gallery(folder, gallery, "--report")
     made = Footprint(folder, "name another folder with --report DIR", force=force)
     made.claim(PAGE, is_own=_is_page)

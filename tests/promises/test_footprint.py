@@ -217,6 +217,30 @@ def test_what_was_made_before_there_were_notes_is_known_by_its_content(as_: str,
     assert cartag.export(tagged.path, as_, to=folder).counts["removed"] == (1 if as_ == "html" else 0)
 
 
+@pytest.mark.parametrize("kind", ["a file", "below a file", "a link to nowhere", "a link to itself", "a long name"])
+def test_what_can_be_no_folder_is_said_once(kind: str, tagged: Gallery, labels: Path, tmp_path: Path) -> None:
+    place = tmp_path / ("x" * 300 if kind == "a long name" else "place")
+    if kind in ("a file", "below a file"):
+        place.write_bytes(HERS)
+    elif kind != "a long name":
+        place.symlink_to(place if kind == "a link to itself" else tmp_path / "nowhere")
+    if kind == "below a file":
+        place = place / "deeper"
+    for as_ in (*OWN_FORMATS, "xmp"):
+        with pytest.raises(UsageError, match=r"--to .*(is no folder|can be no folder \(.*\)|leads nowhere); name"):
+            cartag.export(tagged.path, as_, to=place)
+    with pytest.raises(UsageError, match="--report"):
+        cartag.evaluate(tagged.path, labels, report=place)
+    with pytest.raises(ModelError, match="--to"):
+        cartag.fetch("mini", place)
+
+
+def test_a_page_does_not_lie_among_what_may_be_deleted(tagged: Gallery) -> None:
+    for place in (tagged.path / ".cartag", tagged.path / ".cartag" / "page"):
+        with pytest.raises(UsageError, match="may delete"):
+            cartag.export(tagged.path, "html", to=place)
+
+
 @pytest.mark.parametrize("as_", DOCUMENTS)
 @pytest.mark.parametrize("data", [b"", b"\n", b"[]", b"{}", b"null", b"path\r\n", b"\xff\xfe", b"[" * 10_000])
 def test_no_file_of_others_is_taken_for_ours(as_: str, data: bytes) -> None:
