@@ -35,21 +35,17 @@ class Format:
     """Says which files shall be there."""
     check: Callable[[Job], None] | None = None
     """Raises a `UsageError` where the format cannot do what is asked."""
-    is_own: Callable[[bytes], bool] | None = None
-    """Recognises a document of cartag's by its content."""
     merges: bool = False
     """Whether it adds to files of others and takes only its own out of them; else it writes files of its own alone."""
 
 
 FORMATS: dict[str, Format] = {
     "xmp": Format(files=xmp.files, merges=True),
-    "csv": Format(tables.csv_text, "cartag.csv", is_own=tables.is_csv),
-    "jsonl": Format(tables.json_lines, "cartag.jsonl", is_own=tables.are_json_lines),
-    "exiftool": Format(exiftool.document, "cartag.exiftool.json", is_own=exiftool.is_document),
+    "csv": Format(tables.csv_text, "cartag.csv"),
+    "jsonl": Format(tables.json_lines, "cartag.jsonl"),
+    "exiftool": Format(exiftool.document, "cartag.exiftool.json"),
     "html": Format(files=page.files, check=page.check),
-    "imagefolder": Format(
-        imagefolder.document, "metadata.jsonl", check=imagefolder.check, is_own=imagefolder.is_document
-    ),
+    "imagefolder": Format(imagefolder.document, "metadata.jsonl", check=imagefolder.check),
 }
 
 
@@ -136,9 +132,12 @@ def _run(job: Job, name: str, format: Format) -> ExportReport:
         text = format.document(job)
         if job.to is None or job.made is None:
             return ExportReport(name, (), text, ())
-        job.made.claim(format.file_name, digest_of(text), format.is_own)
+        job.made.claim(format.file_name, digest_of(text))
         path = job.to / format.file_name
-        steps = iter([Wanted(path, bytes_at(path) if path.is_file() else None, text)])
+        before = bytes_at(path) if path.is_file() else None
+        if before == text and not path.is_symlink():
+            job.made.adopt(format.file_name, text)
+        steps = iter([Wanted(path, before, text)])
     elif format.files is not None:
         steps = format.files(job)
     writing = Writing(job)

@@ -10,8 +10,6 @@ from cartag.exporting.job import Job, Photo
 from cartag.exporting.keywords import Keywords, Region, keywords_of
 from cartag.paths import printable
 
-_FIELDS = ("Subject", "HierarchicalSubject", "TagsList", "RegionInfo")
-
 
 def document(job: Job) -> bytes:
     """A list with one object a photo that has tags: `SourceFile` and the tags' names in exiftool's words.
@@ -22,14 +20,6 @@ def document(job: Job) -> bytes:
     prefix = "XMP:" if job.settings.exiftool_keys == "grouped" else ""
     rows = [_row(photo, job, prefix) for photo in job.photos if photo.tags]
     return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
-
-
-def is_document(data: bytes) -> bool:
-    """Whether a text is as `document` writes it, to the byte."""
-    rows = msgspec.json.decode(data, type=list[dict[str, Any]])
-    keys = {"SourceFile", *_FIELDS, *(f"XMP:{field}" for field in _FIELDS)}
-    is_ours = all("SourceFile" in row and len(row) > 1 and keys.issuperset(row) for row in rows)
-    return is_ours and msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n" == data
 
 
 def _row(photo: Photo, job: Job, prefix: str) -> dict[str, Any]:

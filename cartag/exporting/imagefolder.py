@@ -9,8 +9,6 @@ import msgspec
 from cartag.errors import UsageError
 from cartag.exporting.job import Job, Photo
 
-_FIELDS = ("file_name", "label", "cars", "scores", "sources", "objects")
-
 
 def check(job: Job) -> None:
     """The loader looks for the photos beside the file that names them.
@@ -32,17 +30,6 @@ def document(job: Job) -> bytes:
     """
     rows = [_row(photo) for photo in job.photos if photo.record.outcome != "error" and photo.has_plain_name]
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
-
-
-def is_document(data: bytes) -> bool:
-    """Whether lines are as `document` writes them, to the byte: a training set has a file of this name, too."""
-    lines = data.splitlines(keepends=True)
-    rows = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
-    return (
-        bool(rows)
-        and all(tuple(row) == _FIELDS for row in rows)
-        and all(msgspec.json.encode(row) + b"\n" == line for row, line in zip(rows, lines, strict=True))
-    )
 
 
 def _row(photo: Photo) -> dict[str, Any]:

@@ -11,14 +11,12 @@ import msgspec
 from msgspec import UNSET
 
 from cartag.exporting.job import CarTag, Job, Photo
-from cartag.values import OUTCOMES
 
 COLUMNS = (
     *("path", "outcome", "car", "name", "make", "score", "source"),
     *("box_x", "box_y", "box_width", "box_height"),
     *("width", "height", "sha256", "error", "path_on_disk"),
 )
-_KEYS = {"path", "outcome", "tags", "candidates", "width", "height", "sha256", "error", "path_on_disk"}
 
 
 def csv_text(job: Job) -> bytes:
@@ -29,21 +27,6 @@ def csv_text(job: Job) -> bytes:
     for photo in job.photos:
         writer.writerows(_rows(photo))
     return text.getvalue().encode("utf-8")
-
-
-def is_csv(data: bytes) -> bool:
-    """Whether a table is as `csv_text` writes it, to the byte: what another program saved anew is a person's."""
-    text = data.decode("utf-8")
-    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
-    again = io.StringIO(newline="")
-    csv.writer(again, lineterminator="\r\n").writerows(rows)
-    outcome = COLUMNS.index("outcome")
-    return (
-        bool(rows)
-        and tuple(rows[0]) == COLUMNS
-        and all(len(row) == len(COLUMNS) and row[outcome] in OUTCOMES for row in rows[1:])
-        and again.getvalue() == text
-    )
 
 
 def _rows(photo: Photo) -> Iterator[dict[str, Any]]:
@@ -59,17 +42,6 @@ def json_lines(job: Job) -> bytes:
     """One object a photo, its tags and candidates inside, with names."""
     names = {car.id: car.name for car in job.cars}
     return b"".join(msgspec.json.encode(_object(photo, names)) + b"\n" for photo in job.photos)
-
-
-def are_json_lines(data: bytes) -> bool:
-    """Whether lines are as `json_lines` writes them, to the byte."""
-    lines = data.splitlines(keepends=True)
-    objects = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
-    return (
-        bool(objects)
-        and all({"path", "outcome", "tags", "candidates"} <= set(o) <= _KEYS for o in objects)
-        and all(msgspec.json.encode(o) + b"\n" == line for o, line in zip(objects, lines, strict=True))
-    )
 
 
 def _object(photo: Photo, names: dict[str, str]) -> dict[str, Any]:
