@@ -1,6 +1,7 @@
 from .footprint import Footprint as Footprint, digest_of as digest_of
 from .index import (
     FILE_NAME as FILE_NAME,
+    STATE_FOLDER as STATE_FOLDER,
     SCHEMA_VERSION as SCHEMA_VERSION,
     Foreign as Foreign,
     Index as Index,
