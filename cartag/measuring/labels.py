@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cartag.catalogs import UNKNOWN, Meaning, Named, Vocabulary, as_other
+from cartag.catalogs import UNKNOWN, Meaning, Named, Vocabulary, as_other, squeezed
 from cartag.errors import LabelsError, UnknownCarError
 
 
@@ -94,7 +94,7 @@ class _Reader:
             return name, None
         label = Label(name, meaning.cars, meaning.other)
         first, earlier = self._first.setdefault(name, (line, label))
-        if (earlier.cars, earlier.other) != (label.cars, label.other):
+        if _content(earlier) != _content(label):
             raise LabelsError(
                 f"{self._path}: line {line}: {_shown(file)} is labelled otherwise at line {first}; "
                 "several cars of one photo are one label, a|b"
@@ -372,23 +372,42 @@ def _records(data: bytes, path: Path) -> Iterator[_Row]:
     """
     try:
         lines = list(io.StringIO(data.decode("utf-8"), newline=""))  # ends at \n, \r and \r\n alone, as csv does
-        reader = csv.reader(lines, strict=True)
-        begin, header = 0, None
+    except UnicodeDecodeError as e:
+        line = data.count(b"\n", 0, e.start) + 1
+        raise LabelsError(f"{path}: line {line}: not UTF-8 text (byte {e.start}); save it as UTF-8") from e
+    reader = csv.reader(lines, strict=True)
+    begin, header = 0, None
+    try:
         for cells in reader:
-            if header is None and not {"file", "label"} <= set(cells):
-                raise LabelsError(f"{path}: line 1: expected the columns file,label, found {cells}{_remedy(cells)}")
-            header = header or cells
+            if header is None:
+                header = _header(cells, path)
+            elif any(cell.strip() for cell in cells[len(header) :]):
+                raise LabelsError(
+                    f"{path}: line {reader.line_num}: {len(cells)} cells under {len(header)} columns; "
+                    "several cars of one photo are one label, a|b, and a text with commas stands in quotes"
+                )
             yield _Row(reader.line_num, cells, "".join(lines[begin : reader.line_num]))
             begin = reader.line_num
-    except UnicodeDecodeError as e:
-        raise LabelsError(f"{path}: not UTF-8 text (byte {e.start}); save it as UTF-8") from e
     except csv.Error as e:
-        raise LabelsError(f"{path}: not valid CSV: {e}") from e
+        raise LabelsError(f"{path}: line {begin + 1}: not valid CSV: {e}") from e
     if header is None:
         raise LabelsError(f"{path}: line 1: expected the columns file,label, found nothing")
 
 
+def _header(cells: list[str], path: Path) -> list[str]:
+    if not {"file", "label"} <= set(cells):
+        raise LabelsError(f"{path}: line 1: expected the columns file,label, found {cells}{_remedy(cells)}")
+    for name in ("file", "label"):
+        if cells.count(name) > 1:
+            raise LabelsError(f"{path}: line 1: two columns are called {name!r}; rename the one that does not count")
+    return cells
+
+
 def _remedy(header: Sequence[str]) -> str:
+    if any("\0" in cell for cell in header):
+        return "; save it as UTF-8"
+    if any(mark in cell for cell in header for mark in (";", "\t")) or header[:1] == ["sep="]:
+        return "; save it as CSV with commas between the columns"
     if "path" in header and {"outcome", "cars"} & set(header):
         return (
             "; these are the answers of cartag itself: name the column path 'file', and write what the photos truly "
@@ -455,7 +474,7 @@ def _label(file: str, text: str, vocabulary: Vocabulary, where: str) -> Label:
     if not file.strip() or not words:
         raise LabelsError(f"{where}: a row needs a file and a label; 'none' means no car, 'unknown' another car")
     meanings = [vocabulary.meaning(word) for word in words]
-    if Meaning() in meanings and len(meanings) > 1:
+    if Meaning() in meanings and any(meaning != Meaning() for meaning in meanings):
         raise LabelsError(f"{where}: 'none' means no car at all, it cannot stand beside another label: {text!r}")
     return _label_of(file, meanings)
 
@@ -463,6 +482,11 @@ def _label(file: str, text: str, vocabulary: Vocabulary, where: str) -> Label:
 def _label_of(file: str, meanings: Iterable[Meaning]) -> Label:
     cars = frozenset(meaning.car for meaning in meanings if meaning.car is not None)
     return Label(file, cars, tuple(meaning.other for meaning in meanings if meaning.other is not None))
+
+
+def _content(label: Label) -> tuple[frozenset[str], frozenset[str]]:
+    """What a label says, in whatever order and letters its names stand."""
+    return label.cars, frozenset(squeezed(name) or name for name in label.other)
 
 
 def _shown(text: str) -> str:

@@ -1,8 +1,8 @@
 from .footprint import Footprint as Footprint, digest_of as digest_of
 from .index import (
     FILE_NAME as FILE_NAME,
-    STATE_FOLDER as STATE_FOLDER,
     SCHEMA_VERSION as SCHEMA_VERSION,
+    STATE_FOLDER as STATE_FOLDER,
     Foreign as Foreign,
     Index as Index,
     Place as Place,

@@ -80,13 +80,31 @@ def test_the_same_row_twice_is_one_label(tmp_path: Path) -> None:
         (b"file,label\n,none\n", "line 2: a row needs a file and a label"),
         (b"file,label\na.jpg,none|Red Racer\n", "line 2: 'none' means no car at all"),
         (b"file,label\na.jpg,none\na.jpg,Red Racer\n", "line 3: a.jpg is labelled otherwise at line 2"),
-        (b"file,label\n\xe9.jpg,none\n", "not UTF-8 text"),
-        (b'file,label\n"a.jpg,none\n', "not valid CSV"),
+        (b"file,label\n\xe9.jpg,none\n", "line 2: not UTF-8 text"),
+        (b'file,label\n"a.jpg,none\n', "line 2: not valid CSV"),
+        (b'file,label\na.jpg,none\nb.jpg,"none"x\n', "line 3: not valid CSV"),
+        (b"file,label\na.jpg,Red Racer,Blue Bolt\n", "line 2: 3 cells under 2 columns; several cars"),
+        (b"file,label\na.jpg,unknown: a,b\n", "line 2: 3 cells under 2 columns"),
+        (b"file,label,label\na.jpg,none,Red Racer\n", "line 1: two columns are called 'label'"),
+        (b"file,label,file\na.jpg,none,b.jpg\n", "line 1: two columns are called 'file'"),
+        (b"file\tlabel\na.jpg\tnone\n", r"line 1: expected .*; save it as CSV with commas"),
+        (b"sep=;\nfile;label\n", r"line 1: expected .*; save it as CSV with commas"),
+        ("file,label\n".encode("utf-16-le"), r"line 1: expected .*; save it as UTF-8"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: bytes, place: str) -> None:
     with pytest.raises(LabelsError, match=rf"labels\.csv: {place}"):
         read(tmp_path, text)
+
+
+def test_the_same_said_in_another_order_or_twice_is_no_contradiction(tmp_path: Path) -> None:
+    rows = b"a.jpg,Ferrari F40|unknown\na.jpg,unknown|ferrari f40\nb.jpg,none|no-car\nc.jpg,none,\n"
+    labels = read(tmp_path, b"file,label\n" + rows)
+    assert [(label.file, label.truth) for label in labels] == [
+        ("a.jpg", "unknown"),
+        ("b.jpg", "none"),
+        ("c.jpg", "none"),
+    ]
 
 
 def test_labels_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -231,10 +249,10 @@ def test_whatever_else_is_in_the_file_stays(
 
 
 def test_the_same_photo_twice_and_odd_rows(tmp_path: Path) -> None:
-    text = "file,label,who\na.jpg,none\n\n./a.jpg,NONE,me,and more\nb.jpg,Red Racer,\n"
+    text = "file,label,who\na.jpg,none\n\n./a.jpg,NONE,me,\nb.jpg,Red Racer,\n"
     assert written(tmp_path, text, b=None) == text.removesuffix("b.jpg,Red Racer,\n")
     found = written(tmp_path, text, a=Label("a.jpg", RACER, ()))
-    assert found == "file,label,who\na.jpg,Red Racer,\n\n./a.jpg,Red Racer,me,and more\nb.jpg,Red Racer,\n"
+    assert found == "file,label,who\na.jpg,Red Racer,\n\n./a.jpg,Red Racer,me,\nb.jpg,Red Racer,\n"
     assert written(tmp_path, text, a=None) == "file,label,who\n\nb.jpg,Red Racer,\n"
 
 
