@@ -8,6 +8,7 @@ import io
 import plistlib
 import quopri
 import re
+import time
 import zipfile
 from email.message import EmailMessage
 from pathlib import Path
@@ -330,3 +331,11 @@ def test_what_is_no_article_is_named_with_what_to_do(tmp_path: Path, data: bytes
 )
 def test_the_bytes_say_more_than_a_meta_tag(tmp_path: Path, data: bytes, found: list[str]) -> None:
     assert ids(read(tmp_path, data)) == found
+
+
+@pytest.mark.parametrize("tag", ["div", "p><b", "li><ul", "noscript", "td", "font"])
+def test_a_page_that_leaves_thousands_of_elements_open_is_read_as_fast_as_any(tag: str) -> None:
+    begin = time.perf_counter()
+    words = plain(f"<{tag}>" * 30_000 + "</noscript>" * 30_000 + "Pagani <b>Huayra</b>" + "</div>" * 30_000)
+    assert words.split() == ["Pagani", "Huayra"]
+    assert time.perf_counter() - begin < 10

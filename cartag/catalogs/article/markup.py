@@ -6,6 +6,8 @@ Follows the HTML standard's rules for tags that may be left out (13.1.2.4), as f
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Collection
 from html.parser import HTMLParser
 
 _VOID = frozenset(
@@ -59,27 +61,72 @@ def plain(html: str) -> str:
     return "".join(stripper.parts)
 
 
+class _OpenElements:
+    """The elements around a place, outermost first, found by name: pages exist that leave thousands open."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._places: dict[str, list[int]] = {}
+        self._unseen: list[int] = []
+
+    @property
+    def innermost(self) -> str:
+        return self._names[-1] if self._names else ""
+
+    @property
+    def unseen(self) -> list[str]:
+        """Names of those that are not shown; two are as good as all."""
+        return [self._names[place] for place in self._unseen[:2]]
+
+    def add(self, name: str, *, is_unseen: bool) -> None:
+        self._places.setdefault(name, []).append(len(self._names))
+        if is_unseen:
+            self._unseen.append(len(self._names))
+        self._names.append(name)
+
+    def cut(self, place: int) -> None:
+        """Ends the element of a place and all within."""
+        for name in self._names[place:]:
+            self._places[name].pop()
+        del self._names[place:]
+        while self._unseen and self._unseen[-1] >= len(self._names):
+            self._unseen.pop()
+
+    def last(self, name: str) -> int:
+        """The place of the innermost of a name; -1: there is none."""
+        places = self._places.get(name)
+        return places[-1] if places else -1
+
+    def first_after(self, place: int, names: Collection[str]) -> int | None:
+        """The place of the outermost element of one of these names within another one's."""
+        found = [
+            places[at]
+            for name in names
+            if (places := self._places.get(name, [])) and (at := bisect_right(places, place)) < len(places)
+        ]
+        return min(found, default=None)
+
+
 class _Stripper(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self._open: list[tuple[str, bool]] = []
-        """The elements around the place at hand, and which of them are not shown."""
+        self._open = _OpenElements()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "body" and all(name != "body" for name, _ in self._open):
-            self._open.clear()  # whatever of the head nobody closed
-        elif tag not in _IN_HEAD and self._innermost() == "head":
-            self._open.pop()
+        if tag == "body" and self._open.last(tag) < 0:
+            self._open.cut(0)  # whatever of the head nobody closed
+        elif tag not in _IN_HEAD and self._open.innermost == "head":
+            self._open.cut(-1)
         self._end_what_ends_before(tag)
         self._break(tag)
         if tag not in _VOID:
-            self._open.append((tag, tag in _UNSEEN or _is_hidden(tag, dict(attrs))))
+            self._open.add(tag, is_unseen=tag in _UNSEEN or _is_hidden(tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        names = [name for name, _ in self._open]
-        if tag in names:
-            del self._open[len(names) - 1 - names[::-1].index(tag) :]
+        place = self._open.last(tag)
+        if place >= 0:
+            self._open.cut(place)
         self._break(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -89,10 +136,10 @@ class _Stripper(HTMLParser):
             self.handle_endtag(tag)
 
     def handle_data(self, data: str) -> None:
-        if data.strip() and self._innermost() == "head":
-            self._open.pop()
-        unseen = [name for name, is_unseen in self._open if is_unseen]
-        if not unseen or (unseen == ["head"] and self._innermost() == _READ_IN_HEAD):
+        if data.strip() and self._open.innermost == "head":
+            self._open.cut(-1)
+        unseen = self._open.unseen
+        if not unseen or (unseen == ["head"] and self._open.innermost == _READ_IN_HEAD):
             self.parts.append(data)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
@@ -102,21 +149,12 @@ class _Stripper(HTMLParser):
         except AssertionError:
             return self.parse_bogus_comment(i)
 
-    def _innermost(self) -> str:
-        return self._open[-1][0] if self._open else ""
-
     def _end_what_ends_before(self, tag: str) -> None:
         for ended, by, between in _ENDED_BY:
-            if tag not in by:
-                continue
-            outermost = None
-            for i in range(len(self._open) - 1, -1, -1):
-                if self._open[i][0] in between:
-                    break
-                if self._open[i][0] in ended:
-                    outermost = i
-            if outermost is not None:
-                del self._open[outermost:]
+            if tag in by:
+                outermost = self._open.first_after(max(map(self._open.last, between), default=-1), ended)
+                if outermost is not None:
+                    self._open.cut(outermost)
 
     def _break(self, tag: str) -> None:
         if tag in _CELLS:
