@@ -95,14 +95,26 @@ def shared_texts(settings: Settings, environment: Mapping[str, str] | None = Non
     env = os.environ if environment is None else environment
     if settings.text_cache != "auto":
         return None if settings.text_cache == "off" else Path(settings.text_cache)
-    if env.get("XDG_CACHE_HOME"):
+    if os.path.isabs(env.get("XDG_CACHE_HOME", "")):
         return Path(env["XDG_CACHE_HOME"]) / "cartag"
-    try:
-        if sys.platform == "win32":
-            return Path(env.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cartag" / "Cache"
-        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "cartag"
-    except RuntimeError:  # a user without a home
+    home = _home()
+    if sys.platform == "win32" and env.get("LOCALAPPDATA"):
+        return Path(env["LOCALAPPDATA"]) / "cartag" / "Cache"
+    if home is None:
         return None
+    if sys.platform == "win32":
+        return home / "AppData" / "Local" / "cartag" / "Cache"
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "cartag"
+
+
+def _home() -> Path | None:
+    """The user's home; None without one. A relative path means another folder in every folder, so it is none (nor is
+    it one in XDG's variables, by their specification): what is meant for a user would lie among her photos."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home if home.is_absolute() else None
 
 
 _CHOICES = {
@@ -154,9 +166,12 @@ def load_settings(
 
 def _user_file(env: Mapping[str, str]) -> Path | None:
     """The settings file in the user's configuration folder; None where there is none that this process may read."""
-    try:
-        base = Path(env["XDG_CONFIG_HOME"]) if env.get("XDG_CONFIG_HOME") else Path.home() / ".config"
-    except RuntimeError:  # a user without a home
+    home = _home()
+    if os.path.isabs(env.get("XDG_CONFIG_HOME", "")):
+        base = Path(env["XDG_CONFIG_HOME"])
+    elif home is not None:
+        base = home / ".config"
+    else:
         return None
     path = base / "cartag" / "settings.yaml"
     if not os.path.isfile(path):  # unlike a Path's, False also of what may not be looked at
@@ -214,11 +229,23 @@ def _converted(value: Any, hint: Any, place: str) -> Any:
 
 
 def _texts(value: Any, place: str) -> tuple[str, ...]:
-    """A list of texts; in a variable or an option, with commas between them."""
-    items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    """A list of texts; in a variable or an option with commas between them, or as the settings file has it."""
+    items = _listed(value) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item.strip("/ ") for item in items):
         raise SettingsError(f'{place}: expected a list of texts, such as ["@eaDir/", "*.lrdata/"], found {value!r}')
     return tuple(items)
+
+
+def _listed(text: str) -> list[str]:
+    text = text.strip()
+    if text.startswith(("[]", '["', "['")) and text.endswith("]"):  # else brackets are a glob's
+        text = text[1:-1]
+    return [bare for item in text.split(",") if (bare := _unquoted(item.strip()))]
+
+
+def _unquoted(text: str) -> str:
+    is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if is_quoted else text
 
 
 def _number(value: Any, kind: type[int] | type[float]) -> float | None:

@@ -142,6 +142,22 @@ def test_a_value_of_the_file_is_what_is_written(tmp_path: Path, text: str, key: 
     assert getattr(load_settings(file=settings_file(tmp_path, text), environment={}), key) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("exports/,*_thumb.jpg", ("exports/", "*_thumb.jpg")),
+        ('["exports/", "*_thumb.jpg"]', ("exports/", "*_thumb.jpg")),
+        ("['exports/']", ("exports/",)),
+        ('"exports/", x', ("exports/", "x")),
+        ("[]", ()),
+        ("[ab].jpg,[cd]", ("[ab].jpg", "[cd]")),
+    ],
+)
+def test_a_list_in_the_environment_is_read_with_commas_and_as_in_the_file(text: str, patterns: tuple[str, ...]) -> None:
+    assert load_settings(environment={"CARTAG_LEAVE_OUT_ALSO": text}).leave_out_also == patterns
+    assert load_settings(environment={"CARTAG_LEAVE_OUT": text}).leave_out == patterns
+
+
 def test_a_mistake_in_the_environment_is_named_by_its_variable() -> None:
     with pytest.raises(SettingsError, match="CARTAG_BATCH_SIZE: expected a whole number, found 'many'"):
         load_settings(environment={"CARTAG_BATCH_SIZE": "many"})

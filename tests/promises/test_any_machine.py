@@ -87,6 +87,18 @@ def test_settings_that_may_not_be_read_give_the_defaults_and_are_named(
     assert "settings.yaml: may not be read; the defaults hold" in caplog.text
 
 
+@pytest.mark.parametrize("home", ["relative", "../up", "."])
+def test_a_home_that_is_no_folder_of_a_user_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path / home / ".config", tmp_path / home):
+        (place / "cartag").mkdir(parents=True, exist_ok=True)
+        (place / "cartag" / "settings.yaml").write_text("candidates: 9\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", home)
+    for given in ({}, {"XDG_CONFIG_HOME": "relative", "XDG_CACHE_HOME": "relative"}):
+        assert load_settings(environment=given) == Settings()
+        assert shared_texts(Settings(), given) is None
+
+
 def test_a_cache_folder_that_cannot_be_used_is_no_cache(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     gallery.paint("a.jpg", "red")
