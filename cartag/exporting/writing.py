@@ -69,15 +69,15 @@ class Writing:
                 continue
             action = action_of(step)
             if action != "unchanged" and not self._job.dry_run:
-                reason = problem or self._applied(step)
+                reason = self._applied(step) if problem is None else _cannot(step, problem)
                 if reason is not None:
                     self._fail(reason)
                     continue
             diff = _diff(step) if self._job.dry_run and step.is_text and action != "unchanged" else ""
             self.files.append(ExportedFile(str(step.path), action, diff))
 
-    def _announced(self, changes: Sequence[Wanted]) -> str | None:
-        """Notes what is about to be written; why that cannot be done."""
+    def _announced(self, changes: Sequence[Wanted]) -> OSError | None:
+        """Notes what is about to be written, without which nothing is; why that cannot be done."""
         if self._made is None:
             return None
         coming = {self._name(step): digest_of(step.after) for step in changes if step.after is not None}
@@ -86,7 +86,7 @@ class Writing:
         try:
             self._made.expect(coming)
         except OSError as e:
-            return _cannot(changes[0], e)
+            return e
         return None
 
     def _applied(self, step: Wanted) -> str | None:
