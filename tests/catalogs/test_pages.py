@@ -254,6 +254,12 @@ def test_a_saved_page_is_known_by_its_content(tmp_path: Path, line_end: bytes) -
     assert ids(read(tmp_path, b"From - Mon Jan 1\n" + data)) == IN_IT
 
 
+@pytest.mark.parametrize("lost", range(1, 9))
+def test_of_an_archive_that_ends_too_early_what_is_there_is_read(tmp_path: Path, lost: int) -> None:
+    whole = b"MIME-Version: 1.0\n" + part("text/html", "base64", HTML.encode() + b"<p>" + b"x" * 97).rstrip(b"=\n")
+    assert ids(read(tmp_path, whole[:-lost], "page.mhtml")) == IN_IT
+
+
 def test_the_page_is_the_root_of_the_archive(tmp_path: Path) -> None:
     page = part("text/html", "base64", HTML.encode(), "Content-ID: <root@b>")
     assert ids(read(tmp_path, archive(OTHER, page, more='start="<root@b>"'))) == IN_IT

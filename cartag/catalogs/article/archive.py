@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import plistlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.errors import InvalidBase64LengthDefect
 from email.message import Message
 
 # Lines of a header up to the one that every message of several parts, or of an encoding, has (RFC 2045).
@@ -80,9 +82,17 @@ def _read(part: Message) -> Iterator[Message]:
 
 
 def _page(part: Message) -> Page:
+    return Page(_decoded(part), part.get_content_charset() or "", part.get_content_type() != "text/plain")
+
+
+def _decoded(part: Message) -> bytes:
+    """The bytes of a part. Of base64 that ends too early the standard library gives none; here what there is of it."""
     data = part.get_payload(decode=True)
     assert isinstance(data, bytes)  # it is no multipart
-    return Page(data, part.get_content_charset() or "", part.get_content_type() != "text/plain")
+    if any(isinstance(defect, InvalidBase64LengthDefect) for defect in part.defects):
+        letters = re.sub(r"[^A-Za-z0-9+/]", "", str(part.get_payload()))
+        data = base64.b64decode(letters[: len(letters) // 4 * 4])
+    return data
 
 
 def of_webarchive(data: bytes) -> list[Page]:
