@@ -64,7 +64,10 @@ class Vocabulary:
 
     def whole_name(self, word: str) -> Meaning | None:
         """What a word says that is a whole name, of the catalog or of a car known from elsewhere; a make is none."""
-        found = self.exactly(word)
+        try:
+            found = self.exactly(word) or self._said_as_other(word)
+        except UnknownCarError:  # a folder's name need not be a label
+            return None
         if found is None and normalise(word) and not meant(word, self._cars) and self._names_of(word):
             found = None if self._alike(word, self._names_of(word)) else Meaning(other=word)
         return found

@@ -300,6 +300,7 @@ def test_folders_are_named_by_the_words_of_labels_and_a_part_of_a_name_is_only_a
         "no-car/a.jpg": "green",
         "UNKNOWN/b.jpg": "orange",
         "Trabant 601/c.jpg": "orange",
+        "unknown: A Car of Nobody/i.jpg": "orange",
         "Red Racer/bolt/d.jpg": "red",
         "bolt/e.jpg": "blue",
         "Blue Blot/f.jpg": "blue",
@@ -309,9 +310,9 @@ def test_folders_are_named_by_the_words_of_labels_and_a_part_of_a_name_is_only_a
         gallery.paint(name, colour)
     gallery.tag()
     found = cartag.evaluate(gallery.path, gallery.path)
-    assert (found.photos, found.accuracy, found.without_label) == (4, 1.0, 4)
+    assert (found.photos, found.accuracy, found.without_label) == (5, 1.0, 4)
     assert found.outcomes["none"]["no-car"] == 1
-    assert found.names_outside_catalog == {"Trabant 601": 1}
+    assert found.names_outside_catalog == {"Trabant 601": 1, "A Car of Nobody": 1}
     assert set(found.silent_folders) == {"bolt", "Blue Blot", "day-1", "rossi"}
     assert found.near_folders == {"bolt": "Blue Bolt", "Blue Blot": "Blue Bolt"}
 
