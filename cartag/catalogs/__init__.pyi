@@ -5,6 +5,7 @@ from .catalog import (
     match_car as match_car,
     match_exactly as match_exactly,
     slug as slug,
+    squeezed as squeezed,
 )
 from .prompts import prompt_classes as prompt_classes, query_texts as query_texts
 from .vocabulary import UNKNOWN as UNKNOWN, Meaning as Meaning, Vocabulary as Vocabulary, as_other as as_other
