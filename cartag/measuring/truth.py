@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
 from cartag.measuring.labels import Label, read_folders, read_labels
 from cartag.photos import walk
-from cartag.state import FILE_NAME, Index, read_index
+from cartag.state import FILE_NAME, Index, contents_of, place_words, read_index, word_of
 from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human
 
 
@@ -105,18 +105,21 @@ def _labels(
         photos = walk(labels, leave_out=leave_out).photos
         return read_folders(labels, [photo.path for photo in photos], cars, here.keys(), others)
     if labels.suffix.lower() == ".json":
-        return _of_index(labels, cars), []
+        return _of_index(labels, index, here), []
     return read_labels(labels, cars, here.keys(), gallery, others), []
 
 
-def _of_index(path: Path, cars: Sequence[IndexedCar]) -> list[Label]:
+def _of_index(path: Path, index: Index, here: Mapping[str, PhotoRecord]) -> list[Label]:
+    """What people said in another index, or in this one: of the photos' contents, whatever they are called there."""
     found = read_index(path.parent, path)
-    here = _as_called_here(found.header.catalog.cars, cars)
+    cars = _as_called_here(found.header.catalog.named, index.header.catalog.cars)
     names = {car.id: car.name for car in found.header.catalog.named}
-    said = [_said(record, here, names) for record in found if is_settled_by_human(record)]
-    if not said:
+    settled = {record.path: record for record in found if is_settled_by_human(record)}
+    if not settled:
         raise LabelsError(f"{path}: no tag of a person in it; give a CSV of labels, file,label")
-    return said
+    words = {name: word_of(record) for name, record in settled.items()}
+    homes = place_words(words, contents_of(found.photos), contents_of(here)).homes
+    return [replace(_said(record, cars, names), file=homes[name]) for name, record in settled.items()]
 
 
 def _as_called_here(theirs: Sequence[IndexedCar], ours: Sequence[IndexedCar]) -> dict[str, str]:

@@ -89,13 +89,14 @@ def place_words(
         else:
             nowhere.append(path)
     known = {content for content in before.values() if content}
+    moved = known - {content for path, content in before.items() if content and now.get(path) == content}
     missing: dict[str, str] = {}
     edited: list[str] = []
     for path in nowhere:
-        is_new = path in now and now[path] not in known
+        others = known if words[path].sha256 is not None else moved  # without a hash, a copy says nothing
         if path not in now:
             missing[path] = path
-        elif is_new and (path in damaged or not words[path].is_missing):
+        elif now[path] not in others and not words[path].is_missing:
             at[path] = path
             if path not in damaged and words[path].sha256 is not None:
                 edited.append(path)

@@ -74,7 +74,7 @@ def merged(
             of = learnt[photo.path]
             records[photo.path] = _record(photo, of.facts, _answer(of.verdict), said)
         elif said is None or origin == photo.path:
-            records[photo.path] = kept[photo.path]
+            records[photo.path] = _as_named(kept[photo.path], photo)
         else:
             as_it_was = kept[photo.path]
             records[photo.path] = _record(photo, as_it_was, _model_answer(as_it_was), said)
@@ -135,6 +135,12 @@ def _own_content(of: Facts | PhotoRecord) -> str | None:
     if of.error is not UNSET and of.error.reason == "empty":  # whatever hash its record keeps
         return ""
     return None if of.sha256 is UNSET else of.sha256
+
+
+def _as_named(record: PhotoRecord, photo: PhotoFile) -> PhotoRecord:
+    """The same record; a name can be written with other bytes (NFC, NFD) and be the same identity."""
+    on_disk = name_on_disk(photo) or UNSET
+    return record if record.path_on_disk == on_disk else replace(record, path_on_disk=on_disk)
 
 
 def _name(record: PhotoRecord) -> str:

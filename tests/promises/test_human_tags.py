@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from conftest import Gallery, Seen, human_tags, later, write_catalog
 
 import cartag
 from cartag.errors import IndexFileError
+from cartag.measuring.truth import read_truth
 
 BOX = [0.1, 0.35, 0.8, 0.55]
 
@@ -192,12 +194,18 @@ def test_a_confirmed_photo_survives_catalog_loss_corruption_and_return(gallery: 
     photo.unlink()
     gallery.tag()
     assert gallery.record("a.jpg") == {**settled, "missing": True}
-    photo.write_bytes(b"garbage")
+    photo.write_bytes(b"garbage")  # of whatever photo: it was gone for a run
     report = gallery.tag()
+    assert (gallery.record("a.jpg")["outcome"], gallery.record("a.jpg")["tags"]) == ("error", [])
+    assert gallery.record(f"a.jpg (gone {settled['sha256'][:12]})")["tags"] == settled["tags"]
+    assert report.unreadable == 1
+    photo.write_bytes(whole)
+    gallery.tag()
+    photo.write_bytes(b"garbage")
+    gallery.tag()
     damaged = gallery.record("a.jpg")
     assert (damaged["outcome"], damaged["tags"], damaged["confirmed"]) == ("tagged", settled["tags"], True)
     assert damaged["error"]["reason"] == "not-an-image"
-    assert report.unreadable == 1
     photo.write_bytes(whole)
     gallery.tag()
     assert {**gallery.record("a.jpg"), "mtime_ns": mtime} == settled
@@ -370,3 +378,21 @@ def test_a_car_that_comes_back_under_another_id_is_found_by_its_name_as_both(
     gallery.catalog.write_text("cars: [{name: Blue Bolt, id: bb}]\nother_cars: []\n", encoding="utf-8")
     gallery.tag()
     assert gallery.find("Blue Bolt") == ["a.jpg", "c.jpg"]
+    truth = read_truth(gallery.index_file, cartag.load(gallery.path))
+    assert {label.file: label.cars for label, _ in truth.pairs} == {"a.jpg": {"bb"}}, "and counts as the one that it is"
+
+
+def test_what_another_index_says_is_of_its_photos_not_of_their_names(
+    gallery: Gallery, said: dict[str, Any], tmp_path: Path
+) -> None:
+    backup = shutil.copy(gallery.index_file, tmp_path / "backup.json")
+    (gallery.path / "a.jpg").rename(gallery.path / "z.jpg")
+    (gallery.path / "b.jpg").rename(gallery.path / "a.jpg")
+    gallery.tag()
+    for labels in (backup, gallery.index_file):
+        truth = read_truth(Path(labels), cartag.load(gallery.path))
+        assert {label.file: label.cars for label, _ in truth.pairs} == {"z.jpg": {"blue-bolt"}}
+    gallery.paint("z.jpg", "blue", size=(30, 20))  # made smaller, for instance, since
+    gallery.tag()
+    truth = read_truth(gallery.index_file, cartag.load(gallery.path))
+    assert [label.file for label, _ in truth.pairs] == ["z.jpg"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,13 @@ ROWS: dict[
         {},
         {"1.jpg (gone)": "1.jpg"},
     ),
+    "no hash, something that has a copy": (
+        {"1.jpg": Word(None)},
+        {"1.jpg": None, "2.jpg": B},
+        {"1.jpg": B, "2.jpg": B},
+        {"1.jpg": "1.jpg"},
+        {},
+    ),
     "two set aside under one name": (
         {GONE_A: Word(A, True), "1.jpg": Word(A)},
         {GONE_A: A, "1.jpg": A, "2.jpg": B},
@@ -113,8 +121,13 @@ def test_a_row_of_the_table(row: str) -> None:
 
 
 def test_what_cannot_be_read_as_a_picture_says_not_that_it_is_another_one() -> None:
+    for damaged in (B, ""):
+        where = place_words({"1.jpg": Word(A)}, {"1.jpg": A}, {"1.jpg": damaged}, {"1.jpg"})
+        assert (where.at, where.edited) == ({"1.jpg": "1.jpg"}, ())
+        assert place_words(
+            {"1.jpg": Word(A, is_missing=True)}, {"1.jpg": A}, {"1.jpg": damaged}, {"1.jpg"}
+        ).missing == {GONE_A: "1.jpg"}, "half a file may be half of any photo"
     words = {"1.jpg": Word(A, is_missing=True)}
-    assert place_words(words, {"1.jpg": A}, {"1.jpg": B}, {"1.jpg"}).at == {"1.jpg": "1.jpg"}
     assert place_words(words, {"1.jpg": A}, {"1.jpg": "", "2.jpg": A}, {"1.jpg"}).at == {"2.jpg": "1.jpg"}
 
 
@@ -278,6 +291,35 @@ def test_a_name_that_was_empty_for_a_run_is_not_taken_for_an_edit(three: Gallery
     assert "red-racer" in words(three).values()
 
 
+def test_what_is_still_on_its_way_under_the_name_of_a_photo_that_had_gone_takes_nothing(three: Gallery) -> None:
+    (three.path / "1.jpg").unlink()
+    tag(three)
+    for half in (b"", b"\xff\xd8\xff half of it"):
+        (three.path / "1.jpg").write_bytes(half)
+        tag(three)
+        assert "1.jpg" not in words(three)
+    three.paint("1.jpg", "blue", mark=7)
+    tag(three)
+    assert "1.jpg" not in words(three)
+    three.paint("back.jpg", "red", mark=1)
+    tag(three)
+    assert words(three) == {"back.jpg": "red-racer", "2.jpg": "yellow-yeti", "3.jpg": "blue-bolt"}
+
+
+def test_a_name_in_other_bytes_is_the_name_that_is_opened(gallery: Gallery) -> None:
+    """As after a copy by way of a Mac: the same identity, another name on disk, size and time as they were."""
+    nfc, nfd = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
+    gallery.paint(nfc, "red")
+    gallery.tag()
+    gallery.tag_by_hand(nfc, "red-racer")
+    for one, two in ((nfc, nfd), (nfd, nfc)):
+        (gallery.path / one).rename(gallery.path / two)
+        assert tag(gallery) == []
+        (hit,) = cartag.find(gallery.path, ["red racer"])
+        assert Path(hit.file).exists()
+    assert "path_on_disk" not in gallery.record(nfc)
+
+
 def test_a_photo_that_could_not_be_read_for_a_run_is_known_when_it_is_found_elsewhere(three: Gallery) -> None:
     data = (three.path / "1.jpg").read_bytes()
     (three.path / "1.jpg").write_bytes(b"")
@@ -368,7 +410,7 @@ class Model:
         elif verb == "swap" and a.exists() and b.exists() and one != two:
             swap(self.gallery, one, two)
         elif verb == "rename" and a.exists():
-            a.replace(b)
+            a.replace_words(b)
         elif verb == "copy" and a.exists() and one != two:
             shutil.copy2(a, b)
         elif verb in ("delete", "stash") and a.exists():
@@ -406,7 +448,7 @@ class Model:
             assert "missing" not in record, "it went with its content"
         elif there is None:
             assert (path, "missing" in record) == (word.path, True), "it waits under its name"
-        elif there in seen or (word.is_missing and there.startswith(b"\x89PNG")):
+        elif there in seen or word.is_missing:
             assert "missing" in record, "another photo has its name"
             assert path not in now
         else:
