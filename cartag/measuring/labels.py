@@ -317,14 +317,21 @@ class LabelFile:
         """Has the rows of photos stand for other ones (old name -> new name); all else in them stays."""
         for place, row in enumerate(self._rows):
             if row is not None and row.name in names:
-                new, written, end = names[row.name], row.cells[self._file], row.raw[len(row.raw.rstrip("\r\n")) :]
-                cells = list(row.cells)
-                cells[self._file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
-                self._rows[place] = replace(row, cells=cells, raw=_line(cells, end), name=new)
+                self._rows[place] = self._renamed(row, names[row.name])
         self._places = {}
         for place, row in enumerate(self._rows):
             if row is not None and row.cells:
                 self._places.setdefault(row.name, []).append(place)
+
+    def renamed(self, rows: Rows, photo: str) -> Rows:
+        """Rows as `rows` gave them, for a photo that is called otherwise now."""
+        return tuple(self._renamed(row, photo) for row in rows)
+
+    def _renamed(self, row: _Row, new: str) -> _Row:
+        written, end = row.cells[self._file], row.raw[len(row.raw.rstrip("\r\n")) :]
+        cells = list(row.cells)
+        cells[self._file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
+        return replace(row, cells=cells, raw=_line(cells, end), name=new)
 
     def _known(self, label: Label) -> Label:
         outside = tuple(sorted(label.cars - self._ids))

@@ -21,6 +21,7 @@ from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
 from cartag.paths import disk_path, is_below
+from cartag.reviewing.homes import homes_of, moved
 from cartag.state import (
     Index,
     Place,
@@ -236,8 +237,10 @@ class Session:
     def _heed_others(self) -> None:
         stamp = stamp_of(self.place)
         if stamp != self._stamp:
+            index = with_foreign_fields(read_index(self.gallery, self.place.index))
+            self._follow(index)
             self._met.update(dict.fromkeys(self._index.header.catalog.cars))
-            self._index = with_foreign_fields(read_index(self.gallery, self.place.index))
+            self._index = index
             self._stamp = stamp
             self._edition += 1
             self._labels = None  # other photos and cars: its rows may be of others now
@@ -253,6 +256,33 @@ class Session:
     def _others(self) -> Iterable[Named]:
         """What labels may name besides the catalog's cars; rows made with an earlier catalog are still understood."""
         return *other_cars(self._index), *self._met
+
+    def _follow(self, new: Index) -> None:
+        """What this session remembers of photos goes with their contents to the names that they have now."""
+        remembered = {*self._touched, *self._first, *self._wrote, *self._owed}
+        homes = homes_of(remembered.union(*(step.before for step in self._steps)), self._index, new)
+        if not homes:
+            return
+        self._touched = {homes.get(path, path) for path in self._touched}
+        self._first = self._moved_rows(self._first, homes)
+        self._wrote, self._owed = _moved_labels(self._wrote, homes), _moved_labels(self._owed, homes)
+        self._steps = [
+            _Step(
+                step.number,
+                _moved_records(step.before, homes),
+                _moved_records(step.after, homes),
+                self._moved_rows(step.rows, homes),
+                step.change,
+                step.reading,
+            )
+            for step in self._steps
+        ]
+
+    def _moved_rows(self, rows: Mapping[str, Rows], homes: Mapping[str, str]) -> dict[str, Rows]:
+        labels = self._labels
+        if labels is None:  # they could not be read last time: of photos with new names, no rows are known
+            return {path: some for path, some in rows.items() if path not in homes}
+        return moved({p: labels.renamed(some, homes[p]) if p in homes else some for p, some in rows.items()}, homes)
 
     # --- deciding
 
@@ -430,6 +460,16 @@ class Session:
         new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
         write_index(new)
         self._index, self._stamp = new, stamp_of(self.place)
+
+
+def _moved_labels(labels: Mapping[str, Label | None], homes: Mapping[str, str]) -> dict[str, Label | None]:
+    there = moved(labels, homes)
+    return {path: None if label is None else Label(path, label.cars, label.other) for path, label in there.items()}
+
+
+def _moved_records(records: Mapping[str, PhotoRecord], homes: Mapping[str, str]) -> dict[str, PhotoRecord]:
+    there = moved(records, homes)
+    return {path: record if record.path == path else replace(record, path=path) for path, record in there.items()}
 
 
 def _label_of(decision: Decision) -> Label:

@@ -648,6 +648,31 @@ def test_owed_labels_outlast_another_edition_and_an_undo(
     assert labels.read_text() == "file,label\na.jpg,unknown: blue-bolt\nb.jpg,none\n"
 
 
+def test_what_a_review_remembers_goes_with_the_photos(tagged: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two photos of which she says the same swap their names: undo and rows that are owed mean the photo, as she did."""
+    labels = tagged.path / "labels.csv"
+    labels.write_text("file,label,note\na.jpg,none,was mine\n")
+    session = Session(tagged.path, place_of(tagged.path), labels)
+    session.decide([Decision(path="b.jpg", truth="car", cars=("red-racer",))])
+    monkeypatch.setattr(indexes, "replace_file", without_csv)
+    session.decide([Decision(path="a.jpg", truth="car", cars=("red-racer",))])
+    b = tagged.record("b.jpg")["sha256"]
+    for one, two in (("a.jpg", "swap"), ("b.jpg", "a.jpg"), ("swap", "b.jpg")):
+        (tagged.path / one).rename(tagged.path / two)
+    later(tagged.path / "a.jpg")
+    tagged.tag()
+    monkeypatch.undo()
+    session.decide([Decision(path="o.jpg", truth="none")])
+    assert "b.jpg,Red Racer,\n" in labels.read_text()
+    session.undo()
+    session.undo()
+    assert tagged.record("a.jpg")["sha256"] == b
+    assert [said(tagged, name)[2] for name in ("a.jpg", "b.jpg")] == [True, None]
+    assert session.counts().confirmed == 1
+    session.decide([Decision(path="a.jpg", truth=None)])
+    assert not is_settled_by_human(session.index.photos["a.jpg"])
+
+
 def test_undo_leaves_a_row_alone_that_somebody_edited_since(tagged: Gallery) -> None:
     labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
