@@ -13,7 +13,7 @@ from types import TracebackType
 
 import msgspec
 
-from cartag.errors import CartagError, IndexFileError, LabelsError
+from cartag.errors import IndexFileError, LabelsError
 from cartag.learning import learned
 from cartag.measuring import Label, LabelFile, read_truth
 from cartag.progress import Progress
@@ -53,7 +53,7 @@ def check_rows(place: Place, labels: Path) -> None:
         LabelsError: they have to be written first.
     """
     owed = _read(place)
-    if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == _digest(labels):
+    if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == digest_of(labels):
         raise LabelsError(
             f"{labels}: its rows name {_photos(len(owed.contents))} as they were called before, e.g. "
             f"{min(owed.contents)}; make it writable and run 'cartag tag', which mends them"
@@ -79,10 +79,14 @@ class LabelRows:
         """
         try:
             self._look()
-        except CartagError as e:  # what is wrong with the labels themselves, learning will say
-            if not isinstance(e, LabelsError):
-                self._stack.close()
-                raise
+        except LabelsError as e:  # nothing is learned from them as they are; but they may be mended
+            before = contents_of(self._old.photos)
+            elsewhere = {content for path, content in self._now.items() if content and before.get(path) != content}
+            if moved := sorted(p for p, sha in before.items() if sha in elsewhere and self._now.get(p) != sha):
+                self._progress.note(
+                    f"{e}; its rows cannot follow {_photos(len(moved))} that got other names, e.g. {moved[0]}: look "
+                    "whether they name the right ones"
+                )
         except BaseException:
             self._stack.close()
             raise
@@ -116,15 +120,15 @@ class LabelRows:
         if found is None or path is None or not path.is_file() or path.suffix.lower() == ".json":
             return
         self._stack.enter_context(writing_into(path.parent))
-        digest = _digest(path)
+        digest = digest_of(path)
         stands = owed is not None and (owed.labels, owed.digest) == (str(path.resolve()), digest)
         if owed is not None and (not stands or not owed.contents):
             _path(self._place).unlink(missing_ok=True)
         owing = dict(owed.contents) if owed is not None and stands else {}
         cars = self._old.header.catalog.cars
-        labels = LabelFile(path, cars, {*before, *self._now}, self._gallery)
+        labels = LabelFile(path, cars, {*before, *self._now}, self._gallery, names_only=True)
         contents, trusted = self._contents(labels, {**before, **owing})
-        if self._says_what_it_said(path, found.facts.truth):
+        if digest == found.facts.file or self._says_what_it_said(path, found.facts.truth):
             trusted = set(contents)
         trusted |= owing.keys()
         where = place_words(contents, {**before, **owing}, self._now)
@@ -198,7 +202,8 @@ def _read(place: Place) -> _Owed | None:
     return None
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """SHA-256 of a CSV's bytes; empty where it cannot be read as a file."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

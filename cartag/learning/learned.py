@@ -43,6 +43,8 @@ class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Where the labels came from, relative to the index where they lie beside or below it; "" is not known."""
     truth: str = ""
     """Digest of what the labels said: another one means that they changed (`cartag.measuring.truth.Truth.digest`)."""
+    file: str = ""
+    """SHA-256 of the CSV that the labels came from: while it is the same, nobody has edited it since."""
     cv: int = 5
     """Folds asked for."""
 

@@ -150,6 +150,7 @@ def learn(
             tensors="",
             source=_source(Path(labels), place),
             truth=truth.digest(),
+            file=following.digest_of(Path(labels)),
             cv=cv,
         )
         applied = fit.applied(zero)

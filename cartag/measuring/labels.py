@@ -229,8 +229,12 @@ class LabelFile:
         known: Collection[str] = (),
         gallery: Path | None = None,
         others: Others = tuple,
+        *,
+        names_only: bool = False,
     ) -> None:
         """Reads ``path`` as `read_labels` does; where nothing is there it begins with a header.
+
+        ``names_only``: a label that is not understood is let be; only which photos the rows are of matters.
 
         Raises:
             LabelsError: a file is there and cannot be read as hand labels.
@@ -257,7 +261,8 @@ class LabelFile:
                 row.cells += [""] * (len(self._header.cells) - len(row.cells))
                 row.name, row.label = reader.row(row.line, row.cells[self._file], row.cells[self._label])
                 self._places.setdefault(row.name, []).append(place)
-        reader.finish()
+        if not names_only:
+            reader.finish()
 
     def get(self, photo: str) -> Label | None:
         """What it says of a photo."""
@@ -311,7 +316,7 @@ class LabelFile:
 
     def photos(self) -> list[str]:
         """All photos that it has rows of."""
-        return [photo for photo in self._places if self.get(photo) is not None]
+        return [photo for photo in self._places if self.rows(photo)]
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Has the rows of photos stand for other ones (old name -> new name); all else in them stays."""

@@ -11,6 +11,7 @@ from conftest import Gallery, later, write_catalog
 from reviews import without_csv
 
 import cartag
+from cartag import tagging
 from cartag.errors import LabelsError
 from cartag.learning import following
 from cartag.learning.learned import load_learned
@@ -189,6 +190,29 @@ def test_rows_that_a_review_wrote_since_follow(learned: Gallery) -> None:
     assert rows(learned) == [*ROWS[:2], 'phantom-1.jpg,unknown,"a, b"', ROWS[3], "r.jpg,Red Racer,"]
     assert learned.record("r.jpg")["confirmed"]
     assert learned.record("phantom-1.jpg")["outcome"] == "unknown"
+
+
+def test_rows_that_cannot_follow_are_said(learned: Gallery) -> None:
+    """Once the row is mended, the others would be learned from, of whatever photo has the name by then."""
+    mended = csv(learned).read_bytes()
+    for i, row in enumerate((b"x.jpg,Blorgh Fantastico\r\n", b"x.jpg,none|Phantom\r\n")):
+        csv(learned).write_bytes(mended + row)
+        swap(learned, "red-0.jpg", "phantom-0.jpg")
+        (said, *_) = tag(learned)
+        assert "look whether the" in said, i
+        assert rows(learned)[:-1] == ROWS
+
+
+def test_a_csv_that_nobody_edited_is_trusted_whatever_a_killed_run_left_undone(
+    learned: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (learned.path / "green.jpg").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(tagging, "_refitted", lambda *_: False)  # killed when the index was written
+        learned.tag()
+    swap(learned, "red-0.jpg", "phantom-0.jpg")
+    tag(learned)
+    assert rows(learned) == SWAPPED
 
 
 def test_labels_that_cartag_did_not_learn_from_are_left_alone(gallery: Gallery) -> None:
