@@ -33,6 +33,7 @@ from cartag.state import (
     write_index,
     writing_into,
 )
+from cartag.tagging import with_names
 from cartag.values import (
     IndexedCar,
     ModelAnswer,
@@ -166,7 +167,6 @@ class Session:
         self._labels: LabelFile | None = None
         self._labels_stamp: tuple[int, ...] | None = None
         self._reading = 0
-        self._met: dict[IndexedCar, None] = {}
         """Cars of the catalogs that the index had before in this session."""
         self._first: dict[str, Rows] = {}
         """Rows of photos as they were before this session settled them last: what stands again if she takes it back."""
@@ -174,6 +174,8 @@ class Session:
         """What this session said of a photo last, as the CSV has it."""
         self._owed: dict[str, Label | None] = {}
         """What the index has and the labels do not, for they could not be written."""
+        self._cars: dict[str, IndexedCar] = {}
+        """All cars that the index had a name for since the session began: undo may bring one back."""
         if labels is not None and not labels.parent.is_dir():
             raise LabelsError(f"{labels}: its folder is not there; name a file in one that is")
         self._stamp = stamp_of(place)
@@ -239,7 +241,7 @@ class Session:
         if stamp != self._stamp:
             index = with_foreign_fields(read_index(self.gallery, self.place.index))
             self._follow(index)
-            self._met.update(dict.fromkeys(self._index.header.catalog.cars))
+            self._cars.update((car.id, car) for car in self._index.header.catalog.named)
             self._index = index
             self._stamp = stamp
             self._edition += 1
@@ -255,7 +257,7 @@ class Session:
 
     def _others(self) -> Iterable[Named]:
         """What labels may name besides the catalog's cars; rows made with an earlier catalog are still understood."""
-        return *other_cars(self._index), *self._met
+        return *other_cars(self._index), *self._cars.values()
 
     def _follow(self, new: Index) -> None:
         """What this session remembers of photos goes with their contents to the names that they have now."""
@@ -455,7 +457,10 @@ class Session:
         if all(old.photos[path] == record for path, record in changed.items()):
             return
         header = replace(
-            old.header, generator=f"cartag {__version__}", updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            old.header,
+            generator=f"cartag {__version__}",
+            updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            catalog=with_names(old.header.catalog, self._cars, changed.values()),
         )
         new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
         write_index(new)

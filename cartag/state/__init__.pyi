@@ -1,4 +1,5 @@
 from .footprint import Footprint as Footprint, digest_of as digest_of
+from .former import catalog_of as catalog_of, with_names as with_names
 from .index import (
     FILE_NAME as FILE_NAME,
     SCHEMA_VERSION as SCHEMA_VERSION,

@@ -13,9 +13,6 @@ from cartag.scoring import Verdict
 from cartag.state import Contents, Facts, Whereabouts, contents_of, place_words, word_of
 from cartag.values import (
     Candidate,
-    Catalog,
-    IndexedCar,
-    IndexedCatalog,
     ModelAnswer,
     Outcome,
     PhotoFile,
@@ -115,18 +112,6 @@ def in_folders(records: Records, folders: Sequence[str]) -> list[str]:
     return [path for path, record in records.items() if below and _name(record).startswith(below)]
 
 
-def catalog_of(catalog: Catalog, old: IndexedCatalog | None, records: Records) -> IndexedCatalog:
-    """The catalog as the index keeps it, with the names of former cars that a person's tags still name."""
-    cars = tuple(IndexedCar(id=c.id, name=c.name, make=c.make, aliases=c.aliases) for c in catalog.cars)
-    named = {} if old is None else {car.id: car for car in old.named}
-    gone = named.keys() - {car.id for car in cars}
-    said = {tag.car for record in records.values() if gone and record.tags for tag in _said_tags(record)}
-    former = tuple(named[car] for car in sorted(gone & said))
-    return IndexedCatalog(
-        name=catalog.name, sha256=catalog.sha256, cars=cars, source=catalog.source, former=former or UNSET
-    )
-
-
 # --- one photo ----------------------------------------------------------------------------------------------------
 
 
@@ -145,10 +130,6 @@ def _as_named(record: PhotoRecord, photo: PhotoFile) -> PhotoRecord:
 
 def _name(record: PhotoRecord) -> str:
     return printable(disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk))
-
-
-def _said_tags(record: PhotoRecord) -> tuple[Tag, ...]:
-    return record.tags if record.confirmed is True else human_tags(record)
 
 
 def _answer(verdict: Verdict | None) -> ModelAnswer:

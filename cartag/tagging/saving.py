@@ -16,13 +16,14 @@ from cartag.state import (
     Foreign,
     Index,
     Whereabouts,
+    catalog_of,
     read_index_if_there,
     replacing,
     stamp_of,
     with_foreign_fields,
     write_index,
 )
-from cartag.tagging.merging import Merged, catalog_of, homes_of, in_folders, interrupted, merged
+from cartag.tagging.merging import Merged, homes_of, in_folders, interrupted, merged
 from cartag.tagging.plan import Plan
 from cartag.tagging.run import Run
 from cartag.tagging.work import Work

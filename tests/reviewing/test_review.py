@@ -630,6 +630,22 @@ def test_undo_with_another_catalog_writes_labels_that_can_be_read(tagged: Galler
         assert review.photo("a.jpg")["label"] == {"truth": "unknown", "cars": []}
 
 
+def test_undo_brings_the_name_of_a_former_car_back(tagged: Gallery, tmp_path: Path) -> None:
+    from conftest import write_catalog
+
+    tagged.tag_by_hand("a.jpg", "blue-bolt")
+    tagged.catalog = write_catalog(tmp_path, "name: few\ncars: [Red Racer]\nother_cars: []\n", "few.yaml")
+    tagged.tag()
+    with served(tagged.path) as review:
+        review.decide(("a.jpg", "none"))
+        tagged.tag()
+        assert "former" not in tagged.raw()["catalog"], "nobody names it"
+        review.undo()
+        assert tagged.find("Blue Bolt") == ["a.jpg"]
+        tagged.tag()
+    assert tagged.find("Blue Bolt") == ["a.jpg"]
+
+
 def test_owed_labels_outlast_another_edition_and_an_undo(
     tagged: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
