@@ -1,6 +1,6 @@
 from .datasets import DatasetResult as DatasetResult, evaluate_dataset as evaluate_dataset
 from .evaluation import Comparison as Comparison, Evaluation as Evaluation, evaluate as evaluate
-from .labels import NO_LABELS as NO_LABELS, Change as Change, Label as Label, LabelFile as LabelFile, Rows as Rows
+from .labelfile import NO_LABELS as NO_LABELS, Change as Change, LabelFile as LabelFile, Rows as Rows
 from .metrics import (
     Answers as Answers,
     Interval as Interval,
@@ -8,4 +8,5 @@ from .metrics import (
     headline as headline,
     metric_values as metric_values,
 )
+from .rows import Label as Label
 from .truth import Truth as Truth, other_cars as other_cars, read_truth as read_truth

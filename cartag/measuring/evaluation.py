@@ -12,8 +12,8 @@ from msgspec import UNSET
 
 from cartag.errors import LabelsError
 from cartag.measuring import metrics
-from cartag.measuring.labels import Label
 from cartag.measuring.metrics import Answers, Bin, Coverage, Interval
+from cartag.measuring.rows import Label
 from cartag.measuring.truth import read_truth
 from cartag.settings import load_settings
 from cartag.state import Index, read_index

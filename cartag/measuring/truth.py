@@ -15,7 +15,8 @@ from msgspec import UNSET
 
 from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
-from cartag.measuring.labels import Label, read_folders, read_labels
+from cartag.measuring.labels import read_folders, read_labels
+from cartag.measuring.rows import Label
 from cartag.photos import walk
 from cartag.state import FILE_NAME, Index, contents_of, place_words, read_index, word_of
 from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human

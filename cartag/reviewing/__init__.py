@@ -17,8 +17,9 @@ import uvicorn
 
 from cartag.errors import ReviewError
 from cartag.reviewing.app import Once, app
+from cartag.reviewing.decisions import Counts, Decision
 from cartag.reviewing.pictures import Pictures
-from cartag.reviewing.session import Counts, Decision, Session
+from cartag.reviewing.session import Session
 from cartag.settings import Settings, load_settings
 from cartag.state import place_of
 

@@ -26,8 +26,9 @@ from starlette.routing import Mount, Route
 from cartag import pages
 from cartag.errors import CartagError, PhotoError
 from cartag.paths import printable
+from cartag.reviewing.decisions import Answer, Decision, Reviewed
 from cartag.reviewing.pictures import SIDES, Pictures
-from cartag.reviewing.session import Answer, Decision, Reviewed, Session
+from cartag.reviewing.session import Session
 from cartag.values import ERROR_REASONS, PhotoRecord, as_model_has_it
 
 _HOSTS = ["127.0.0.1", "localhost", "[::1]"]

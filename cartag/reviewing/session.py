@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
-from cartag.paths import disk_path, is_below
+from cartag.paths import disk_path
+from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, Truth, what_was_said
 from cartag.reviewing.homes import homes_of, moved
 from cartag.state import (
     Index,
@@ -30,10 +29,10 @@ from cartag.state import (
     replacing,
     stamp_of,
     with_foreign_fields,
+    with_names,
     write_index,
     writing_into,
 )
-from cartag.tagging import with_names
 from cartag.values import (
     IndexedCar,
     ModelAnswer,
@@ -46,83 +45,8 @@ from cartag.values import (
 )
 from cartag.version import __version__
 
-Truth = Literal["car", "unknown", "none"]
 _LAST_PATIENCE = 5.0
 _OUTCOMES: Mapping[Truth, Outcome] = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of one photo."""
-
-    path: str
-    truth: Truth | None
-    """It shows cars of the catalog, other cars only, or none; None: she takes back what she said."""
-    cars: tuple[str, ...] = ()
-    """Ids of the cars it shows, where ``truth`` is ``car``."""
-    seen: str | None = None
-    """`Reviewed.state` of the photo as she saw it: where it is another by now, nothing is done. None: in any case."""
-
-    def __post_init__(self) -> None:
-        if not is_below(self.path):
-            raise ValueError(f"{self.path!r} would lie outside of the gallery")
-
-
-@dataclass(frozen=True, slots=True)
-class Reviewed:
-    """A photo as the page shows it."""
-
-    record: PhotoRecord
-    label: Label | None
-    """What the CSV of hand labels says of it."""
-
-    @property
-    def state(self) -> str:
-        """Names what is said of the photo, and its content: another name, another answer or another picture."""
-        return hashlib.sha256(repr((str(self.record.sha256), _said(self.record))).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class State:
-    """What there is to know of a session besides its photos."""
-
-    edition: int
-    """Counts how often others changed the index: what was shown of an earlier one may be out of date."""
-    step: int
-    """Number of the decision that `undo` would take back; 0: there is none."""
-    owed: int
-    """Of how many photos the index has what was said, and the CSV does not, for it could not be written."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of decisions."""
-
-    changed: tuple[Reviewed, ...]
-    """Photos whose records are others now."""
-    refused: tuple[Reviewed, ...]
-    """Photos of which somebody said something else meanwhile; that stands."""
-    state: State
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything at one moment."""
-
-    index: Index
-    photos: tuple[Reviewed, ...]
-    state: State
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What was done in one session."""
-
-    confirmed: int
-    """Photos of which a person said what the model says."""
-    corrected: int
-    """Photos of which she said something else."""
-    to_do: int
-    """Photos of which nobody said anything yet."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +91,6 @@ class Session:
         self._labels: LabelFile | None = None
         self._labels_stamp: tuple[int, ...] | None = None
         self._reading = 0
-        """Cars of the catalogs that the index had before in this session."""
         self._first: dict[str, Rows] = {}
         """Rows of photos as they were before this session settled them last: what stands again if she takes it back."""
         self._wrote: dict[str, Label | None] = {}
@@ -332,7 +255,11 @@ class Session:
             if step not in (None, self._steps[-1].number):
                 raise ReviewError("something was decided in another window since; that is not undone from here")
             last, photos = self._steps[-1], self._index.photos
-            still = [path for path, r in last.after.items() if path in photos and _said(photos[path]) == _said(r)]
+            still = [
+                path
+                for path, r in last.after.items()
+                if path in photos and what_was_said(photos[path]) == what_was_said(r)
+            ]
             back = {path: _restored(last.before[path], last.after[path], photos[path]) for path in still}
             changed = [path for path in back if back[path] != photos[path]]
             self._write(back)
@@ -479,12 +406,6 @@ def _moved_records(records: Mapping[str, PhotoRecord], homes: Mapping[str, str])
 
 def _label_of(decision: Decision) -> Label:
     return Label(decision.path, frozenset(decision.cars), ("unknown",) if decision.truth == "unknown" else ())
-
-
-def _said(record: PhotoRecord) -> tuple[object, ...]:
-    """What is said of a photo, by whomever."""
-    confirmed = None if record.confirmed is UNSET else record.confirmed
-    return record.outcome, tuple((tag.car, tag.source) for tag in record.tags), confirmed
 
 
 def _same_answer(a: PhotoRecord, b: PhotoRecord) -> bool:

@@ -14,7 +14,9 @@ import cartag
 from cartag.catalogs.catalog import match_car, normalise, squeezed
 from cartag.catalogs.vocabulary import Meaning, Vocabulary, as_other
 from cartag.errors import LabelsError, UnknownCarError
-from cartag.measuring.labels import Label, LabelFile, read_labels
+from cartag.measuring.labelfile import LabelFile
+from cartag.measuring.labels import read_labels
+from cartag.measuring.rows import Label
 from cartag.values import Car, IndexedCar
 
 MILLE = cartag.cars("mille-miglia-2013").cars

@@ -16,7 +16,9 @@ from hypothesis import given, settings, strategies as st
 import cartag
 from cartag.catalogs.vocabulary import Vocabulary
 from cartag.errors import LabelsError
-from cartag.measuring.labels import Label, LabelFile, as_identity, read_labels
+from cartag.measuring.labelfile import LabelFile
+from cartag.measuring.labels import read_labels
+from cartag.measuring.rows import Label, as_identity
 from cartag.values import IndexedCar
 
 CARS = (

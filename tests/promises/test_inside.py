@@ -21,8 +21,9 @@ from cartag import paths as rules
 from cartag.errors import CartagError, IndexFileError, PhotoError
 from cartag.paths import are_below, is_below, is_below_on_disk, leads_out
 from cartag.photos import images
+from cartag.reviewing.decisions import Decision
 from cartag.reviewing.pictures import Pictures
-from cartag.reviewing.session import Decision, Session
+from cartag.reviewing.session import Session
 from cartag.settings import Settings
 from cartag.state import index as indexes
 from cartag.state.journal import Facts, Journal

@@ -1,0 +1,216 @@
+"""A CSV of hand labels that is written: what a person says of some photos goes into it, all else in it stays."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cartag.catalogs import UNKNOWN, Meaning, Named, Vocabulary, as_other
+from cartag.errors import LabelsError, UnknownCarError
+from cartag.measuring.rows import Label, Others, Reader, Row, label_said, records_of
+
+NO_LABELS = b"file,label\n"
+"""What a file says that is not there."""
+Change = list[tuple[int, Row | None, Row | None]]
+"""Rows by their place, as they were and as they are now; None: no row."""
+
+
+Rows = tuple[Row, ...]
+"""All that stands in the file of one photo."""
+
+
+class LabelFile:
+    """A CSV of hand labels in memory, to be changed row by row.
+
+    Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
+    means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        cars: Sequence[Named],
+        known: Collection[str] = (),
+        gallery: Path | None = None,
+        others: Others = tuple,
+        *,
+        names_only: bool = False,
+    ) -> None:
+        """Reads ``path`` as `read_labels` does; where nothing is there it begins with a header.
+
+        ``names_only``: a label that is not understood is let be; only which photos the rows are of matters.
+
+        Raises:
+            LabelsError: a file is there and cannot be read as hand labels.
+        """
+        self._path, self._cars, self._ids = path, cars, {car.id for car in cars}
+        self._vocabulary = Vocabulary(cars, others)
+        self._anywhere = Vocabulary(cars)
+        """What is written is understood without knowing of any index."""
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            data = NO_LABELS
+        except OSError as e:
+            raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
+        self._mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+        self._header, *rows = records_of(data.removeprefix(codecs.BOM_UTF8), path)
+        self._end = "\r\n" if self._header.raw.endswith("\r\n") else "\n"
+        self._file, self._label = self._header.cells.index("file"), self._header.cells.index("label")
+        self._rows: list[Row | None] = list(rows)
+        self._places: dict[str, list[int]] = {}
+        reader = Reader(path, self._vocabulary, known, gallery)
+        for place, row in enumerate(rows):
+            if row.cells:
+                row.cells += [""] * (len(self._header.cells) - len(row.cells))
+                row.name, row.label = reader.row(row.line, row.cells[self._file], row.cells[self._label])
+                self._places.setdefault(row.name, []).append(place)
+        if not names_only:
+            reader.finish()
+
+    def get(self, photo: str) -> Label | None:
+        """What it says of a photo."""
+        places = self._places.get(photo, ())
+        return next((row.label for place in places if (row := self._rows[place]) is not None), None)
+
+    def rows(self, photo: str) -> Rows:
+        """The rows of a photo, with all their cells: to be put back some time."""
+        return tuple(row for place in self._places.get(photo, ()) if (row := self._rows[place]) is not None)
+
+    def put(self, photo: str, rows: Rows) -> Change:
+        """Has these rows, and no others, stand for a photo again; what that changed."""
+        again = [replace(row, label=self._read(photo, row)) for row in rows]
+        places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
+        change: Change = []
+        for place in places:
+            change.append((place, self._rows[place], again.pop(0) if again else None))
+        change += [(len(self._rows) + i, None, row) for i, row in enumerate(again)]
+        self._apply([(place, after) for place, _, after in change])
+        return change
+
+    def _read(self, photo: str, row: Row) -> Label:
+        try:
+            return label_said(photo, row.cells[self._label], self._vocabulary, str(self._path))
+        except UnknownCarError:  # the catalog is another one since that row stood there; it comes back all the same
+            return Label(photo, frozenset(), (row.cells[self._label],))
+
+    def say(self, said: Mapping[str, Label | None]) -> Change:
+        """Takes up what is said of photos (None: nothing any more); what that changed.
+
+        Cars that the catalog does not hold become names outside of it.
+        """
+        change: Change = []
+        added: list[Row] = []
+        for photo, spoken in said.items():
+            label = None if spoken is None else self._known(spoken)
+            places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
+            for place in places:
+                row = self._rows[place]
+                assert row is not None
+                assert row.label is not None
+                if label is None:
+                    change.append((place, row, None))
+                elif (label.cars, label.truth) != (row.label.cars, row.label.truth):
+                    change.append((place, row, self._row(photo, _with_names_of(label, row.label), row.cells)))
+            if label is not None and not places:
+                added.append(self._row(photo, label))
+        change += [(len(self._rows) + i, None, row) for i, row in enumerate(added)]
+        self._apply([(place, after) for place, _, after in change])
+        return change
+
+    def photos(self) -> list[str]:
+        """All photos that it has rows of."""
+        return [photo for photo in self._places if self.rows(photo)]
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Has the rows of photos stand for other ones (old name -> new name); all else in them stays."""
+        for place, row in enumerate(self._rows):
+            if row is not None and row.name in names:
+                self._rows[place] = self._renamed(row, names[row.name])
+        self._places = {}
+        for place, row in enumerate(self._rows):
+            if row is not None and row.cells:
+                self._places.setdefault(row.name, []).append(place)
+
+    def renamed(self, rows: Rows, photo: str) -> Rows:
+        """Rows as `rows` gave them, for a photo that is called otherwise now."""
+        return tuple(self._renamed(row, photo) for row in rows)
+
+    def _renamed(self, row: Row, new: str) -> Row:
+        written, end = row.cells[self._file], row.raw[len(row.raw.rstrip("\r\n")) :]
+        cells = list(row.cells)
+        cells[self._file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
+        return replace(row, cells=cells, raw=_line(cells, end), name=new)
+
+    def _known(self, label: Label) -> Label:
+        outside = tuple(sorted(label.cars - self._ids))
+        return Label(label.file, label.cars & self._ids, (*outside, *label.other)) if outside else label
+
+    def take_back(self, change: Change) -> None:
+        """Puts rows back that `say` changed, if nothing else was done to the file since."""
+        self._apply([(place, before) for place, before, _ in reversed(change)])
+
+    def _apply(self, rows: Iterable[tuple[int, Row | None]]) -> None:
+        for place, row in rows:
+            self._rows += [None] * (place + 1 - len(self._rows))
+            self._rows[place] = row
+            if row is not None and place not in self._places.setdefault(row.name, []):
+                self._places[row.name].append(place)
+
+    def _row(self, photo: str, label: Label, cells: Sequence[str] = ()) -> Row:
+        cells = list(cells) or [""] * len(self._header.cells)
+        cells[self._file] = cells[self._file] or photo
+        cells[self._label] = _text(label, self._cars, self._anywhere)
+        return Row(0, cells, _line(cells, self._end), photo, label)
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        lines = [self._header.raw, *(row.raw for row in self._rows if row is not None)]
+        for i, line in enumerate(lines[:-1]):
+            if not line.endswith(("\n", "\r")):  # it was the last one
+                lines[i] = line + self._end
+        return self._mark + "".join(lines).encode("utf-8")
+
+
+def _with_names_of(new: Label, old: Label) -> Label:
+    """What is newly said, with the names outside the catalog that stood there and are not contradicted by it."""
+    says_no_name = all(name == UNKNOWN for name in new.other)
+    if new.truth == "none" or not says_no_name or (new.cars and not old.cars):
+        return new
+    return Label(new.file, new.cars, old.other or new.other)
+
+
+def _line(cells: Sequence[str], end: str) -> str:
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\r\n").writerow(cells)  # both, so that cells with one of them are quoted
+    return out.getvalue().removesuffix("\r\n") + end
+
+
+def _text(label: Label, cars: Sequence[Named], vocabulary: Vocabulary) -> str:
+    """A label as `_label` reads it back: names in the catalog's order, by id where a name would be read otherwise."""
+    if label.truth == "none":
+        return "none"
+    named = [_word(car, vocabulary) for car in cars if car.id in label.cars]
+    return "|".join([*named, *(_other_word(name, vocabulary) for name in label.other)])
+
+
+def _word(car: Named, vocabulary: Vocabulary) -> str:
+    words = (car.name, car.id, *car.aliases)
+    return next((word for word in words if _is_read_as(word, Meaning(car=car.id), vocabulary)), car.id)
+
+
+def _other_word(name: str, vocabulary: Vocabulary) -> str:
+    return name if _is_read_as(name, Meaning(other=name), vocabulary) else as_other(name.replace("|", " "))
+
+
+def _is_read_as(word: str, meaning: Meaning, vocabulary: Vocabulary) -> bool:
+    if word != word.strip() or "|" in word:
+        return False
+    try:
+        return vocabulary.meaning(word) == meaning
+    except UnknownCarError:
+        return False
