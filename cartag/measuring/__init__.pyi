@@ -1,5 +1,6 @@
 from .datasets import DatasetResult as DatasetResult, evaluate_dataset as evaluate_dataset
-from .evaluation import Comparison as Comparison, Evaluation as Evaluation, evaluate as evaluate
+from .evaluation import evaluate as evaluate
+from .figures import Comparison as Comparison, Evaluation as Evaluation
 from .labelfile import NO_LABELS as NO_LABELS, Change as Change, LabelFile as LabelFile, Rows as Rows
 from .metrics import (
     Answers as Answers,

@@ -20,7 +20,7 @@ from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_raw, rea
 from cartag.state import Footprint, Index, digest_of
 
 if TYPE_CHECKING:
-    from cartag.measuring.evaluation import Evaluation
+    from cartag.measuring.figures import Evaluation
     from cartag.measuring.metrics import Interval
 
 PAGE, FIGURES = "index.html", "metrics.json"

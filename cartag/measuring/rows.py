@@ -138,6 +138,7 @@ def label_said(file: str, text: str, vocabulary: Vocabulary, where: str) -> Labe
 
 
 def label_of(file: str, meanings: Iterable[Meaning]) -> Label:
+    """A label that says what all these words mean."""
     cars = frozenset(meaning.car for meaning in meanings if meaning.car is not None)
     return Label(file, cars, tuple(meaning.other for meaning in meanings if meaning.other is not None))
 

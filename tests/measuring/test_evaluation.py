@@ -12,7 +12,7 @@ from conftest import Gallery
 
 import cartag
 from cartag.errors import IndexFileError, LabelsError
-from cartag.measuring.evaluation import Evaluation
+from cartag.measuring.figures import Evaluation
 from cartag.state import index as indexes
 from cartag.values import (
     Candidate,
