@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from cartag.catalogs import load_catalog, slug
-from cartag.encoder import table
+from cartag.encoder import fetch_to, is_here, known_models, resolve
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG, load_settings
 from cartag.values import Car, Catalog
@@ -91,10 +91,10 @@ def models() -> list[ModelInfo]:
             input_size=spec.input_size,
             size_mb=spec.size_mb,
             stanford_cars_top1=spec.stanford_cars_top1,
-            here=table.is_here(spec),
+            here=is_here(spec),
             note=spec.note,
         )
-        for spec in table.known_models().values()
+        for spec in known_models().values()
     ]
 
 
@@ -111,5 +111,5 @@ def fetch(name: str, to: Path | str | None = None, *, force: bool = False, progr
     """
     progress = progress or Silent()
     if to is None:
-        return Path(table.resolve(name, progress).folder)
-    return table.fetch_to(name, Path(to), progress, force=force)
+        return Path(resolve(name, progress).folder)
+    return fetch_to(name, Path(to), progress, force=force)

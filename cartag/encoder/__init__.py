@@ -4,9 +4,8 @@
 encoder (`cartag.encoder.dual`) is the only importer of torch; `FakeEncoder` is shipped for tests, also for yours.
 """
 
-from cartag.encoder.fake import FakeEncoder
-from cartag.encoder.loading import identity, image_spec, load
-from cartag.encoder.protocol import Encoder
-from cartag.encoder.table import known_models, resolve, resolve_auto
+from __future__ import annotations
 
-__all__ = ["Encoder", "FakeEncoder", "identity", "image_spec", "known_models", "load", "resolve", "resolve_auto"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -68,20 +68,40 @@ def test_a_door_hands_out_what_is_there_and_what_others_ask_for(room: str) -> No
     door = importlib.import_module(f"cartag.{room}")
     names = set(door.__all__)
     assert all(hasattr(door, name) for name in names)
-    asked = {
-        what
-        for name, path in _modules().items()
-        if name.split("/")[0] != room
-        for module, what in _imports(path)
-        if module == f"cartag.{room}"
-    }
-    public = {name for where, name in cartag._WHERE.values() if where == f"cartag.{room}"}
-    assert names == asked | public
+    asked = {name for where, name in cartag._WHERE.values() if where == f"cartag.{room}"}
+    for name, path in _modules().items():
+        if name.split("/")[0] != room:
+            asked |= _asked_of(room, path)
+    assert asked <= names
+    tests = (PACKAGE.parent / "tests").rglob("*.py")
+    assert names - asked <= set().union(*(_asked_of(room, path) for path in tests))
+
+
+def _asked_of(room: str, path: Path) -> set[str]:
+    """Names that a module has from a room: imported, or as attributes of the room itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names, called = set[str](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names if node.module == f"cartag.{room}"}
+            called |= {
+                alias.asname or alias.name for alias in node.names if (node.module, alias.name) == ("cartag", room)
+            }
+    attributes = (
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    )
+    return names | {node.attr for node in attributes if getattr(node.value, "id", "") in called}
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_says_what_it_owns(room: str) -> None:
     assert (importlib.import_module(f"cartag.{room}").__doc__ or "").strip()
+
+
+def test_files_are_read_in_a_sitting() -> None:
+    files = [*PACKAGE.rglob("*.py"), *RECIPE.rglob("*.py")]
+    assert not {str(path): n for path in files if (n := len(path.read_text("utf-8").splitlines())) > LONGEST}
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
 
 
 def _loaded_by(code: str, cwd: Path) -> set[str]:

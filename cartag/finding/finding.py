@@ -1,42 +1,21 @@
-"""Finding photos in an index: by car, by free text, by an example photo."""
+"""The query: which photos show which cars, best first."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from cartag.catalogs import match_car, match_exactly
-from cartag.errors import IndexFileError, PhotoError, UsageError
+from cartag.errors import UsageError
+from cartag.finding.hits import Hit
 from cartag.paths import disk_path
-from cartag.photos import is_raw
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.state import Index, Place, place_of, read_index, read_tags
+from cartag.state import Index, place_of, read_index, read_tags
 from cartag.values import IndexedCatalog, PhotoRecord, PhotoTags
-
-if TYPE_CHECKING:  # a query by car answers from the index alone, without numpy
-    import numpy as np
-
-    from cartag.encoder import Encoder
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A photo that answers a query."""
-
-    path: str
-    """As the index has it: relative to the gallery."""
-    file: str
-    """To open it: under the gallery as it was given, by its name on disk."""
-    score: float
-    """Probability of the cars asked for, or cosine similarity to the text or photo."""
-    cars: tuple[str, ...]
-    """Ids of all cars the photo is tagged with."""
 
 
 def find(
@@ -97,8 +76,10 @@ def find(
     unwanted = frozenset[str]().union(*(_meant(words, known) for words in exclude))
     hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
     if by_similarity and isinstance(found, Index):
+        from cartag.finding.likeness import Similar  # noqa: PLC0415 - a query by car needs no numpy and no model
+
         place = place_of(gallery, settings.index)
-        hits = _Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
+        hits = Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
     hits.sort(key=lambda hit: (-hit.score, hit.path))
@@ -149,76 +130,3 @@ def _scores(record: PhotoRecord | PhotoTags, min_score: float | None) -> dict[st
     if record.confirmed is not True:
         scores = {c.car: c.score for c in record.candidates} | scores
     return {car: score for car, score in scores.items() if score >= min_score}
-
-
-class _Similar:
-    """Ranking by cosine similarity, from the embeddings that `tag` left in the cache."""
-
-    def __init__(self, index: Index, place: Place, settings: Settings, progress: Progress) -> None:
-        from cartag import encoder as encoders
-
-        self._index = index
-        self._place = place
-        self._settings = settings
-        # The index's own model, whatever the settings say: only its embeddings are comparable.
-        self._files = encoders.resolve_auto(index.header.model, progress)
-        self._identity = encoders.identity(self._files, dtype=settings.dtype, fit=settings.fit)
-
-    def rank(self, hits: Sequence[Hit], text: str | None, like: Path | str | None) -> list[Hit]:
-        """The same hits with their similarity as score; photos without an embedding (errors) are left out.
-
-        Raises:
-            IndexFileError: the cache holds no embeddings for this index.
-            UsageError: the photo ``like`` cannot be read.
-        """
-        from sqlite3 import Error
-
-        from cartag.state import Store
-
-        hashes = {hit.path: self._index.photos[hit.path].sha256 for hit in hits}
-        try:
-            embeddings = Store.read_photos(
-                self._place.state, self._identity, sorted({h for h in hashes.values() if h is not UNSET})
-            )
-        except Error:
-            embeddings = {}
-        if hits and not embeddings:
-            raise IndexFileError(
-                f"{self._place.state}: holds no embeddings of these photos; 'cartag tag --retag' computes them again"
-            )
-        query = self._embed_text(text) if text is not None else self._embed_photo(Path(like or ""), embeddings)
-        return [
-            Hit(hit.path, hit.file, round(float(embeddings[h] @ query), 4), hit.cars)
-            for hit in hits
-            if (h := hashes[hit.path]) is not UNSET and h in embeddings
-        ]
-
-    def _embed_text(self, text: str) -> np.ndarray:
-        from cartag.catalogs import query_texts
-
-        mean = self._load().embed_texts(query_texts(text)).mean(axis=0)
-        unit: np.ndarray = mean / (mean @ mean) ** 0.5
-        return unit
-
-    def _embed_photo(self, photo: Path, embeddings: dict[str, np.ndarray]) -> np.ndarray:
-        from cartag.encoder import image_spec
-        from cartag.photos import content_hash, decode, read_bytes
-
-        try:
-            data = read_bytes(photo)
-            known = embeddings.get(content_hash(data))
-            if known is not None:
-                return known
-            spec = image_spec(self._files, fit=self._settings.fit)
-            pixels = decode(data, spec, self._settings.max_pixels, raw=is_raw(str(photo))).pixels
-        except PhotoError as e:
-            raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
-        assert pixels is not None  # a spec was given
-        embedding: np.ndarray = self._load().embed_images([pixels])[0]
-        return embedding
-
-    def _load(self) -> Encoder:
-        from cartag.encoder import load
-
-        s = self._settings
-        return load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)

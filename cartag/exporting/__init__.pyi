@@ -1,0 +1,1 @@
+from .exporting import FORMATS as FORMATS, ExportReport as ExportReport, Format as Format, export as export

@@ -1,0 +1,2 @@
+from .finding import find as find
+from .hits import Hit as Hit

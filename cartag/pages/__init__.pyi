@@ -1,0 +1,1 @@
+from .filling import one_page as one_page, text as text
