@@ -73,7 +73,7 @@ class Settings:
 
     @property
     def not_hers(self) -> tuple[str, ...]:
-        """All patterns of what is left out of a gallery (`cartag.photos.walking.leave_out` reads them)."""
+        """All patterns of what is left out of a gallery (`cartag.photos.leave_out` reads them)."""
         return (*self.leave_out, *self.leave_out_also)
 
     def overridden(self, options: Mapping[str, Any]) -> Settings:

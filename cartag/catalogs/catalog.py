@@ -128,7 +128,7 @@ def match_car(words: str, cars: Sequence[C]) -> list[C]:
 
 
 def meant(words: str, cars: Sequence[C]) -> list[C]:
-    """As `match`; no car where nothing is meant."""
+    """As `match_car`; no car where nothing is meant."""
     wanted = normalise(words)
     if not wanted:
         return []

@@ -75,7 +75,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
     ``raw_pairs`` says which photo a RAW file and a JPEG of the same stem in the same folder are: the ``jpeg``, the
     ``raw``, or ``both``. None: RAW files cannot be read, and are left out.
 
-    ``leave_out`` are patterns (`cartag.photos.walking.leave_out`) of folders and files that are left out too.
+    ``leave_out`` are patterns (`cartag.photos.leave_out`) of folders and files that are left out too.
 
     Raises:
         GalleryError: the gallery is not there, is no folder, or cannot be listed.

@@ -11,7 +11,7 @@ from conftest import Gallery, later, write_catalog
 from reviews import without_csv
 
 import cartag
-from cartag import tagging
+from cartag.tagging import tagging
 from cartag.errors import LabelsError
 from cartag.learning import following
 from cartag.learning.learned import load_learned
@@ -154,8 +154,8 @@ def test_a_run_that_dies_mixes_nothing_up(learned: Gallery, monkeypatch: pytest.
         raise Killed
 
     where = {
-        "before the index": ("cartag.index.write", die),
-        "after the index": ("cartag.learning.learning.following.LabelRows.write", die),
+        "before the index": ("cartag.tagging.saving.write_index", die),
+        "after the index": ("cartag.learning.following.LabelRows.write", die),
         "after the rows": ("cartag.state.journal.Journal.remove", die),
     }[point]
     swap(learned, "red-0.jpg", "phantom-0.jpg")

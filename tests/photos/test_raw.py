@@ -205,7 +205,7 @@ def test_a_page_shows_raw_files_by_their_thumbnails(shot: Gallery, tmp_path: Pat
 
 
 def test_without_rawpy_raw_files_are_left_out_and_counted(shot: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw, "reads_raw", lambda: False)
+    monkeypatch.setattr("cartag.tagging.tagging.reads_raw", lambda: False)
     report = shot.tag(raw_pairs="raw")
     assert cars(shot) == {"both.jpg": ["blue-bolt"]}
     assert (report.raw_files, report.raw_pairs) == (1, 1)

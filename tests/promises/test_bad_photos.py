@@ -36,8 +36,8 @@ SECONDS_A_RUN = 280
 
 RUN = """
 import json, resource, sys, time, traceback
-import cartag, cartag.photos.walking.reading
-from cartag import images
+import cartag, cartag.photos.reading
+from cartag.photos import images
 from cartag.settings import Settings
 
 gallery, catalog, max_pixels, isolate = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "isolate"

@@ -452,7 +452,7 @@ def test_a_folder_called_like_a_sidecar_or_a_place_that_takes_none_costs_that_ph
         indexes_replace(path, data)
 
     indexes_replace = indexes.replace_file
-    monkeypatch.setattr(indexes, "replace_file", full)
+    monkeypatch.setattr("cartag.exporting.writing.replace_file", full)
     report = cartag.export(tagged.path, "xmp")
     (remark,) = report.remarks
     assert "red.jpg.xmp: cannot be written (Permission denied)" in remark.message
@@ -568,7 +568,7 @@ def taught(tagged: Gallery, labels: Path) -> tuple[Gallery, Path]:
 
 @pytest.mark.parametrize("end", ["json", "safetensors"])
 def test_learning_replaces_and_removes_only_its_own(end: str, tagged: Gallery, labels: Path) -> None:
-    theirs = tagged.path / f"cartag.learning.learned.{end}"
+    theirs = tagged.path / f"cartag.learned.{end}"
     theirs.write_bytes(b'{"my": "notes"}')
     before = snapshot(tagged.path)
     with pytest.raises(ForeignFileError, match=rf"cartag\.learned\.{end}: is none of cartag's; move it away"):

@@ -132,7 +132,7 @@ def test_a_private_file_is_never_readable_by_others_even_for_a_moment(tmp_path: 
     path = tmp_path / "said.csv"
     path.touch(0o600)
     with umask(0):
-        handle, temporary = rights.temporary_beside(path)
+        handle, temporary = rights.temporary_for(path, path.parent)
     os.close(handle)
     assert mode(temporary) == 0o600
 

@@ -526,7 +526,7 @@ def test_labels_that_cannot_be_written_are_owed_until_they_can(
 ) -> None:
     labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
-        monkeypatch.setattr(indexes, "replace_file", without_csv)
+        monkeypatch.setattr("cartag.reviewing.session.replace_file", without_csv)
         answer = review.decide(("a.jpg", "none"))
         assert (answer.status, answer.json()["owed"]) == (200, 1)
         assert answer.json()["photos"][0]["settled"] is True
@@ -534,7 +534,7 @@ def test_labels_that_cannot_be_written_are_owed_until_they_can(
         monkeypatch.undo()
         assert review.decide(("o.jpg", "none")).json()["owed"] == 0
         assert labels.read_text() == "file,label\na.jpg,none\nb.jpg,none\no.jpg,none\n"
-        monkeypatch.setattr(indexes, "replace_file", without_csv)
+        monkeypatch.setattr("cartag.reviewing.session.replace_file", without_csv)
         review.decide(("g.png", "unknown"))
         labels.write_text("file,label\nz.jpg,none\n")
         review.decide(("a.jpg", "unknown"))
@@ -653,7 +653,7 @@ def test_owed_labels_outlast_another_edition_and_an_undo(
 
     labels = tagged.path / "labels.csv"
     with served(tagged.path, labels=labels) as review:
-        monkeypatch.setattr(indexes, "replace_file", without_csv)
+        monkeypatch.setattr("cartag.reviewing.session.replace_file", without_csv)
         review.decide(("a.jpg", "car", "blue-bolt"))
         review.decide(("b.jpg", "none"))
         assert review.decide(("o.jpg", "none")).json()["owed"] == 3
@@ -670,7 +670,7 @@ def test_what_a_review_remembers_goes_with_the_photos(tagged: Gallery, monkeypat
     labels.write_text("file,label,note\na.jpg,none,was mine\n")
     session = Session(tagged.path, place_of(tagged.path), labels)
     session.decide([Decision(path="b.jpg", truth="car", cars=("red-racer",))])
-    monkeypatch.setattr(indexes, "replace_file", without_csv)
+    monkeypatch.setattr("cartag.reviewing.session.replace_file", without_csv)
     session.decide([Decision(path="a.jpg", truth="car", cars=("red-racer",))])
     b = tagged.record("b.jpg")["sha256"]
     for one, two in (("a.jpg", "swap"), ("b.jpg", "a.jpg"), ("swap", "b.jpg")):
@@ -722,7 +722,7 @@ def test_nothing_is_done_after_the_end_and_the_report_comes(
     answers = []
     with served(tagged.path, labels=folder / "labels.csv") as review:
         with monkeypatch.context() as patch:
-            patch.setattr(indexes, "replace_file", without_csv)
+            patch.setattr("cartag.reviewing.session.replace_file", without_csv)
             assert review.decide(("b.jpg", "none")).json()["owed"] == 1
         with locks.replacing(place_of(tagged.path)) if lock == "index" else locks.writing_into(folder):
             waiting = threading.Thread(target=lambda: answers.append(review.decide(("a.jpg", "none"))))

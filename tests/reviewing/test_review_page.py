@@ -506,7 +506,7 @@ def test_undo_is_of_what_was_decided_here(page: Any, review: Served, says: Says)
 def test_labels_that_lack_something_are_said_to_the_end(
     page: Any, tagged: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexes, "replace_file", without_csv)
+    monkeypatch.setattr("cartag.reviewing.session.replace_file", without_csv)
     page.click("[title='a.jpg']")
     page.keyboard.press("Enter")
     settle(page, 1)

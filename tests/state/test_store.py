@@ -175,7 +175,7 @@ def test_what_has_the_name_of_shared_texts_and_is_none_stays(
             db.executescript("CREATE TABLE text (a); INSERT INTO text VALUES (1);")
             db.execute(f"PRAGMA user_version = {1 if kind == 'database of version 1' else 0}")
     if kind == "large":
-        monkeypatch.setattr("cartag.store._MOST_SHARED", 10)
+        monkeypatch.setattr("cartag.state.store._MOST_SHARED", 10)
     if kind == "link":
         (tmp_path / "texts.sqlite").symlink_to(hers)
     before, there = hers.read_bytes(), sorted(tmp_path.iterdir())

@@ -410,7 +410,7 @@ class Model:
         elif verb == "swap" and a.exists() and b.exists() and one != two:
             swap(self.gallery, one, two)
         elif verb == "rename" and a.exists():
-            a.replace_words(b)
+            a.replace(b)
         elif verb == "copy" and a.exists() and one != two:
             shutil.copy2(a, b)
         elif verb in ("delete", "stash") and a.exists():
