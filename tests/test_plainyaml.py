@@ -154,6 +154,8 @@ def test_a_car_is_called_what_is_written_and_found_by_it(tmp_path: Path) -> None
 _words = st.sampled_from(ODD) | st.text(
     st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co", "Zl", "Zp"]), max_size=12
 )
+
+
 def _as_a_catalog_has_it(text: str) -> str:
     """Composed, without what nobody sees, and with plain spaces: so a name goes to a model."""
     return " ".join(catalogs.seen(catalogs.unicodedata.normalize("NFC", text)).split())

@@ -54,7 +54,8 @@ def _step(job: Job, name: str, statement: Callable[[], Statement], known: Set[st
         if not said.cars and not os.path.isfile(path):  # whatever is there, nothing of ours is in it
             return
         if leads_out(job.to or job.gallery, name, to_write=True):
-            yield Remark(f"{where}: left as it is: {LEADS_OUT}; move it away, and export again", is_failure=bool(said.cars))
+            why = f"{LEADS_OUT}; move it away, and export again"
+            yield Remark(f"{where}: left as it is: {why}", is_failure=bool(said.cars))
             return
         before = bytes_at(path, _MOST_BYTES)
         yield Wanted(path, before, merged(before, said, known))

@@ -11,12 +11,12 @@ from conftest import Gallery, later, write_catalog
 from reviews import without_csv
 
 import cartag
-from cartag.tagging import tagging
 from cartag.errors import LabelsError
 from cartag.learning import following
 from cartag.learning.learned import load_learned
 from cartag.reviewing import Decision, Session
 from cartag.state.index import place_of
+from cartag.tagging import tagging
 
 CARS = "cars: [Red Racer, Phantom]\nother_cars: [Orange Other]\nno_car: [a photo of green grass.]\n"
 ROWS = [

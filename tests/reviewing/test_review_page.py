@@ -12,7 +12,7 @@ from conftest import Gallery
 from playwright import sync_api
 from reviews import Served, served, without_csv
 
-from cartag.state import index as indexes, locks
+from cartag.state import locks
 from cartag.state.index import place_of
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
