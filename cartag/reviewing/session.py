@@ -224,8 +224,14 @@ class Session:
             records = {decision.path: self._known(decision.path) for decision in decisions}
             refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
             heard = {decision.path: decision for decision in decisions if decision.path not in refused}
-            for path in heard:
-                self._check_same_picture(records[path])
+            another = [path for path in heard if not self._is_same_picture(records[path])]
+            if another and len(another) == len(heard):
+                raise ReviewError(
+                    f"{another[0]}: another picture than when it was tagged; run 'cartag tag', then load the page again"
+                )
+            for path in another:  # one changed photo costs no answer but its own
+                refused.add(path)
+                del heard[path]
             before = {path: records[path] for path in heard}
             after = {path: self._decided(before[path], decision) for path, decision in heard.items()}
             self._write(after)
@@ -340,21 +346,17 @@ class Session:
             raise ReviewError(f"{path}: not in the index any more; load the page again")
         return record
 
-    def _check_same_picture(self, record: PhotoRecord) -> None:
-        """A word is kept with the content that the index knows: it must be the one that lies there."""
+    def _is_same_picture(self, record: PhotoRecord) -> bool:
+        """Whether what lies there is what the index knows: a word is kept with that content."""
         file = self.gallery / disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk)
         try:
             stat, as_tagged = file.stat(), (record.size, record.mtime_ns)
             if record.sha256 is UNSET or not S_ISREG(stat.st_mode) or (stat.st_size, stat.st_mtime_ns) == as_tagged:
-                return
+                return True
             with file.open("rb") as f:
-                is_same = hashlib.file_digest(f, "sha256").hexdigest() == record.sha256
+                return hashlib.file_digest(f, "sha256").hexdigest() == record.sha256
         except OSError:  # not to be seen: then it is not another one that she spoke of
-            return
-        if not is_same:
-            raise ReviewError(
-                f"{record.path}: another picture than when it was tagged; run 'cartag tag', then load the page again"
-            )
+            return True
 
     def _decided(self, record: PhotoRecord, decision: Decision) -> PhotoRecord:
         allowed = {car.id for car in self._index.header.catalog.named} | {tag.car for tag in record.tags}

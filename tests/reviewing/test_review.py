@@ -1013,3 +1013,13 @@ def test_the_command_says_in_one_line_what_is_wrong(tagged: Gallery, tmp_path: P
             f"port {port}: cannot be had"
             in run(tmp_path, "-m", "cartag", "review", str(tagged.path), "--port", port).stderr
         )
+
+
+def test_one_photo_that_changed_costs_no_answer_but_its_own(tagged: Gallery) -> None:
+    tagged.paint("a.jpg", "green", mark=77)
+    with served(tagged.path) as review:
+        answer = review.decide(("a.jpg", "none"), ("b.jpg", "none"))
+        assert answer.status == 200
+        assert said(tagged, "b.jpg")[2] is True
+        assert said(tagged, "a.jpg")[2] is None
+        assert review.decide(("a.jpg", "none")).status == 409
