@@ -307,7 +307,7 @@ def _zip() -> bytes:
         (_zip(), "DOCX"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "DOC"),
         (b"{\\rtf1 Pagani}", "RTF"),
-        (gzip.compress(b"<p>x"), "gunzip"),
+        (gzip.compress(b"<p>x", mtime=0), "gunzip"),
         (b"\xff\xd8\xff\xe0", "picture"),
         (archive(PICTURE), "a message without a text or a page"),
         (b"MIME-Version: 1.0\nContent-Type: image/png\n\nx", "a message without a text or a page"),
@@ -316,6 +316,7 @@ def _zip() -> bytes:
         (archive(part("text/html; charset=no-such", "8bit", b"<p>x")), "'no-such'"),
         (archive(part("text/html; charset=utf-8", "8bit", b"<p>\xff")), "its header"),
     ],
+    ids=["pdf", "docx", "doc", "rtf", "gzip", "jpeg", "no-page", "png", "bplist", "no-page-bplist", "charset", "bytes"],
 )
 def test_what_is_no_article_is_named_with_what_to_do(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(ArticleError, match=re.escape(words)) as raised:
