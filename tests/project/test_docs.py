@@ -32,6 +32,7 @@ def render() -> ModuleType:
     return module
 
 
+@pytest.mark.timeout(1200)  # every command of every page, each a process: minutes on a busy machine
 def test_what_the_docs_show_is_what_the_code_prints(render: ModuleType) -> None:
     differences = list(render.differences(render.rendered()))
     assert not differences, "run `make docs` and look at the changes:\n" + "\n\n".join(differences)
