@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from cartag.learning import LabelRows, learned_files
+from cartag.learning import learned_files
 from cartag.photos import Walk
 from cartag.progress import Progress
 from cartag.state import (
@@ -90,6 +90,8 @@ def _written_with_labels(run: Run, records: Records, new: Merged, work: Work, pr
     """Writes the index; the rows of the labels that were learned from go where their photos went."""
     if run.old is None or not learned_files(run.place)[0].is_file():
         return _written(run, records, new.records, work, new)
+    from cartag.learning import LabelRows  # noqa: PLC0415 - of no use to most runs
+
     with LabelRows(run.place, run.gallery, run.old, new.now, progress) as labels:
         index = _written(run, records, new.records, work, new)
         labels.write()

@@ -16,7 +16,7 @@ from typing import Any, cast
 from msgspec import UNSET
 
 from cartag.errors import IndexFileError
-from cartag.learning import learned_files, owes_rows
+from cartag.learning import learned_files
 from cartag.photos import RawPairs, Walk, reads_raw, walk
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
@@ -154,8 +154,10 @@ def _pass(run: Run, photos: Walk, retag: bool, progress: Progress) -> TagReport:
 
 def _refitted(run: Run, report: TagReport, retag: bool, progress: Progress) -> bool:
     """Whether what was learned from hand labels was learned anew: the photos have to be scored by it then."""
-    if not learned_files(run.place)[0].is_file() or owes_rows(run.place):
+    if not learned_files(run.place)[0].is_file():
         return False
-    from cartag.learning import refit  # noqa: PLC0415 - of no use to most runs
+    from cartag.learning import owes_rows, refit  # noqa: PLC0415 - of no use to most runs
 
-    return refit(run.gallery, report.index, anew=retag, settings=run.settings, progress=progress)
+    return not owes_rows(run.place) and refit(
+        run.gallery, report.index, anew=retag, settings=run.settings, progress=progress
+    )
