@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import Gallery, later, write_catalog
+from notes import tag
 from reviews import without_csv
 
 import cartag
@@ -25,23 +25,6 @@ ROWS = [
     'green.jpg,none,"a, b"',
     "elsewhere.jpg,Phantom,not here",
 ]
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def start(self, what: str, total: int | None) -> None: ...
-    def advance(self, steps: int = 1) -> None: ...
-    def finish(self) -> None: ...
-    def note(self, message: str) -> None:
-        self.said.append(message)
-
-
-def tag(gallery: Gallery, **options: Any) -> list[str]:
-    notes = Notes()
-    gallery.tag(progress=notes, **options)
-    return notes.said
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from conftest import CountingEncoder, Gallery, Seen, human_tags, image_bytes, later, picture, write_catalog
 from hypothesis import HealthCheck, given, settings, strategies as st
+from notes import tag
 
 import cartag.encoder
 from cartag.state.whereabouts import Word, content_aside, place_words
@@ -165,26 +166,6 @@ def test_no_word_is_lost_doubled_or_on_a_photo_that_it_is_not_of(
 
 
 # --- in galleries -------------------------------------------------------------------------------------------------
-
-
-class Notes:
-    """A progress that keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def start(self, what: str, total: int | None) -> None: ...
-    def advance(self, steps: int = 1) -> None: ...
-    def finish(self) -> None: ...
-    def note(self, message: str) -> None:
-        self.said.append(message)
-
-
-def tag(gallery: Gallery, **options: Any) -> list[str]:
-    """Tags it; what is said."""
-    notes = Notes()
-    gallery.tag(progress=notes, **options)
-    return notes.said
 
 
 def words(gallery: Gallery) -> dict[str, str]:
