@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bound import run_bound
 from conftest import Gallery, Seen, counts, human_tags, picture
-from trials import COLOURS, ROOT
+from trials import COLOURS
 
 import cartag
 from cartag.errors import IndexFileError
@@ -217,19 +215,6 @@ def test_pipes_sockets_and_devices_are_never_opened(gallery: Gallery, monkeypatc
 
 
 # --- what is forbidden --------------------------------------------------------------------------------------------
-
-
-def run_bound(gallery: Gallery, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line as somebody whom permission bits bind: root is made to lay its privileges down."""
-    command = [sys.executable, "-m", "cartag", *arguments]
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root can only be bound by permission bits with setpriv (util-linux)")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CARTAG_MODEL": "fake", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        command, cwd=gallery.path.parent, env=environment, capture_output=True, text=True, check=False
-    )
 
 
 @contextmanager
