@@ -48,6 +48,10 @@ class Settings:
     model: str = "auto"
     device: str = "auto"
     index: str | None = None
+    regions: str = "all"
+    detector: str = "look"
+    most_regions: int = 12
+    least_region: float = 0.05
     dtype: str = "auto"
     fit: str = "auto"
     batch_size: int | None = None
@@ -118,6 +122,7 @@ def _home() -> Path | None:
 
 
 _CHOICES = {
+    "regions": ("all", "main", "off"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
     "mode": ("strict", "balanced", "eager"),
@@ -126,9 +131,9 @@ _CHOICES = {
     "html_photos": ("link", "copy", "none"),
 }
 _DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
-_AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5}
+_AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5, "most_regions": 1}
 _AT_LEAST |= {"max_megabytes": 1, "isolate_megabytes": 64}
-_PROBABILITIES = ("threshold", "margin", "precision")
+_PROBABILITIES = ("threshold", "margin", "precision", "least_region")
 _ABOVE_ZERO = ("temperature", "isolate_seconds")
 _SPELLED = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 

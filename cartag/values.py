@@ -146,8 +146,15 @@ class Decoded:
 # --- the index, schema 1 ----------------------------------------------------------------------------------------
 # gc=False: a gallery may have a million of these, none in a cycle, and the garbage collector would walk them all.
 
+_ROUNDED = 2e-4
+"""How far the far side of a box may be beyond the photo: place and size are rounded apart."""
+
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+Box = tuple[Probability, Probability, Probability, Probability]
+"""x, y, width, height as fractions of the upright photo, top-left origin, four digits."""
 
 
 class Tag(Struct, frozen=True, kw_only=True, gc=False):
@@ -156,8 +163,8 @@ class Tag(Struct, frozen=True, kw_only=True, gc=False):
     car: str
     score: Probability
     source: Literal["model", "human"] = "model"
-    box: tuple[float, float, float, float] | UnsetType = UNSET
-    """x, y, width, height as fractions of the upright photo, top-left origin."""
+    box: Box | UnsetType = UNSET
+    """Where it stands; not there where it was told of the photo as a whole."""
 
 
 class Candidate(Struct, frozen=True, kw_only=True, gc=False):
@@ -182,6 +189,45 @@ class ModelAnswer(Struct, frozen=True, kw_only=True, gc=False):
     candidates: tuple[Candidate, ...] = ()
 
 
+def why_no_box(box: Sequence[float]) -> str | None:
+    """What is wrong with a box, in words; None if it is one."""
+    x, y, width, height = box
+    if not (width > 0 and height > 0):
+        return f"the box {list(box)} has no size"
+    if not (0 <= x and 0 <= y and x + width <= 1 + _ROUNDED and y + height <= 1 + _ROUNDED):
+        return f"the box {list(box)} lies outside of the photo (x, y, width, height are fractions of it)"
+    return None
+
+
+class OtherCar(Struct, frozen=True, kw_only=True, gc=False):
+    """A car that is none of the catalog's: what a region that is `unknown` is likeliest to show."""
+
+    name: str
+    score: Probability
+
+
+class Region(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """One car in a photo: where it stands, and what is said of it."""
+
+    box: Box
+    found: Probability | UnsetType = UNSET
+    """How sure the detector is; not there where a person drew the box."""
+    outcome: Literal["tagged", "unknown", "no-car"]
+    tags: tuple[Tag, ...] = ()
+    """Without boxes of their own."""
+    candidates: tuple[Candidate, ...] = ()
+    other: OtherCar | UnsetType = UNSET
+    source: Literal["model", "human"] = "model"
+    """`human`: a person drew or moved the box, or said what it shows; no run changes or removes it. With the outcome
+    `no-car` it is a box that she deleted: no run puts one there again."""
+    by_model: ModelAnswer | UnsetType = UNSET
+    """Beside what a person said of a box that the model has looked at, what the model says."""
+
+    def __post_init__(self) -> None:
+        if why := why_no_box(self.box):
+            raise ValueError(why)
+
+
 class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     """What the index says of one photo."""
 
@@ -196,6 +242,8 @@ class PhotoRecord(Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[Tag, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     """Further cars, likeliest first; together with `tags` at least the five best, so that top-5 can be read off."""
+    regions: tuple[Region, ...] | UnsetType = UNSET
+    """The cars in it, largest first; empty where none was found, not there where none was looked for."""
     error: ReadError | UnsetType = UNSET
     path_on_disk: str | UnsetType = UNSET
     """Percent-encoded bytes of the name on disk, where they are not the UTF-8 of `path` (NFD, Latin-1, ...)."""
@@ -281,7 +329,14 @@ def human_tags(record: PhotoRecord) -> tuple[Tag, ...]:
 
 def is_settled_by_human(record: PhotoRecord) -> bool:
     """Whether a person had a say in this record, so that no run may drop it."""
-    return record.confirmed is True or bool(human_tags(record))
+    return record.confirmed is True or bool(human_tags(record)) or bool(human_regions(record))
+
+
+def human_regions(record: PhotoRecord) -> tuple[Region, ...]:
+    """The regions of a record that a person drew or spoke of, also those that she deleted."""
+    if record.regions is UNSET:
+        return ()
+    return tuple(region for region in record.regions if region.source == "human")
 
 
 def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
@@ -291,8 +346,33 @@ def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
     said = record.by_model
     if said is UNSET:
         return None
+    regions = record.regions if record.regions is UNSET else model_regions(record.regions)
     return replace(
-        record, outcome=said.outcome, tags=said.tags, candidates=said.candidates, confirmed=UNSET, by_model=UNSET
+        record,
+        outcome=said.outcome,
+        tags=said.tags,
+        candidates=said.candidates,
+        regions=regions,
+        confirmed=UNSET,
+        by_model=UNSET,
+    )
+
+
+def model_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """Regions without what a person said: boxes that she drew are gone, those that she deleted are back."""
+    return tuple(
+        region
+        if region.source == "model"
+        else Region(
+            box=region.box,
+            found=region.found,
+            outcome=said.outcome,
+            tags=said.tags,
+            candidates=said.candidates,
+            other=region.other,
+        )
+        for region in regions
+        if (said := region.by_model) is not UNSET or region.source == "model"
     )
 
 

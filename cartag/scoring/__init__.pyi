@@ -1,5 +1,6 @@
 from .basis import class_set_of as class_set_of, default_catalog as default_catalog, model_facts as model_facts
 from .calibration import Calibration as Calibration, adjusted as adjusted, calibration_of as calibration_of
+from .regions import follow as follow
 from .scoring import (
     ClassSet as ClassSet,
     Scores as Scores,
