@@ -93,12 +93,13 @@ class ImageSpec:
 
     ``fit`` says how a photo becomes ``height`` x ``width``: ``squash`` resizes both sides, ``crop`` resizes the short
     side to ``resize`` and cuts the centre, ``pad`` fits the photo inside and fills up with the mean colour, ``native``
-    keeps the aspect ratio and leaves the rest to the checkpoint's processor (SigLIP 2 NaFlex).
+    keeps the aspect ratio and leaves the rest to the checkpoint's processor (SigLIP 2 NaFlex). ``whole`` is no model's:
+    the photo to cut from, its long side between ``resize`` and twice that where it has so many pixels.
     """
 
     height: int
     width: int
-    fit: Literal["squash", "crop", "pad", "native"]
+    fit: Literal["squash", "crop", "pad", "native", "whole"]
     resize: int
     resample: int
     """Pillow's number of the resampling filter (3 is bicubic)."""

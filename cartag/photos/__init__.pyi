@@ -1,9 +1,12 @@
+from .framing import CUT as CUT, PICTURE as PICTURE
 from .images import (
     content_hash as content_hash,
+    cut as cut,
     decode as decode,
     orientation as orientation,
     read_bytes as read_bytes,
     read_photo as read_photo,
+    shaped as shaped,
     small_jpeg as small_jpeg,
 )
 from .pagefolder import (

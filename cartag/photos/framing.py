@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from cartag.values import ImageSpec
+from cartag.values import Box, ImageSpec
 
 _NATIVE_LONG_SIDE = 1024
+_PICTURE_SIDE = 960
+"""Of a photo that cars are cut from, at least: a camera's 4,000 pixels are decoded at a quarter."""
+PICTURE = ImageSpec(_PICTURE_SIDE, _PICTURE_SIDE, "whole", _PICTURE_SIDE, 3, (0.5,) * 3, (0.5,) * 3, drafted=1)
+_MOST_PIXELS = 2_800_000
+
+CUT = "cut1"
+"""The name of the rule of `around`, in the identity of embeddings: another rule gives other embeddings."""
+_MARGIN = 0.2
+"""Of a box's size, on either side: mini was trained so, and what stands around a car tells something of it."""
+_SQUASHED = 4 / 3
+"""How far a cut may be wider or narrower than the model's input: the rest is taken from around the car."""
 
 
 def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
@@ -22,11 +33,33 @@ def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
             scale = max(spec.width / width, spec.height / height)
             return max(spec.width, round(width * scale)), max(spec.height, round(height * scale))
         return (spec.resize, scaled) if width <= height else (scaled, spec.resize)
-    if spec.fit == "pad":
+    if spec.fit == "whole":
+        # Of a panorama the short side counts too: it is as wide as it likes, within the bytes of twenty photos.
+        scale = max(spec.resize / max(size), spec.resize / 3 / min(size))
+        scale = min(1.0, scale, (_MOST_PIXELS / (width * height)) ** 0.5)
+    elif spec.fit == "pad":
         scale = min(spec.width / width, spec.height / height)
     else:
         scale = min(1.0, _NATIVE_LONG_SIDE / max(size))
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def around(box: Box, size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
+    """What is cut out for a car: left, top, right, bottom in pixels of a photo of this width and height.
+
+    The box and a margin, in a shape near that of the model's input: what is wider or narrower than that by more than a third
+    is filled up from around the car, within the photo.
+    """
+    width, height = size
+    x, y, w, h = (value * side for value, side in zip(box, (width, height, width, height), strict=True))
+    cut_w, cut_h = w * (1 + 2 * _MARGIN), h * (1 + 2 * _MARGIN)
+    if spec.fit != "native":
+        wanted = spec.width / spec.height
+        cut_w, cut_h = max(cut_w, cut_h * wanted / _SQUASHED), max(cut_h, cut_w / wanted / _SQUASHED)
+    cut_w, cut_h = min(width, max(cut_w, 1.0)), min(height, max(cut_h, 1.0))
+    left = min(max(0.0, x + w / 2 - cut_w / 2), width - cut_w)
+    top = min(max(0.0, y + h / 2 - cut_h / 2), height - cut_h)
+    return left, top, left + cut_w, top + cut_h
 
 
 def fit(pixels: np.ndarray, spec: ImageSpec) -> np.ndarray:

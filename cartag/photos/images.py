@@ -21,8 +21,8 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from cartag.errors import PhotoError
 from cartag.paths import LEADS_OUT, leads_out
 from cartag.photos import jpegs, raw as raws, samples, tiffs
-from cartag.photos.framing import fit, resized_size
-from cartag.values import Decoded, ImageSpec
+from cartag.photos.framing import around, fit, resized_size
+from cartag.values import Box, Decoded, ImageSpec
 
 # Pillow's own limit is a constant of 179 megapixels, below what phones take today. `decode` reads the size from the
 # header and applies cartag's limit before a pixel is decoded, so the one of Pillow is switched off here.
@@ -285,7 +285,7 @@ def _decode(image: Image.Image, spec: ImageSpec | None, max_pixels: int, turned:
     if spec.fit == "crop" and max(rgb.size) > _EXTREME_ASPECT * min(rgb.size):
         rgb, box = _less_extreme(rgb), None
         resized = resized_size(rgb.size, spec)
-    rgb = _resize(rgb, resized, spec, box)
+    rgb = _reduced(rgb, resized) if spec.fit == "whole" else _resize(rgb, resized, spec, box)
     if orientation in _TO_UPRIGHT:
         rgb = rgb.transpose(_TO_UPRIGHT[orientation])
     return Decoded(fit(np.asarray(rgb), spec), *upright_size)
@@ -356,6 +356,30 @@ def _less_extreme(rgb: Image.Image) -> Image.Image:
     longest = _EXTREME_ASPECT * min(rgb.size)
     left, top = max(0, (width - longest) // 2), max(0, (height - longest) // 2)
     return rgb.crop((left, top, width - left, height - top))
+
+
+def shaped(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """A decoded photo (h, w, 3) uint8, of any size, as ``spec`` wants it."""
+    image = Image.fromarray(picture)
+    if spec.fit == "crop" and max(image.size) > _EXTREME_ASPECT * min(image.size):
+        image = _less_extreme(image)
+    return fit(np.asarray(_resize(image, resized_size(image.size, spec), spec, None)), spec)
+
+
+def cut(picture: np.ndarray, box: Box, spec: ImageSpec) -> np.ndarray:
+    """One car of a decoded photo (h, w, 3) uint8, with what is around it, as ``spec`` wants a photo (`framing.around`)."""
+    image = Image.fromarray(picture)
+    window = around(box, image.size, spec)
+    shape = (max(1, round(window[2] - window[0])), max(1, round(window[3] - window[1])))
+    size = (spec.width, spec.height) if spec.fit in ("squash", "crop") else resized_size(shape, spec)
+    pixels = np.asarray(image.resize(size, Image.Resampling(spec.resample), box=window))
+    return fit(pixels, spec)
+
+
+def _reduced(rgb: Image.Image, least: tuple[int, int]) -> Image.Image:
+    """A picture to cut from: no smaller than that, and less than twice as large."""
+    factor = max(rgb.size) // max(least)
+    return rgb.reduce(factor) if factor > 1 else rgb
 
 
 def _resize(

@@ -36,6 +36,9 @@ class ReadPhoto:
 
     facts: Facts
     pixels: np.ndarray | None
+    """As the reader's ``spec`` asks."""
+    glance: np.ndarray | None = None
+    """As its ``glance`` asks, of the same pixels."""
 
 
 def batch_size(settings: Settings) -> int:
@@ -54,7 +57,7 @@ def window(settings: Settings, spec: ImageSpec) -> int:
     batch = batch_size(settings)
     if settings.look_ahead is not None:
         return batch * settings.look_ahead
-    side = _NATIVE_SIDE if spec.fit == "native" else 0
+    side = _NATIVE_SIDE if spec.fit in ("native", "whole") else 0
     return max(batch, _LOOK_AHEAD_BYTES // (3 * max(spec.height, side) * max(spec.width, side)))
 
 
@@ -67,7 +70,8 @@ class Reader:
     With ``settings.isolate`` every thread has its decoding done by a worker process of its own.
 
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
-    in the order they were given, the unreadable ones with their error.
+    in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each, for a
+    detector.
     """
 
     def __init__(
@@ -78,9 +82,10 @@ class Reader:
         *,
         embedded: Collection[str],
         settings: Settings,
+        glance: ImageSpec | None = None,
     ) -> None:
         self._gallery = gallery
-        self._spec = spec
+        self._spec, self._glance = spec, glance
         self._embedded = embedded
         self._settings = settings
         limits = Limits(settings.isolate_seconds, settings.isolate_megabytes)
@@ -141,4 +146,6 @@ class Reader:
             error = ReadError(reason=e.reason, detail=e.detail)
             return ReadPhoto(replace(identity, sha256=sha256, error=error), None)
         facts = replace(identity, sha256=sha256, width=decoded.width, height=decoded.height)
-        return ReadPhoto(facts, decoded.pixels)
+        if decoded.pixels is None or self._glance is None:
+            return ReadPhoto(facts, decoded.pixels)
+        return ReadPhoto(facts, decoded.pixels, images.shaped(decoded.pixels, self._glance))

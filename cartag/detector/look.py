@@ -1,0 +1,88 @@
+"""The bundled detector, `look`: one glance at a reduced photo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cartag.checkpoints import choose_device, folded, without_tf32
+from cartag.detector.network import Look
+from cartag.detector.peaks import boxes_of
+from cartag.detector.spec import LookSpec, read_look_spec
+from cartag.errors import ModelError
+from cartag.values import ImageSpec, ModelFiles
+
+WEIGHTS = "model.safetensors"
+_AT_ONCE = 16
+"""Photos a pass: of more the activations no longer stay in the caches of a processor."""
+
+
+class LookDetector:
+    """See `cartag.detector.Detector`. It computes in float32 everywhere, so that boxes hardly differ between devices."""
+
+    def __init__(self, files: ModelFiles, identity: str, *, device: str = "auto") -> None:
+        """Loads the weights in ``files.folder``.
+
+        Raises:
+            ModelError: they are damaged, or do not belong together, or the device is not there.
+        """
+        folder = Path(files.folder)
+        self.identity = identity
+        self._spec = read_look_spec(folder)
+        self._device = choose_device(device)
+        network = Look(self._spec.architecture)
+        _load(network, folder / WEIGHTS)
+        network.eval().float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = folded(network).to(self._device)
+        self._network.requires_grad_(False)
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """A small picture, both sides squashed to it."""
+        return self._spec.image
+
+    def boxes(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Boxes (n, 5) of glances, uint8 RGB of `image_spec`'s height and width: x, y, width, height, confidence."""
+        found: list[np.ndarray] = []
+        for start in range(0, len(photos), _AT_ONCE):
+            cells = self._cells(np.stack(photos[start : start + _AT_ONCE]))
+            found += [boxes_of(answer, self._spec.least) for answer in cells]
+        return found
+
+    @torch.inference_mode()
+    def _cells(self, glances: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(glances).to(self._device).permute(0, 3, 1, 2).float()
+        pixels = pixels.div_(255).sub_(0.5).div_(0.5).contiguous(memory_format=torch.channels_last)
+        with without_tf32(self._device):
+            cells: np.ndarray = self._network(pixels).float().cpu().numpy()
+        return cells
+
+
+def _load(network: Look, path: Path) -> None:
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(path))
+        if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+            raise ValueError("some of its weights are no numbers")
+    except Exception as e:  # timm, torch and safetensors raise whatever they like
+        raise ModelError(f"{path}: cannot be loaded ({' '.join(str(e).split())[:200]})") from e
+
+
+def write(folder: Path, spec: LookSpec, network: Look) -> None:
+    """Writes config and weights, these as float16."""
+    from safetensors.torch import save_file
+
+    weights: dict[str, Any] = {
+        key: value.half().contiguous() if value.is_floating_point() else value
+        for key, value in network.state_dict().items()
+        if "num_batches" not in key
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / WEIGHTS)
+    (folder / "config.json").write_text(json.dumps(spec.written(), indent=2) + "\n", encoding="utf-8")
