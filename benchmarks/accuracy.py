@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from benchmarks import measuring
 from benchmarks.measuring import Report
-from cartag import encoder
+from cartag import checkpoints, encoder
 from cartag.catalogs import catalog
 from cartag.catalogs.prompts import prompt_classes
 from cartag.encoder import Encoder
@@ -30,7 +30,7 @@ _AT_ONCE = 32
 
 def measure(photos: Sequence[bytes], model: str, catalog_name: str) -> Report:
     """Compares cartag's way in every dtype with the reference."""
-    files = encoder.resolve(model, Silent())
+    files = checkpoints.resolve(model, Silent())
     report = Report("accuracy", ("way", "photos", "mean cosine", "least cosine", "top-1 changes"))
     reference = _in_full(files, photos)
     exact = encoder.load(files, device="cpu", dtype="float32")
@@ -57,7 +57,7 @@ def _in_full(files: ModelFiles, photos: Sequence[bytes]) -> np.ndarray:
     import torch
     from transformers import AutoImageProcessor, AutoModel
 
-    from cartag.encoder.device import one_thread
+    from cartag.checkpoints import one_thread
 
     opened = (ImageOps.exif_transpose(Image.open(io.BytesIO(photo))).convert("RGB") for photo in photos)
     if (Path(files.folder) / "closeup.json").is_file():

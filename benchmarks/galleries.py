@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import cartag
-from cartag import encoder
+from cartag import checkpoints, encoder
 from cartag.progress import Silent
 from cartag.state import index
 from cartag.state.index import Index, Place
@@ -77,7 +77,7 @@ def _embed(place: Place, model: str, count: int, dimension: int) -> None:
 
 
 def _identity(model: str) -> str:
-    return encoder.identity(encoder.resolve(model, Silent()))
+    return encoder.identity(checkpoints.resolve(model, Silent()))
 
 
 def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import cartag
-from cartag import encoder
+from cartag import checkpoints, encoder
 from cartag.encoder import Encoder
 from cartag.photos import images
 from cartag.photos.reading import batch_size
@@ -39,7 +39,7 @@ _SECONDS = 1.5
 
 def measure(model: str, device: str, catalog: Path, runs: int, galleries: list[Path]) -> dict[str, Any]:
     """All rates: those of cartag, its decoders and the other ways per gallery, that of the model once."""
-    files = encoder.resolve(model, Silent())
+    files = checkpoints.resolve(model, Silent())
     spec = encoder.image_spec(files)
     photos = {gallery.name: sorted(gallery.glob("*.jpg")) for gallery in galleries}
     found: dict[str, Any] = {

@@ -30,7 +30,7 @@ from benchmarks import contestants, measuring
 from benchmarks.checkpoint import clip_b32
 from benchmarks.measuring import Report, Run, medians
 from benchmarks.photos import KINDS, PhotoKind, make_galleries, make_gallery
-from cartag import encoder
+from cartag import checkpoints, encoder
 from cartag.photos import images
 from cartag.progress import Silent
 from cartag.settings import usable_cores
@@ -171,7 +171,7 @@ def floor_of(gallery: Path, model: Path) -> Floor:
 
     With all of them busy, for two cores of a virtual machine may be the two threads of one.
     """
-    loaded = encoder.load(encoder.resolve(str(model), Silent()), device="cpu")
+    loaded = encoder.load(checkpoints.resolve(str(model), Silent()), device="cpu")
     paths = sorted(gallery.glob("*.jpg"))[:_TRIED]
 
     def read(path: Path) -> np.ndarray | None:

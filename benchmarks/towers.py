@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import measuring
 from benchmarks.checkpoint import clip_b32
 from benchmarks.measuring import Report
-from cartag import encoder
+from cartag import checkpoints, encoder
 from cartag.encoder import Encoder
 from cartag.progress import Silent
 
@@ -28,7 +28,7 @@ def measure(work: Path, *, runs: int, batches: int, device: str = "cpu") -> Repo
     report = Report("towers", ("model", "input", "dtype", "photos/s", "times ViT-B/32"))
     rates: dict[tuple[str, str], list[float]] = {}
     towers = {
-        (name, dtype): encoder.load(encoder.resolve(source, Silent()), device=device, dtype=dtype)
+        (name, dtype): encoder.load(checkpoints.resolve(source, Silent()), device=device, dtype=dtype)
         for name, source in (("ViT-B/32", str(clip_b32(work / "clip-b32"))), ("mini", "mini"))
         for dtype in ("auto", "float32")
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from cartag.catalogs import load_catalog, slug
-from cartag.encoder import fetch_to, is_here, known_models, resolve
+from cartag.checkpoints import fetch_to, is_here, known_models, resolve
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG, load_settings
 from cartag.values import Car, Catalog

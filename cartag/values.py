@@ -109,18 +109,25 @@ class ImageSpec:
     """How many times as large, on both sides, a JPEG is decoded before it is resized to that."""
 
 
+ModelKind = Literal["model", "detector"]
+"""What turns pixels and texts into vectors, and what turns pixels into boxes."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model by name: where it comes from and what is known of it before it is loaded."""
+    """A model or a detector by name: where it comes from and what is known of it before it is loaded."""
 
     name: str
     source: str
     """``models/mini``, a hub id, or a folder."""
+    kind: ModelKind = "model"
     revision: str | None = None
     licence: str | None = None
     input_size: int | None = None
     size_mb: int | None = None
     stanford_cars_top1: float | None = None
+    coco_ap: float | None = None
+    """Of a detector: average precision on COCO in percent, as published."""
     note: str | None = None
 
 
@@ -195,7 +202,7 @@ def why_no_box(box: Sequence[float]) -> str | None:
     x, y, width, height = box
     if not (width > 0 and height > 0):
         return f"the box {list(box)} has no size"
-    if not (0 <= x and 0 <= y and x + width <= 1 + _ROUNDED and y + height <= 1 + _ROUNDED):
+    if not (x >= 0 and y >= 0 and x + width <= 1 + _ROUNDED and y + height <= 1 + _ROUNDED):
         return f"the box {list(box)} lies outside of the photo (x, y, width, height are fractions of it)"
     return None
 

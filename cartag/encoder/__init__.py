@@ -1,7 +1,7 @@
-"""Models: the two-method seam to everything that embeds photos and texts, and how a name becomes an encoder.
+"""Encoders: the two-method seam to everything that embeds photos and texts.
 
-`resolve` finds a model's files without loading anything heavy; `load` makes an `Encoder` of them. The transformers
-encoder (`cartag.encoder.dual`) is the only importer of torch; `FakeEncoder` is shipped for tests, also for yours.
+`load` makes an `Encoder` of the files that `cartag.checkpoints.resolve` found; `identity` and `image_spec` are known
+before anything heavy is loaded. `FakeEncoder` is shipped for tests, also for yours.
 """
 
 from __future__ import annotations

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from cartag.encoder.device import without_tf32
+from cartag.checkpoints import folded, without_tf32
 from cartag.encoder.processor import CLOSE_UP, CloseUpSpec, read_closeup
 from cartag.encoder.resizing import cuts
-from cartag.encoder.tower import folded
 from cartag.errors import ModelError
 
 WEIGHTS = "closeup.safetensors"

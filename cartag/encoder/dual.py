@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cartag.checkpoints import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
 from cartag.encoder.closeup import CloseUp
-from cartag.encoder.device import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
 from cartag.encoder.processor import input_size, read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cartag.checkpoints import FAKE_MODEL, vet
 from cartag.encoder.fake import FakeEncoder
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.protocol import Encoder
-from cartag.encoder.table import FAKE_MODEL
-from cartag.encoder.vetting import vet
 from cartag.values import ImageSpec, ModelFiles
 
 

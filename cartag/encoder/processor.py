@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 
-from cartag.encoder.vetting import is_plain_word
+from cartag.checkpoints import image_config, is_plain_word, triple
 from cartag.errors import ModelError
 from cartag.values import ImageSpec
 
@@ -50,14 +49,14 @@ def input_size(folder: Path) -> tuple[int, int]:
 
 def _spec_of_model(folder: Path, fit: str) -> ImageSpec:
     try:
-        return _image_spec(folder, _image_config(folder), fit)
+        return _image_spec(folder, image_config(folder), fit)
     except (TypeError, ValueError, LookupError, AttributeError) as e:  # a value of another kind than expected
         raise ModelError(f"{folder}: its processor config cannot be understood ({e})") from e
 
 
 def _image_spec(folder: Path, config: dict[str, Any], fit: str) -> ImageSpec:
-    mean = _triple(config.get("image_mean", (0.5, 0.5, 0.5)))
-    std = _triple(config.get("image_std", (0.5, 0.5, 0.5)))
+    mean = triple(config.get("image_mean", (0.5, 0.5, 0.5)))
+    std = triple(config.get("image_std", (0.5, 0.5, 0.5)))
     resample = int(config.get("resample", _BICUBIC))
     if "max_num_patches" in config:  # SigLIP 2 NaFlex: any aspect ratio, the processor makes the patches
         side = int(config.get("patch_size", 16) * config["max_num_patches"] ** 0.5)
@@ -82,25 +81,6 @@ def _image_spec(folder: Path, config: dict[str, Any], fit: str) -> ImageSpec:
         mean=mean,
         std=std,
     )
-
-
-def _image_config(folder: Path) -> dict[str, Any]:
-    for name in ("preprocessor_config.json", "processor_config.json"):
-        path = folder / name
-        if path.is_file():
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as e:
-                raise ModelError(f"{path}: not valid JSON ({e})") from e
-            return cast(dict[str, Any], config.get("image_processor", config))
-    raise ModelError(f"{folder}: no preprocessor_config.json; the folder is not a complete checkpoint")
-
-
-def _triple(values: Any) -> tuple[float, float, float]:
-    if isinstance(values, int | float):
-        return (float(values),) * 3
-    r, g, b = values
-    return float(r), float(g), float(b)
 
 
 class CloseUpSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cartag.encoder.device import one_thread
+from cartag.checkpoints import folded, has_batch_norms, one_thread
 
 _MUST_GAIN = 0.9
 _ROWS = 200  # four photos of ViT-B/32
@@ -37,33 +35,10 @@ def prepared(tower: nn.Module) -> nn.Module:
     return light if cosine >= _SAME else tower
 
 
-def has_batch_norms(module: nn.Module) -> bool:
-    """Whether there are any to fold."""
-    return any(isinstance(part, nn.BatchNorm2d) for part in module.modules())
-
-
-def folded(module: nn.Module) -> nn.Module:
-    """A copy with every batch norm folded into the convolution before it, by the order of the modules."""
-    light = copy.deepcopy(module)
-    _fold(light)
-    return light
-
-
 def _answer(tower: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     dtype = next(tower.parameters()).dtype
     answer: torch.Tensor = tower(pixel_values=pixels.to(dtype)).pooler_output
     return answer.float().flatten()
-
-
-def _fold(module: nn.Module) -> None:
-    children = list(module.named_children())
-    for (name, first), (next_name, second) in pairwise(children):
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            setattr(module, name, fuse_conv_bn_eval(first, second))
-            # timm's batch norms bring their activation along
-            setattr(module, next_name, getattr(second, "act", None) or nn.Identity())
-    for _, child in children:
-        _fold(child)
 
 
 def to_dtype(model: nn.Module, dtype: torch.dtype) -> None:

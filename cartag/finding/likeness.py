@@ -9,7 +9,7 @@ from sqlite3 import Error
 import numpy as np
 from msgspec import UNSET
 
-from cartag import encoder as encoders
+from cartag import checkpoints, encoder as encoders
 from cartag.catalogs import query_texts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, PhotoError, UsageError
@@ -28,7 +28,7 @@ class Similar:
         self._place = place
         self._settings = settings
         # The index's own model, whatever the settings say: only its embeddings are comparable.
-        self._files = encoders.resolve_auto(index.header.model, progress)
+        self._files = checkpoints.resolve_auto(index.header.model, progress)
         self._identity = encoders.identity(self._files, dtype=settings.dtype, fit=settings.fit)
 
     def rank(self, hits: Sequence[Hit], text: str | None, like: Path | str | None) -> list[Hit]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from msgspec import UNSET
 
-from cartag import encoder as encoders
+from cartag import checkpoints, encoder as encoders
 from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
@@ -113,7 +113,7 @@ def learn(
     learned.claim_learned(place)  # before anything is computed that could not be kept
     following.check_rows(place, Path(labels))
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
-    files = encoders.resolve_auto(found.header.model, progress)
+    files = checkpoints.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     catalog = load_catalog(default_catalog(found))
     if catalog.sha256 != found.header.catalog.sha256:
@@ -204,7 +204,7 @@ def refit(
         if labels.exists() and not (labels.is_file() or labels.is_dir()):  # a pipe or a device would block
             raise LabelsError(f"{labels}: no file and no folder; run 'cartag learn' with labels that are")
         identity = encoders.identity(
-            encoders.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
+            checkpoints.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
         )
         stands = found.fits(model=identity, catalog=index.header.catalog.sha256)
         if stands and not anew and read_truth(labels, index, gallery, settings.not_hers).digest() == found.facts.truth:

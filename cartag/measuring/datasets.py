@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag import encoder as encoders
+from cartag import checkpoints, encoder as encoders
 from cartag.encoder import Encoder
 from cartag.errors import PhotoError, UsageError
 from cartag.measuring import metrics
@@ -74,9 +74,9 @@ def evaluate_dataset(
     progress = progress or Silent()
     names, samples = _stanford_cars(Path(folder))
     files = (
-        encoders.resolve_auto(None, progress)
+        checkpoints.resolve_auto(None, progress)
         if settings.model == "auto"
-        else encoders.resolve(settings.model, progress)
+        else checkpoints.resolve(settings.model, progress)
     )
     encoder = encoders.load(files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
     prototypes = _prototypes(encoder, names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from cartag import encoder as encoders
+from cartag import checkpoints, encoder as encoders
 from cartag.catalogs import load_catalog
 from cartag.errors import IndexFileError
 from cartag.learning import Learned, load_learned
@@ -71,9 +71,9 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
     old = read_index_if_there(place)
     catalog = load_catalog(settings.catalog or default_catalog(old))
     if settings.model == "auto":
-        files = encoders.resolve_auto(old.header.model if old else None, progress)
+        files = checkpoints.resolve_auto(old.header.model if old else None, progress)
     else:
-        files = encoders.resolve(settings.model, progress)
+        files = checkpoints.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     learned = _learned(place, identity, catalog, progress)
     own = calibration_of(Path(files.folder) if files.folder else None)

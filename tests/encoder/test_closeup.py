@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from cartag import encoder
+from cartag.checkpoints import resolve
 from cartag.encoder.closeup import CloseUp, Locator, box_around, write
-from cartag.encoder.device import without_tf32
 from cartag.encoder.processor import CloseUpSpec, read_image_spec
 from cartag.encoder.resizing import Mode, cuts
 from cartag.encoder.tower import to_dtype
@@ -201,33 +200,6 @@ def test_the_smallest_box_is_a_pixel() -> None:
     assert (boxes[:, :2] < boxes[:, 2:]).all()
 
 
-def _tf32() -> object:
-    cudnn = torch.backends.cudnn
-    return cudnn.conv.fp32_precision if hasattr(cudnn, "conv") else cudnn.allow_tf32  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("before", ["ieee", "tf32"])
-def test_tf32_is_off_for_a_while_and_then_as_it_was(before: str) -> None:
-    cudnn, found = torch.backends.cudnn, _tf32()
-    try:
-        if hasattr(cudnn, "conv"):
-            cudnn.conv.fp32_precision = before  # type: ignore[attr-defined]
-        else:
-            cudnn.allow_tf32 = before == "tf32"  # type: ignore[assignment]
-        set_by_others = _tf32()
-        with suppress(LookupError), without_tf32(torch.device("cuda")):
-            assert _tf32() in ("ieee", False)
-            raise LookupError
-        assert _tf32() == set_by_others
-        with without_tf32(torch.device("cpu")):
-            assert _tf32() == set_by_others
-    finally:
-        if hasattr(cudnn, "conv"):
-            cudnn.conv.fp32_precision = found  # type: ignore[attr-defined]
-        else:
-            cudnn.allow_tf32 = found  # type: ignore[assignment]
-
-
 # --- in a checkpoint --------------------------------------------------------------------------------------------
 
 
@@ -240,7 +212,7 @@ def _with_closeup(checkpoints: Checkpoints, to: Path, spec: CloseUpSpec = SPEC) 
 
 def test_a_checkpoint_with_a_locator_takes_larger_photos(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
     folder = _with_closeup(checkpoints, tmp_path)
-    model = encoder.load(encoder.resolve(str(folder), Silent()), device="cpu", dtype="float32")
+    model = encoder.load(resolve(str(folder), Silent()), device="cpu", dtype="float32")
     assert (model.image_spec.height, model.image_spec.width) == SPEC.photo
     photos = [np.ascontiguousarray(p) for p in _photos(5).permute(0, 2, 3, 1).numpy()]
     together = model.embed_images(photos)
@@ -252,7 +224,7 @@ def test_a_model_that_takes_any_shape_has_no_close_up(checkpoints: Checkpoints, 
     folder = copy_of(checkpoints("siglip2-naflex"), tmp_path / "model")
     write(folder, SPEC, Locator(SPEC.architecture, SPEC.stages))
     with pytest.raises(ModelError, match=r"closeup\.json"):
-        encoder.load(encoder.resolve(str(folder), Silent()), device="cpu")
+        encoder.load(resolve(str(folder), Silent()), device="cpu")
 
 
 @pytest.mark.parametrize("size", [(600, 800), (800, 600), (700, 700), (1600, 100), (100, 1600), (3, 2)])
@@ -270,7 +242,7 @@ def test_photos_of_every_shape_fill_what_mini_looks_at(size: tuple[int, int], fi
 
 
 def test_half_precision_begins_after_the_first_stage(checkpoints: Checkpoints) -> None:  # noqa: F811
-    model = encoder.load(encoder.resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="bfloat16")
+    model = encoder.load(resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="bfloat16")
     body = model._model.vision_model.timm_model  # type: ignore[attr-defined]
     assert {p.dtype for p in [*body.conv_stem.parameters(), *body.blocks[0].parameters()]} == {torch.float32}
     assert {p.dtype for p in body.blocks[1].parameters()} == {torch.bfloat16}
@@ -292,9 +264,9 @@ def test_a_tower_of_another_build_is_converted_whole(lacking: str) -> None:
 def test_another_box_is_another_model(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
     """Cached embeddings must not outlive a change of what the model is shown."""
     folder = _with_closeup(checkpoints, tmp_path)
-    before = encoder.identity(encoder.resolve(str(folder), Silent()))
+    before = encoder.identity(resolve(str(folder), Silent()))
     write(folder, msgspec.structs.replace(SPEC, margin=0.3), Locator(SPEC.architecture, SPEC.stages))
-    assert encoder.identity(encoder.resolve(str(folder), Silent())) != before
+    assert encoder.identity(resolve(str(folder), Silent())) != before
 
 
 def _edit(**changes: object) -> Callable[[Path], None]:
@@ -350,7 +322,7 @@ def test_a_damaged_locator_is_one_line_with_its_place(
     folder = _with_closeup(checkpoints, tmp_path)
     damage(folder)
     with pytest.raises(ModelError) as error:
-        encoder.load(encoder.resolve(str(folder), Silent()), device="cpu")
+        encoder.load(resolve(str(folder), Silent()), device="cpu")
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -16,6 +16,7 @@ import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 
 from cartag import encoder
+from cartag.checkpoints import resolve
 from cartag.encoder.resizing import cuts
 from cartag.errors import ModelError
 from cartag.photos import images
@@ -40,7 +41,7 @@ def _give_memory_back() -> Iterator[None]:
 
 
 def load(model: str, device: str, dtype: str) -> Any:
-    return encoder.load(encoder.resolve(model, Silent()), device=device, dtype=dtype)
+    return encoder.load(resolve(model, Silent()), device=device, dtype=dtype)
 
 
 def photos(model: Any, count: int = 37) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ import cartag
 from cartag import encoder
 from cartag.catalogs import catalog
 from cartag.catalogs.prompts import prompt_classes
+from cartag.checkpoints import resolve
 from cartag.photos import images
 from cartag.progress import Silent
 from cartag.resources import shipped
@@ -78,7 +79,7 @@ def write_catalog(path: Path, names: Sequence[str] = LABELS, template: str = TEM
 
 
 def loaded(folder: Path, dtype: str = "float32", fit: str = "auto") -> encoder.Encoder:
-    return encoder.load(encoder.resolve(str(folder), Silent()), device="cpu", dtype=dtype, fit=fit)
+    return encoder.load(resolve(str(folder), Silent()), device="cpu", dtype=dtype, fit=fit)
 
 
 def cartag_scores(model: encoder.Encoder, photos: Sequence[bytes], catalog_file: Path) -> np.ndarray:
@@ -234,7 +235,7 @@ def test_what_clip_crops_away_does_not_count(checkpoints: Checkpoints) -> None: 
     picture = drawn((96, 32), 1)
     painted = picture.copy()
     painted.paste((255, 0, 255), (0, 0, 30, 32))  # left of the 32 x 32 in the centre
-    spec = encoder.image_spec(encoder.resolve(str(checkpoints("clip")), Silent()))
+    spec = encoder.image_spec(resolve(str(checkpoints("clip")), Silent()))
     one, other = (images.decode(encoded(p), spec).pixels for p in (picture, painted))
     np.testing.assert_array_equal(one, np.asarray(picture)[:, 32:64])
     np.testing.assert_array_equal(one, other)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,12 @@ import pytest
 import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 from conftest import Gallery, Seen, counts
-from hypothesis import given, strategies as st
 from torch import nn
 
 import cartag.tagging.work
 from cartag import encoder
-from cartag.encoder import device as devices
-from cartag.encoder.device import Passes, choose_dtype, even_parts
+from cartag.checkpoints import resolve
 from cartag.encoder.tower import faster_dtype, prepared
-from cartag.errors import ModelError
 from cartag.photos import reading
 from cartag.progress import Silent
 from cartag.settings import Settings, usable_cores
@@ -28,95 +24,6 @@ from cartag.values import ImageSpec
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")  # named, never used: what is computed here stays on the CPU
-
-
-def squares(items: Sequence[int]) -> torch.Tensor:
-    return torch.tensor([[float(i), float(i * i)] for i in items])
-
-
-# --- passes -----------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 400), st.integers(1, 16))
-def test_parts_are_even_small_and_hold_every_item_once(count: int, workers: int) -> None:
-    parts = even_parts(range(count), workers)
-    assert [i for part in parts for i in part] == list(range(count))
-    lengths = [len(part) for part in parts]
-    assert max(lengths) <= 8
-    assert max(lengths) - min(lengths) <= 1
-    assert len(parts) % workers == 0 or len(parts) == count
-
-
-@pytest.mark.parametrize("cores", [1, 2, 5])
-@pytest.mark.parametrize("count", [1, 2, 7, 33])
-def test_passes_keep_the_order(cores: int, count: int) -> None:
-    found = Passes(CPU, cores).run(squares, range(count))
-    torch.testing.assert_close(found, squares(range(count)))
-
-
-def test_a_worker_computes_with_one_thread_and_torch_keeps_its_own() -> None:
-    torch_threads, names = [], set()
-
-    def embed(items: Sequence[int]) -> torch.Tensor:
-        torch_threads.append(torch.get_num_threads())
-        names.add(threading.current_thread().name)
-        assert torch.is_inference_mode_enabled()
-        return squares(items)
-
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        Passes(CPU, 2).run(embed, range(64))
-        assert set(torch_threads) == {1}
-        assert all(name.startswith("cartag-model") for name in names)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-
-
-def test_an_error_in_a_pass_comes_out() -> None:
-    def embed(items: Sequence[int]) -> torch.Tensor:
-        raise ValueError("damaged")
-
-    with pytest.raises(ValueError, match="damaged"):
-        Passes(CPU, 2).run(embed, range(20))
-
-
-# --- a GPU's memory ---------------------------------------------------------------------------------------------
-
-
-class SmallGpu:
-    """Runs out of memory with more than ``room`` items at once."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.tried: list[int] = []
-
-    def __call__(self, items: Sequence[int]) -> torch.Tensor:
-        self.tried.append(len(items))
-        if len(items) > self.room:
-            raise torch.OutOfMemoryError("injected")
-        return squares(items)
-
-
-def test_out_of_memory_halves_the_pass_for_good_and_loses_nothing() -> None:
-    gpu, passes = SmallGpu(room=70), Passes(CUDA)
-    torch.testing.assert_close(passes.run(gpu, range(300)), squares(range(300)))
-    assert gpu.tried == [256, 128, 64, 64, 64, 64, 44]
-    gpu.tried.clear()
-    passes.run(gpu, range(64))
-    assert gpu.tried == [64]
-
-
-def test_a_small_batch_that_does_not_fit_is_halved_at_once() -> None:
-    gpu = SmallGpu(room=10)
-    torch.testing.assert_close(Passes(CUDA).run(gpu, range(32)), squares(range(32)))
-    assert gpu.tried == [32, 16, 8, 8, 8, 8]
-
-
-def test_a_gpu_too_small_for_a_single_photo_says_what_to_do() -> None:
-    with pytest.raises(ModelError, match="--device cpu"):
-        Passes(CUDA).run(SmallGpu(room=0), range(5))
 
 
 # --- the tower --------------------------------------------------------------------------------------------------
@@ -165,19 +72,11 @@ def test_what_cannot_be_folded_stays_as_it_is() -> None:
 
 
 def test_the_bundled_kind_of_tower_is_folded(checkpoints: Callable[[str], Path]) -> None:  # noqa: F811
-    model: Any = encoder.load(encoder.resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="float32")
+    model: Any = encoder.load(resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="float32")
     assert _norms(model._model.vision_model) == 0
 
 
 # --- the dtype --------------------------------------------------------------------------------------------------
-
-
-def test_a_dtype_is_never_assumed_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: True)
-    assert choose_dtype("auto", CPU) is None
-    monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda: False)
-    assert choose_dtype("auto", CPU) == "float32"
-    assert [choose_dtype(name, CPU) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +110,7 @@ def test_a_dtype_by_trial_keeps_the_key_of_the_cache(
 ) -> None:
     monkeypatch.setattr("cartag.encoder.dual.choose_dtype", lambda wanted, device: None)
     monkeypatch.setattr("cartag.encoder.dual.faster_dtype", lambda tower: answer)
-    files = encoder.resolve(str(checkpoints("clip")), Silent())
+    files = resolve(str(checkpoints("clip")), Silent())
     model = encoder.load(files, device="cpu")
     assert model.dtype == answer
     assert model.identity == encoder.identity(files)
@@ -221,7 +120,7 @@ def test_a_dtype_by_trial_keeps_the_key_of_the_cache(
 
 
 def test_texts_come_back_in_their_order_whatever_their_lengths(checkpoints: Callable[[str], Path]) -> None:  # noqa: F811
-    model = encoder.load(encoder.resolve(str(checkpoints("clip")), Silent()), device="cpu", dtype="float32")
+    model = encoder.load(resolve(str(checkpoints("clip")), Silent()), device="cpu", dtype="float32")
     texts = [
         "a car",
         "a photo of a very long car in the rain",

@@ -12,7 +12,8 @@ import pytest
 
 import cartag
 from cartag import encoder
-from cartag.encoder.table import missing_files
+from cartag.checkpoints import resolve
+from cartag.checkpoints.folders import missing_files
 from cartag.photos import images
 from cartag.progress import Silent
 from cartag.scoring.calibration import calibration_of
@@ -53,7 +54,7 @@ def test_it_names_the_drawings_of_the_sample_gallery(tmp_path: Path) -> None:
 
 def test_bfloat16_hardly_moves_its_embeddings() -> None:
     """With its first layers rounded too, or its norms folded after rounding, the least cosine was 0.995."""
-    files = encoder.resolve("mini", Silent())
+    files = resolve("mini", Silent())
     exact, rounded = (encoder.load(files, device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
     photos = [path.read_bytes() for path in sorted((ROOT / "data" / "gallery").glob("*.jpg"))[:16]]
     pixels = [p for p in (images.decode(photo, exact.image_spec).pixels for photo in photos) if p is not None]

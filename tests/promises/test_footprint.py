@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from typer.testing import CliRunner
 
 import cartag
+from cartag.checkpoints.folders import missing_files
 from cartag.cli import app
-from cartag.encoder import table
 from cartag.errors import CartagError, ForeignFileError, IndexFileError, LabelsError, ModelError, UsageError
 from cartag.exporting import FORMATS
 from cartag.exporting.page import PAGE
@@ -622,7 +622,7 @@ def test_a_fetched_model_replaces_no_file_of_others(tmp_path: Path) -> None:
     assert contents(folder) == before
     cartag.fetch("mini", folder, force=True)
     assert outside.read_bytes() == HERS
-    assert not table.missing_files(folder)
+    assert not missing_files(folder)
     whole = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     cartag.fetch("mini", folder)  # the same again is written again by nobody
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == whole

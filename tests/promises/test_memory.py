@@ -140,8 +140,8 @@ def test_a_gpu_without_room_for_a_batch_ends_no_run_and_changes_no_tag(
 ) -> None:
     import torch
 
+    from cartag.checkpoints import Passes
     from cartag.encoder import dual
-    from cartag.encoder.device import Passes
 
     for i in range(12):
         gallery.paint(f"{i:02d}.jpg", COLOURS[i % 7], mark=i)

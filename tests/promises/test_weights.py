@@ -17,7 +17,7 @@ from hypothesis import given, strategies as st
 from processes import run
 
 from cartag import encoder
-from cartag.encoder import digests, table, vetting
+from cartag.checkpoints import digests, resolve, table, vetting
 from cartag.errors import ModelError
 from cartag.progress import Silent
 from cartag.resources import shipped
@@ -27,7 +27,7 @@ MINI = shipped("models", "mini")
 
 
 def texts_of(folder: Path) -> np.ndarray:
-    files = encoder.resolve(str(folder), Silent())
+    files = resolve(str(folder), Silent())
     return encoder.load(files, device="cpu", dtype="float32").embed_texts(["a Pagani Huayra", "an empty street"])
 
 
@@ -56,7 +56,7 @@ def test_a_folder_with_nothing_but_a_pickle_is_refused_in_one_line(
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(pickle.dumps(Touch(trap)))
     with pytest.raises(ModelError, match=r"pickle formats are never loaded") as error:
-        encoder.resolve(str(folder), Silent())
+        resolve(str(folder), Silent())
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
     assert not trap.exists()
@@ -199,12 +199,12 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the bundled model that stands for it."""
     folder = Path(shutil.copytree(MINI, tmp_path / "mini"))
     monkeypatch.setattr(table, "shipped", lambda kind, name="": folder if kind == "models" else shipped(kind, name))
-    table.known_models.cache_clear()
+    table._known.cache_clear()
     return folder
 
 
 def test_the_bundled_model_as_it_was_shipped_is_taken(bundle: Path) -> None:
-    assert encoder.resolve("mini", Silent()).folder == str(bundle)
+    assert resolve("mini", Silent()).folder == str(bundle)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "calibration.json"])
@@ -213,7 +213,7 @@ def test_a_changed_file_of_the_bundled_model_is_one_line(name: str, bundle: Path
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
     with pytest.raises(ModelError, match="install cartag again") as error:
-        encoder.resolve("mini", Silent())
+        resolve("mini", Silent())
     assert str(bundle / name) in str(error.value)
     assert hashlib.sha256(content).hexdigest()[:12] in str(error.value)
     assert "\n" not in str(error.value)
@@ -239,7 +239,7 @@ def _without_calibration(bundle: Path) -> None:
 def test_a_bundled_model_that_is_not_whole_is_one_line(damage: Callable[[Path], None], bundle: Path) -> None:
     damage(bundle)
     with pytest.raises(ModelError, match="install cartag again") as error:
-        encoder.resolve("mini", Silent())
+        resolve("mini", Silent())
     assert str(bundle) in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -250,12 +250,12 @@ def test_the_recipe_is_recorded_and_is_not_looked_for(bundle: Path) -> None:
     recorded = json.loads(record.read_text(encoding="utf-8"))
     (recipe,) = (name for name in recorded if name.endswith(".py"))
     assert not list(bundle.glob(recipe))
-    before = encoder.resolve("mini", Silent()).revision
+    before = resolve("mini", Silent()).revision
     record.write_text(json.dumps(recorded | {recipe: "another"}), encoding="utf-8")
-    assert encoder.resolve("mini", Silent()).revision == before
+    assert resolve("mini", Silent()).revision == before
 
 
 def test_a_copy_of_the_bundled_model_may_be_trained_further(bundle: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(bundle, tmp_path / "mine"))
     (mine / "calibration.json").unlink()
-    assert encoder.resolve(str(mine), Silent()).revision == encoder.resolve("mini", Silent()).revision
+    assert resolve(str(mine), Silent()).revision == resolve("mini", Silent()).revision

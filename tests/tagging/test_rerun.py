@@ -170,7 +170,7 @@ def test_another_model_embeds_again_and_the_first_one_s_cache_stays(
     gallery.tag()
     with monkeypatch.context() as patch:
         patch.setattr(FakeEncoder, "identity", "fake@2/squash32x32")
-        patch.setattr(cartag.encoder, "resolve", lambda *a, **k: ModelFiles(ModelSpec("fake", "fake"), "", "2"))
+        patch.setattr(cartag.checkpoints, "resolve", lambda *a, **k: ModelFiles(ModelSpec("fake", "fake"), "", "2"))
         assert counts(gallery.tag()) == (0, 0, 1, 0)
         assert gallery.raw()["model"]["revision"] == "2"
     assert counts(gallery.tag()) == (0, 1, 0, 0)

@@ -1,0 +1,24 @@
+from .carrying import fetch_to as fetch_to
+from .device import (
+    DTYPES as DTYPES,
+    Passes as Passes,
+    choose_device as choose_device,
+    choose_dtype as choose_dtype,
+    one_thread as one_thread,
+    room_for_a_model as room_for_a_model,
+    without_tf32 as without_tf32,
+)
+from .folding import folded as folded, has_batch_norms as has_batch_norms
+from .processor import image_config as image_config, triple as triple
+from .table import (
+    BUNDLED_DETECTOR as BUNDLED_DETECTOR,
+    FAKE_MODEL as FAKE_MODEL,
+    is_here as is_here,
+    known_detectors as known_detectors,
+    known_models as known_models,
+    resolve as resolve,
+    resolve_auto as resolve_auto,
+    resolve_detector as resolve_detector,
+    resolve_either as resolve_either,
+)
+from .vetting import is_plain_word as is_plain_word, vet as vet
