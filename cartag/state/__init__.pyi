@@ -23,7 +23,8 @@ from .index import (
 from .journal import Facts as Facts, Journal as Journal, latest as latest
 from .locks import replacing as replacing, running as running, writing_into as writing_into
 from .rights import temporary_for as temporary_for
-from .store import SharedTexts as SharedTexts, Store as Store
+from .sharedtexts import SharedTexts as SharedTexts
+from .store import Store as Store
 from .whereabouts import (
     Contents as Contents,
     Whereabouts as Whereabouts,

@@ -1,6 +1,7 @@
 """The embedding cache: a SQLite file in the state folder, keyed by model identity and content hash.
 
-It can be deleted at any time; the next run computes again what it needs.
+Of a photo as a whole, and of the regions in it, which count by the four digits of their boxes; and the boxes that a
+detector saw. It can be deleted at any time; the next run computes again what it needs.
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from cartag.state import rights
+from cartag.values import Box, why_no_box
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "embeddings.sqlite"
-SHARED_NAME = "texts.sqlite"
 _VERSION = 1
-_TABLES = """
+TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
 CREATE TABLE photo (model INTEGER NOT NULL, sha256 BLOB NOT NULL, vector BLOB NOT NULL,
                     PRIMARY KEY (model, sha256)) WITHOUT ROWID;
@@ -34,14 +36,27 @@ CREATE TABLE text (model INTEGER NOT NULL, digest BLOB NOT NULL, vectors BLOB NO
                    PRIMARY KEY (model, digest)) WITHOUT ROWID;
 CREATE TABLE fact (model INTEGER NOT NULL, name TEXT NOT NULL, value REAL, PRIMARY KEY (model, name)) WITHOUT ROWID;
 """
+# Added to a file where they are missing: the version stays, so that an older cartag goes on with the file. Not to the
+# file of shared texts, which an older one knows by having the tables above and no others.
+_REGION_TABLES = """
+CREATE TABLE IF NOT EXISTS region (model INTEGER NOT NULL, sha256 BLOB NOT NULL, box BLOB NOT NULL,
+                                   vector BLOB NOT NULL, PRIMARY KEY (model, sha256, box)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (detector TEXT NOT NULL, sha256 BLOB NOT NULL, boxes BLOB NOT NULL,
+                                 PRIMARY KEY (detector, sha256)) WITHOUT ROWID;
+"""
 _PHOTOS = "SELECT sha256, vector FROM photo WHERE model = ? AND sha256 IN ({})"
+_REGIONS = (
+    "SELECT sha256, box, vector FROM region WHERE model = ? AND sha256 IN ({})"
+    " AND typeof(box) = 'blob' AND typeof(vector) = 'blob'"
+)
+_SEEN = "SELECT sha256, boxes FROM seen WHERE detector = ? AND sha256 IN ({}) AND typeof(boxes) = 'blob'"
 # Bytes. A row may fill a quarter of a page, here that is some 1,000 numbers; of a longer one most goes to pages of its
 # own: with SQLite's 4,096 bytes, the file of a model with 512 numbers was twice as long and read in thrice the time.
 _PAGE = 16384
+_BOX = struct.Struct(">4H")
+_HASH = 32  # bytes of a SHA-256
 _AT_ONCE = 500
 _CHECKED_AT_ONCE = 4096
-_MOST_SHARED = 512 * 2**20  # bytes: some sixty catalogs of 380 cars with the largest models
-_PATIENCE = 3.0  # seconds: where the user's cache lies on a file system without locks, nobody shall wait for it
 _OFF_UNIT = 0.05  # of the squared length: far above rounding, far below what a flipped bit of an exponent does
 
 
@@ -86,9 +101,22 @@ class Store:
         Raises:
             sqlite3.Error: there is no cache, or it is damaged.
         """
-        with contextlib.closing(_connected(folder / FILE_NAME, "ro", 30.0)) as db:
+        with contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
             row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
             return _photos(db, row[0], hashes) if row else {}
+
+    @staticmethod
+    def read_regions(folder: Path, identity: str, hashes: Sequence[str]) -> dict[str, list[tuple[Box, np.ndarray]]]:
+        """As `regions_of`, without writing anything: the folder may be read-only, the file of an older cartag.
+
+        Raises:
+            sqlite3.Error: there is no cache, or it is damaged.
+        """
+        with contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
+            row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
+            if not row or not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'region'").fetchone():
+                return {}
+            return _by_photo(_regions(db, row[0], hashes))
 
     def __enter__(self) -> Store:
         return self
@@ -135,6 +163,50 @@ class Store:
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO photo VALUES (?, ?, ?)", rows)
 
+    def regions(self, keys: Sequence[tuple[str, Box]]) -> dict[tuple[str, Box], np.ndarray]:
+        """The cached embeddings among regions, (hash, box) each, of shape (d,); a damaged one counts as not cached.
+
+        Boxes that are equal in four digits are one; they come back as they were asked for.
+        """
+        found = _regions(self._db, self._model, sorted({h for h, _ in keys}))
+        by_key = {(h, _packed(box)): vector for (h, box), vector in found.items()}
+        return {key: by_key[packed] for key in keys if (packed := (key[0], _packed(key[1]))) in by_key}
+
+    def regions_of(self, hashes: Sequence[str]) -> dict[str, list[tuple[Box, np.ndarray]]]:
+        """All cached regions of the photos among ``hashes`` that have any: boxes, largest first, and embeddings (d,).
+
+        These are of all boxes that the photo ever had, of every detector: the index says which of them still hold.
+        """
+        return _by_photo(_regions(self._db, self._model, hashes))
+
+    def put_regions(self, embeddings: Mapping[tuple[str, Box], np.ndarray]) -> None:
+        """Stores embeddings of regions, (hash, box) each, in one transaction."""
+        rows = [
+            (self._model, bytes.fromhex(h), _packed(box), vector.astype(np.float32).tobytes())
+            for (h, box), vector in embeddings.items()
+        ]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO region VALUES (?, ?, ?, ?)", rows)
+
+    def seen(self, detector: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the detector with this identity saw in the photos among ``hashes`` that it has looked at.
+
+        Float32 of shape (n, 5) each: x, y, width, height as fractions of the photo, and confidence; n may be 0. What is
+        damaged counts as not looked at.
+        """
+        keys = [bytes.fromhex(h) for h in hashes]
+        found = {key.hex(): _boxes(data) for key, data in _select(self._db, _SEEN, detector, keys)}
+        return {h: boxes for h, boxes in found.items() if boxes is not None}
+
+    def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None:
+        """Stores what a detector saw in photos, arrays (n, 5) as `seen` gives them, in one transaction."""
+        rows = [
+            (detector, bytes.fromhex(h), np.asarray(seen, np.float32).reshape(-1, 5).tobytes())
+            for h, seen in boxes.items()
+        ]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
+
     def texts(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
         """The cached embeddings among ``texts``, each of shape (d,)."""
         by_digest = {_digest(text): text for text in texts}
@@ -161,65 +233,8 @@ class Store:
             )
 
 
-class SharedTexts:
-    """Texts that were embedded for any gallery of this user: a new gallery then needs no pass of the text tower.
-
-    A convenience: whatever is wrong with it, there is no cache, and nothing fails. The folder may be one that a person
-    named: what has the cache's name there and is no such cache is left alone.
-    """
-
-    def __init__(self, folder: Path | None, identity: str) -> None:
-        """Kept in ``folder``; None: nowhere."""
-        self._folder, self._identity = folder, identity
-
-    def get(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
-        """The cached embeddings among ``texts``, each of shape (d,)."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if self._folder is not None and _is_cache(self._folder / SHARED_NAME):
-                with self._opened(self._folder) as store:
-                    return store.texts(texts)
-        return {}
-
-    def put(self, embeddings: Mapping[str, np.ndarray]) -> None:
-        """Stores the embeddings of texts; a file that has grown too large is begun anew."""
-        with contextlib.suppress(sqlite3.Error, OSError):
-            if self._folder is not None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                file = self._folder / SHARED_NAME
-                if os.path.lexists(file) and not _is_cache(file):
-                    log.warning("%s: is no cache of cartag's; text_cache may name another folder", file)
-                    return
-                if file.is_file() and file.stat().st_size > _MOST_SHARED:
-                    file.unlink()
-                with self._opened(self._folder) as store:
-                    store.put_texts(embeddings)
-
-    def _opened(self, folder: Path) -> Store:
-        return Store(folder, self._identity, name=SHARED_NAME, patience=_PATIENCE)
-
-
-def _is_cache(path: Path) -> bool:
-    """Whether a file is a cache of cartag's, by the tables in it; what they hold may be damaged.
-
-    Raises:
-        sqlite3.OperationalError: that cannot be told now, for somebody is writing it.
-    """
-    if path.is_symlink() or not path.is_file():
-        return False
-    if path.stat().st_size == 0:
-        return True
-    tables = re.findall(r"CREATE TABLE (\w+)", _TABLES)
-    try:  # not read-only: what a killed writer began has to be undone
-        with contextlib.closing(_connected(path, "rw", _PATIENCE)) as db:
-            names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            return {name for (name,) in names} == set(tables)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        return False
-
-
-def _connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
+    """A file that is there, opened ``ro`` or ``rw``; ``patience`` in seconds, while another writes."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
 
 
@@ -231,7 +246,7 @@ def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connectio
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            db.executescript(f"PRAGMA page_size = {_PAGE}; BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+            db.executescript(f"PRAGMA page_size = {_PAGE}; BEGIN; {TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"cache version {version}, expected {_VERSION}")
         (state,) = db.execute("PRAGMA quick_check(1)").fetchone()  # reads the file once: 100 MB in a tenth of a second
@@ -239,6 +254,8 @@ def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connectio
             raise sqlite3.DatabaseError(state)
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
+        if path.name == FILE_NAME:
+            db.executescript(_REGION_TABLES)
         db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
         db.commit()
         return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]
@@ -253,10 +270,53 @@ def _photos(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[s
     return {key.hex(): vector for key, vector in zip(keys, vectors, strict=True)}
 
 
-def _select(db: sqlite3.Connection, query: str, model: int, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _regions(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[tuple[str, Box], np.ndarray]:
+    rows = _select(db, _REGIONS, model, [bytes.fromhex(h) for h in hashes])
+    keys, vectors = _sound([(sha256 + box, vector) for sha256, box, vector in rows])
+    found = {
+        (key[:_HASH].hex(), box): vector
+        for key, vector in zip(keys, vectors, strict=True)
+        if (box := _unpacked(key[_HASH:])) is not None
+    }
+    return found
+
+
+def _by_photo(regions: Mapping[tuple[str, Box], np.ndarray]) -> dict[str, list[tuple[Box, np.ndarray]]]:
+    found: dict[str, list[tuple[Box, np.ndarray]]] = {}
+    for sha256, box in sorted(regions, key=lambda key: (key[0], -key[1][2] * key[1][3], key[1])):
+        found.setdefault(sha256, []).append((box, regions[sha256, box]))
+    return found
+
+
+def _packed(box: Box) -> bytes:
+    """A box in four digits, eight bytes."""
+    return _BOX.pack(*(round(10_000 * number) for number in box))
+
+
+def _unpacked(data: bytes) -> Box | None:
+    """The box in eight bytes; None where they are none."""
+    if len(data) != _BOX.size:
+        return None
+    x, y, width, height = (number / 10_000 for number in _BOX.unpack(data))
+    box = (x, y, width, height)
+    return None if why_no_box(box) else box
+
+
+def _boxes(data: bytes) -> np.ndarray | None:
+    """Boxes with their confidence as a detector gave them, (n, 5); None where they cannot be such."""
+    if len(data) % 20:
+        return None
+    found = np.frombuffer(data, np.float32).reshape(-1, 5)
+    confidence = found[:, 4]
+    sound = ((confidence >= 0) & (confidence <= 1)).all()  # what is no number is neither
+    return found if sound and not any(map(why_no_box, found[:, :4].tolist())) else None
+
+
+def _select(db: sqlite3.Connection, query: str, owner: int | str, keys: Sequence[bytes]) -> Iterator[Any]:
+    """Rows of a model's, or of a detector's, by the hashes of their photos or texts."""
     for start in range(0, len(keys), _AT_ONCE):
         some = keys[start : start + _AT_ONCE]
-        yield from db.execute(query.format(",".join("?" * len(some))), (model, *some))
+        yield from db.execute(query.format(",".join("?" * len(some))), (owner, *some))
 
 
 def _sound(rows: Sequence[tuple[bytes, bytes]]) -> tuple[list[bytes], np.ndarray]:

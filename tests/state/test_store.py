@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cartag.state.store import SharedTexts, Store
+from cartag.state.sharedtexts import SharedTexts
+from cartag.state.store import Store
 
 
 def key(number: int) -> str:
@@ -175,7 +176,7 @@ def test_what_has_the_name_of_shared_texts_and_is_none_stays(
             db.executescript("CREATE TABLE text (a); INSERT INTO text VALUES (1);")
             db.execute(f"PRAGMA user_version = {1 if kind == 'database of version 1' else 0}")
     if kind == "large":
-        monkeypatch.setattr("cartag.state.store._MOST_SHARED", 10)
+        monkeypatch.setattr("cartag.state.sharedtexts._MOST_SHARED", 10)
     if kind == "link":
         (tmp_path / "texts.sqlite").symlink_to(hers)
     before, there = hers.read_bytes(), sorted(tmp_path.iterdir())
@@ -188,7 +189,7 @@ def test_what_has_the_name_of_shared_texts_and_is_none_stays(
 def test_shared_texts_that_another_holds_are_not_waited_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cartag.state.store._PATIENCE", 0.1)
+    monkeypatch.setattr("cartag.state.sharedtexts._PATIENCE", 0.1)
     SharedTexts(tmp_path, "m").put(named(3))
     with contextlib.closing(sqlite3.connect(tmp_path / "texts.sqlite")) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -200,7 +201,7 @@ def test_shared_texts_that_another_holds_are_not_waited_for_long(
 
 
 def test_shared_texts_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cartag.state.store._MOST_SHARED", 200_000)
+    monkeypatch.setattr("cartag.state.sharedtexts._MOST_SHARED", 200_000)
     for i in range(20):
         SharedTexts(tmp_path, f"m{i}").put(named(500))
         assert (tmp_path / "texts.sqlite").stat().st_size < 300_000
