@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cartag.errors import ModelError
+from cartag.values import Probability
 
 FILE_NAME = "calibration.json"
 
@@ -21,7 +22,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     (McFadden, "Modelling the Choice of Residential Location", 1978), with a spread that may be above 1, where his is
     below. A spread of 1 makes it a softmax over all; with more, how many names are near counts for more than how near
     the nearest is, and n equal logits count as they do with 1. A car becomes a tag when its probability reaches its
-    threshold and stands ``margin`` above that of all other cars.
+    threshold and stands ``margin`` above that of all other cars. Of a car outside the catalog the name is said from a
+    probability of ``other_name`` on, and the make alone from ``other_make`` on.
     """
 
     temperature: float = 1.0
@@ -31,6 +33,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float = 0.5
     margin: float = 0.0
     car_thresholds: dict[str, float] = {}
+    other_name: Probability = 0.5
+    other_make: Probability = 0.3
     fitted_on: str = "nothing: the default for a model without calibration"
 
     def threshold_of(self, car: str) -> float:

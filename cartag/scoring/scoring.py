@@ -26,6 +26,8 @@ class ClassSet:
     """How many other-car classes follow the cars; the rest are no-car classes."""
     biases: np.ndarray | None = None
     """Float32 of shape (classes,), added to the logits: what was learned from hand labels; None is zero."""
+    other_ids: tuple[str, ...] = ()
+    """Ids of the other cars, in the order of their classes; empty where nobody asks for them by name."""
 
     @property
     def rejects(self) -> bool:
@@ -68,8 +70,8 @@ def class_set(classes: Sequence[PromptClass], text_embeddings: np.ndarray) -> Cl
     means = np.add.reduceat(text_embeddings.astype(np.float32), starts, axis=0)
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     means.setflags(write=False)
-    kinds = [c.kind for c in classes]
-    return ClassSet(tuple(c.label for c in classes if c.kind == "car"), means, kinds.count("other-car"))
+    cars, others = (tuple(c.label for c in classes if c.kind == kind) for kind in ("car", "other-car"))
+    return ClassSet(cars, means, len(others), other_ids=others)
 
 
 def score(
@@ -86,10 +88,10 @@ def score(
     nothing to reject with and the model was trained with a sigmoid (``logit_bias`` given, Zhai et al., "Sigmoid Loss
     for Language Image Pre-Training", 2023), each car is its own yes or no, as the model's authors use it.
     """
+    n_cars, first_no_car = len(classes.cars), len(classes.cars) + classes.others
     # einsum without BLAS would be slow; float32 matmul differs in the last bits with the batch size, which after the
     # softmax is below 1e-5.
     logits = (photos @ classes.embeddings.T) * (logit_scale / calibration.temperature)
-    n_cars, first_no_car = len(classes.cars), len(classes.cars) + classes.others
     if logit_bias is not None and not classes.rejects:
         cars = _sigmoid(logits + logit_bias / calibration.temperature)
         return Scores(cars, np.zeros(len(photos), np.float32), np.zeros(len(photos), np.float32))
@@ -97,7 +99,7 @@ def score(
         logits = logits + classes.biases
     other = pooled(logits[:, n_cars:first_no_car], calibration.spread) + calibration.other_bias
     no_car = pooled(logits[:, first_no_car:], calibration.spread) + calibration.no_car_bias
-    probabilities = _softmax(np.column_stack([logits[:, :n_cars], other, no_car]))
+    probabilities = softmax(np.column_stack([logits[:, :n_cars], other, no_car]))
     return Scores(probabilities[:, :n_cars], probabilities[:, n_cars], probabilities[:, n_cars + 1])
 
 
@@ -168,7 +170,8 @@ def passing(scores: Scores, cars: Sequence[str], calibration: Calibration) -> np
     return passes
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Of every row of logits (n, classes), its probabilities."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
     return result

@@ -9,6 +9,7 @@ import pytest
 from cartag.errors import ModelError
 from cartag.scoring.calibration import Calibration, adjusted, calibration_of
 
+OUT_OF_BOUNDS = [b'{"other_name": 1.1}', b'{"other_make": -0.1}', b'{"other_name": NaN}']
 FITTED = Calibration(temperature=2.0, threshold=0.4, car_thresholds={"red-racer": 0.7}, fitted_on="labels")
 
 
@@ -23,7 +24,7 @@ def test_a_calibration_comes_with_its_model(tmp_path: Path) -> None:
     assert (found.threshold_of("red-racer"), found.threshold_of("blue-bolt")) == (0.7, 0.5)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"temperature": "hot"}', b'{"fitted_on": "\xff"}'])
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"temperature": "hot"}', b'{"fitted_on": "\xff"}', *OUT_OF_BOUNDS])
 def test_a_damaged_calibration_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "calibration.json").write_bytes(data)
     with pytest.raises(ModelError, match=r"calibration\.json: damaged calibration"):
@@ -47,3 +48,12 @@ def test_equal_calibrations_have_equal_digests_and_others_do_not() -> None:
     for change in ({"threshold": 0.3}, {"margin": 0.1}, {"temperature": 1.5}):
         options = {"threshold": None, "margin": None, "temperature": None} | change
         assert adjusted(FITTED, **options).digest() != FITTED.digest()  # type: ignore[arg-type]
+
+
+def test_an_older_calibration_says_when_another_car_is_named_and_a_newer_one_says_it_itself(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"temperature": 2.0}')
+    assert (calibration_of(tmp_path).other_name, calibration_of(tmp_path).other_make) == (0.5, 0.3)
+    (tmp_path / "calibration.json").write_text('{"other_name": 0.8, "other_make": 1}')
+    found = calibration_of(tmp_path)
+    assert (found.other_name, found.other_make) == (0.8, 1.0)
+    assert found.digest() != Calibration().digest()
