@@ -49,7 +49,7 @@ class Settings:
     device: str = "auto"
     index: str | None = None
     regions: str = "all"
-    detector: str = "look"
+    detector: str = "auto"
     most_regions: int = 12
     least_region: float = 0.05
     dtype: str = "auto"

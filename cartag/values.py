@@ -286,6 +286,16 @@ class IndexedModel(Struct, frozen=True, kw_only=True):
     dtype: str
 
 
+class IndexedDetector(Struct, frozen=True, kw_only=True):
+    """The detector that found the regions of an index."""
+
+    name: str
+    source: str
+    revision: str
+    regions: Literal["all", "main"]
+    """Whether every car was looked at, or the largest of each photo."""
+
+
 class IndexedCar(Struct, frozen=True, kw_only=True):
     """A car of the catalog an index was made with; enough for `find` to work from the index alone."""
 
@@ -319,6 +329,8 @@ class IndexHeader(Struct, frozen=True, kw_only=True):
     updated: str
     """UTC, RFC 3339."""
     model: IndexedModel
+    detector: IndexedDetector | UnsetType = UNSET
+    """Not there where photos were looked at as wholes."""
     catalog: IndexedCatalog
     scoring: str | UnsetType = UNSET
     """Digest of calibration and thresholds: with model and catalog it says whether scores are up to date."""

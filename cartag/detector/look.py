@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import torch
 from cartag.checkpoints import choose_device, folded, without_tf32
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
-from cartag.detector.spec import LookSpec, read_look_spec
+from cartag.detector.processor import read_image_spec
+from cartag.detector.spec import LookSpec, read_look_spec, write_look_spec
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
@@ -33,25 +33,23 @@ class LookDetector:
         """
         folder = Path(files.folder)
         self.identity = identity
-        self._spec = read_look_spec(folder)
+        self.image_spec: ImageSpec = read_image_spec(folder)
+        if self.image_spec.fit != "squash" or self.image_spec.height % 16 or self.image_spec.width % 16:
+            raise ModelError(f"{folder}: look wants its photos squashed to sides that are multiples of 16")
+        spec = read_look_spec(folder)
+        self._least = spec.least
         self._device = choose_device(device)
-        network = Look(self._spec.architecture)
-        _load(network, folder / WEIGHTS)
+        network = _loaded(spec.architecture, folder / WEIGHTS)
         network.eval().float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._network = folded(network).to(self._device)
         self._network.requires_grad_(False)
-
-    @property
-    def image_spec(self) -> ImageSpec:
-        """A small picture, both sides squashed to it."""
-        return self._spec.image
 
     def boxes(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Boxes (n, 5) of glances, uint8 RGB of `image_spec`'s height and width: x, y, width, height, confidence."""
         found: list[np.ndarray] = []
         for start in range(0, len(photos), _AT_ONCE):
             cells = self._cells(np.stack(photos[start : start + _AT_ONCE]))
-            found += [boxes_of(answer, self._spec.least) for answer in cells]
+            found += [boxes_of(answer, self._least) for answer in cells]
         return found
 
     @torch.inference_mode()
@@ -63,26 +61,27 @@ class LookDetector:
         return cells
 
 
-def _load(network: Look, path: Path) -> None:
+def _loaded(architecture: str, path: Path) -> Look:
     from safetensors.torch import load_file
 
     try:
+        network = Look(architecture)
         network.load_state_dict(load_file(path))
         if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
             raise ValueError("some of its weights are no numbers")
     except Exception as e:  # timm, torch and safetensors raise whatever they like
         raise ModelError(f"{path}: cannot be loaded ({' '.join(str(e).split())[:200]})") from e
+    return network
 
 
-def write(folder: Path, spec: LookSpec, network: Look) -> None:
+def write(folder: Path, spec: LookSpec, network: Look, height: int, width: int) -> None:
     """Writes config and weights, these as float16."""
     from safetensors.torch import save_file
 
+    write_look_spec(folder, spec, height, width)
     weights: dict[str, Any] = {
         key: value.half().contiguous() if value.is_floating_point() else value
         for key, value in network.state_dict().items()
         if "num_batches" not in key
     }
-    folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / WEIGHTS)
-    (folder / "config.json").write_text(json.dumps(spec.written(), indent=2) + "\n", encoding="utf-8")

@@ -51,7 +51,9 @@ def _without_doubles(boxes: np.ndarray) -> np.ndarray:
             sides = np.minimum(far[i], far[kept]) - np.maximum(boxes[i, :2], boxes[kept, :2])
             both = np.prod(np.maximum(sides, 0), axis=1)
             is_same = both > _SAME * (areas[i] + areas[kept] - both)
-            is_piece = (both > _WITHIN * areas[i]) & (areas[i] < _PIECE * areas[kept]) & (boxes[i, 4] < 0.7 * boxes[kept, 4])
+            is_piece = (
+                (both > _WITHIN * areas[i]) & (areas[i] < _PIECE * areas[kept]) & (boxes[i, 4] < 0.7 * boxes[kept, 4])
+            )
             if (is_same | is_piece).any():
                 continue
         kept.append(i)

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from cartag.checkpoints import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
-from cartag.encoder.closeup import CloseUp
-from cartag.encoder.processor import input_size, read_image_spec
+from cartag.encoder.processor import read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
@@ -36,9 +35,6 @@ class DualEncoder:
         folder = Path(files.folder)
         self.image_spec: ImageSpec = read_image_spec(folder, fit)
         self._device = choose_device(device)
-        with room_for_a_model(self._device):
-            self._closeup = CloseUp.load(folder, self._device)
-        self._input = input_size(folder)
         settled = choose_dtype(dtype, self._device)
         # The batch norms of timm's towers are folded as the files hold them: rounded before, they would cost accuracy.
         whole = settled is None or _has_timm_tower(folder)
@@ -87,8 +83,6 @@ class DualEncoder:
             return {k: v.to(DTYPES[self.dtype]) if v.is_floating_point() else v for k, v in inputs.items()}
         # uint8 travels to the device and is normalised there: a quarter of the bytes.
         batch = self._on_device(pixels).permute(0, 3, 1, 2)
-        if self._closeup is not None:
-            batch = self._closeup(batch, *self._input)
         return {"pixel_values": batch.float().sub_(self._mean).div_(self._std).to(self._pixel_dtype)}
 
     def _on_device(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
@@ -96,7 +90,6 @@ class DualEncoder:
         if self._device.type != "cuda":
             return torch.from_numpy(np.stack(pixels)).to(self._device)
         # From pinned memory the copy waits for nobody: while the GPU computes a pass, the next one is put together.
-        # Close-ups wait all the same, for their boxes.
         pinned = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
         np.stack(pixels, out=pinned.numpy())
         return pinned.to(self._device, non_blocking=True)

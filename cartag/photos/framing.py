@@ -12,8 +12,6 @@ _PICTURE_SIDE = 960
 PICTURE = ImageSpec(_PICTURE_SIDE, _PICTURE_SIDE, "whole", _PICTURE_SIDE, 3, (0.5,) * 3, (0.5,) * 3, drafted=1)
 _MOST_PIXELS = 2_800_000
 
-CUT = "cut1"
-"""The name of the rule of `around`, in the identity of embeddings: another rule gives other embeddings."""
 _MARGIN = 0.2
 """Of a box's size, on either side: mini was trained so, and what stands around a car tells something of it."""
 _SQUASHED = 4 / 3

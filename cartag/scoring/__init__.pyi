@@ -6,7 +6,7 @@ from .others import (
     named_others as named_others,
     others_of as others_of,
 )
-from .regions import follow as follow
+from .regions import follow as follow, region_of as region_of
 from .scoring import (
     ClassSet as ClassSet,
     Scores as Scores,
@@ -16,3 +16,4 @@ from .scoring import (
     pooled as pooled,
     score as score,
 )
+from .sight import Sight as Sight, sight_of as sight_of

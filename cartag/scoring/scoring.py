@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from cartag.scoring.calibration import Calibration
-from cartag.values import Candidate, Outcome, PromptClass, Tag
+from cartag.values import Candidate, Outcome, PromptClass, Region, Tag
 
 _DIGITS = 4
 
@@ -48,11 +48,13 @@ class Scores:
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What the scores say of one photo."""
+    """What the scores say of one photo, or of one region of it."""
 
     outcome: Outcome
     tags: tuple[Tag, ...]
     candidates: tuple[Candidate, ...]
+    regions: tuple[Region, ...] | UnsetType = UNSET
+    """Of a photo that was looked at for cars: those that were found."""
 
 
 def class_set(classes: Sequence[PromptClass], text_embeddings: np.ndarray) -> ClassSet:

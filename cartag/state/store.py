@@ -198,6 +198,11 @@ class Store:
         found = {key.hex(): _boxes(data) for key, data in _select(self._db, _SEEN, detector, keys)}
         return {h: boxes for h, boxes in found.items() if boxes is not None}
 
+    def seen_hashes(self, detector: str) -> list[str]:
+        """Hashes of all photos that a detector has looked at; what it saw may be damaged."""
+        rows = self._db.execute("SELECT sha256 FROM seen WHERE detector = ? ORDER BY sha256", (detector,))
+        return [key.hex() for (key,) in rows]
+
     def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None:
         """Stores what a detector saw in photos, arrays (n, 5) as `seen` gives them, in one transaction."""
         rows = [

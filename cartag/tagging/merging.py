@@ -9,15 +9,17 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cartag.paths import disk_path, name_on_disk, printable
-from cartag.scoring import Verdict
-from cartag.state import Contents, Facts, Whereabouts, contents_of, place_words, word_of
+from cartag.scoring import Verdict, follow
+from cartag.state import Contents, Facts, Whereabouts, contents_of, matched, place_words, word_of
 from cartag.values import (
     Candidate,
     ModelAnswer,
     Outcome,
     PhotoFile,
     PhotoRecord,
+    Region,
     Tag,
+    human_regions,
     human_tags,
     is_settled_by_human,
 )
@@ -132,35 +134,38 @@ def _name(record: PhotoRecord) -> str:
     return printable(disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk))
 
 
-def _answer(verdict: Verdict | None) -> ModelAnswer:
+def _answer(verdict: Verdict | None) -> Verdict:
     """What the model says; of a photo that cannot be read, that."""
-    if verdict is None:
-        return ModelAnswer(outcome="error")
-    return ModelAnswer(outcome=verdict.outcome, tags=verdict.tags, candidates=verdict.candidates)
+    return Verdict("error", (), ()) if verdict is None else verdict
 
 
-def _model_answer(record: PhotoRecord) -> ModelAnswer:
+def _model_answer(record: PhotoRecord) -> Verdict:
     """What the model says, of a photo that nobody said anything of."""
-    return ModelAnswer(outcome=record.outcome, tags=record.tags, candidates=record.candidates)
+    return Verdict(record.outcome, record.tags, record.candidates, record.regions)
 
 
-def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: ModelAnswer, old: PhotoRecord | None) -> PhotoRecord:
+def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: PhotoRecord | None) -> PhotoRecord:
     """The new record of a photo: what the model says, and over it everything that a person said, as ``old`` has it."""
     said = human_tags(old) if old is not None and old.tags else ()
+    hers = human_regions(old) if old is not None else ()
     confirmed = old is not None and old.confirmed is True
-    outcome: Outcome = model.outcome
-    tags: tuple[Tag, ...] = (*said, *model.tags)
-    candidates: tuple[Candidate, ...] = model.candidates
+    regions = _with_hers(model.regions, hers)
+    answer = _without_deleted(model, hers) if hers else model
+    outcome: Outcome = answer.outcome
+    tags: tuple[Tag, ...] = (*said, *answer.tags)
+    candidates: tuple[Candidate, ...] = answer.candidates
     if old is not None and confirmed:  # a person's word stands, even over a file that became unreadable
         outcome, tags, candidates = old.outcome, old.tags, old.candidates
     elif said and facts.error is UNSET:
         by_hand = {tag.car for tag in said}
         outcome = "tagged"
-        tags = (*said, *(tag for tag in model.tags if tag.car not in by_hand))
-        candidates = tuple(c for c in model.candidates if c.car not in by_hand)
+        tags = (*said, *(tag for tag in answer.tags if tag.car not in by_hand))
+        candidates = tuple(c for c in answer.candidates if c.car not in by_hand)
+    elif outcome == "no-car" and any(region.outcome != "no-car" for region in hers):
+        outcome = "unknown"  # she has drawn a car of which nobody knows the name
     by_model: ModelAnswer | UnsetType = UNSET
     if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
-        by_model = model
+        by_model = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
     sha256 = facts.sha256
     if old is not None and sha256 is UNSET:  # not to be read: she spoke of what lay there before
         sha256 = old.sha256
@@ -174,8 +179,40 @@ def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: ModelAnswer, ol
         outcome=outcome,
         tags=tags,
         candidates=candidates,
+        regions=regions,
         error=facts.error,
         path_on_disk=name_on_disk(photo) or UNSET,
         confirmed=True if confirmed else UNSET,
         by_model=by_model,
     )
+
+
+# --- boxes of a person --------------------------------------------------------------------------------------------
+
+
+def _with_hers(models: tuple[Region, ...] | UnsetType, hers: Sequence[Region]) -> tuple[Region, ...] | UnsetType:
+    """The regions of a photo: a person's as they are, and the model's where she has none; largest first.
+
+    A box of hers that the model finds too holds what it says of that; where it does not find it any more, what it said.
+    """
+    if not hers:
+        return models
+    found = () if models is UNSET else models
+    same = matched([region.box for region in hers], [region.box for region in found])
+    kept = [region for i, region in enumerate(found) if i not in same.values()]
+    both = [*(_beside(of, found[same[i]]) if i in same else of for i, of in enumerate(hers)), *kept]
+    return tuple(sorted(both, key=lambda region: -region.box[2] * region.box[3]))
+
+
+def _beside(hers: Region, model: Region) -> Region:
+    said = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
+    return replace(hers, found=model.found, other=model.other, by_model=said)
+
+
+def _without_deleted(model: Verdict, hers: Sequence[Region]) -> Verdict:
+    """What the model says of the boxes that a person left to it; of a photo without any, what it says of the whole."""
+    if model.regions is UNSET or not model.regions:
+        return model
+    same = matched([region.box for region in hers], [region.box for region in model.regions])
+    left = [region for i, region in enumerate(model.regions) if i not in same.values()]
+    return follow(left, len(model.tags) + len(model.candidates))

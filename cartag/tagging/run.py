@@ -14,7 +14,7 @@ from cartag.errors import IndexFileError
 from cartag.learning import Learned, load_learned
 from cartag.photos import Walk
 from cartag.progress import Progress
-from cartag.scoring import Calibration, adjusted, calibration_of, default_catalog
+from cartag.scoring import Calibration, Sight, adjusted, calibration_of, default_catalog, sight_of
 from cartag.settings import Settings
 from cartag.state import Index, Place, Stamp, read_index_if_there, stamp_of
 from cartag.tagging.merging import in_folders
@@ -35,17 +35,22 @@ class Run:
     calibration: Calibration
     learned: Learned | None
     """What `learn` fitted for this model and catalog."""
+    sight: Sight | None
+    """How photos are looked at for cars; None: as wholes."""
     stamp: Stamp | None
     """Of the old index: whether somebody else changed it since."""
 
     @cached_property
     def scoring(self) -> str:
-        """Digest of what decides scores besides model and catalog; ends with how photos are fitted (squash192x192).
+        """Digest of what decides scores besides model and catalog: calibration, how photos are fitted (squash192x192),
+        which of their regions are looked at.
 
         A plus stands for what was learned from hand labels.
         """
         learned = f"+{self.learned.digest()}" if self.learned else ""
-        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{self.identity.split('/')[1]}"
+        sight = f"-{self.sight.digest}" if self.sight else ""
+        fit = self.identity.split("/")[1]
+        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}"
 
     @cached_property
     def old_is_current(self) -> bool:
@@ -84,7 +89,8 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
         temperature=settings.temperature,
         mode=settings.mode,
     )
-    return Run(gallery, place, settings, old, catalog, files, identity, calibration, learned, stamp)
+    sight = sight_of(settings, files, old, progress)
+    return Run(gallery, place, settings, old, catalog, files, identity, calibration, learned, sight, stamp)
 
 
 def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) -> Learned | None:

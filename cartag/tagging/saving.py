@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET
 
 from cartag.learning import learned_files
 from cartag.photos import Walk
@@ -126,6 +127,7 @@ def _header(run: Run, photos: Records, work: Work) -> IndexHeader:
         generator=f"cartag {__version__}",
         updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=IndexedModel(name=spec.name, source=spec.source, revision=run.files.revision, dtype=work.dtype or dtype),
+        detector=run.sight.indexed if run.sight else UNSET,
         catalog=catalog_of(run.catalog, old.header.catalog if old else None, photos),
         scoring=run.scoring,
     )

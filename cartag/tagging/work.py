@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
@@ -10,17 +10,31 @@ from types import TracebackType
 
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from cartag import encoder as encoders
 from cartag.encoder import Encoder
-from cartag.photos import Reader, ReadPhoto, batch_size
+from cartag.photos import PICTURE, Reader, ReadPhoto, batch_size
 from cartag.progress import Progress
-from cartag.scoring import ClassSet, Verdict, class_set_of, decide, model_facts, score
+from cartag.scoring import (
+    ClassSet,
+    Scores,
+    Verdict,
+    class_set_of,
+    decide,
+    follow,
+    model_facts,
+    named_others,
+    others_of,
+    region_of,
+    score,
+)
 from cartag.settings import shared_texts
 from cartag.state import Facts, Journal, SharedTexts, Store, latest
+from cartag.tagging.looking import Eyes, Looked, Pixels
 from cartag.tagging.merging import Learnt
 from cartag.tagging.run import Run
-from cartag.values import PhotoFile, PhotoRecord
+from cartag.values import OtherCar, PhotoFile, PhotoRecord
 
 _SCORED_AT_ONCE = 4096
 
@@ -80,9 +94,31 @@ class Work:
         return store
 
     @cached_property
+    def _eyes(self) -> Eyes | None:
+        """What looks for cars in photos; None where they are looked at as wholes."""
+        if self._run.sight is None:
+            return None
+        spec = encoders.image_spec(self._run.files, fit=self._run.settings.fit)
+        eyes = Eyes(
+            self._run.sight,
+            spec,
+            self._store,
+            lambda: self._encoder,
+            device=self._run.settings.device,
+            anew=self._retag,
+        )
+        self._stack.callback(eyes.close)
+        return eyes
+
+    @cached_property
     def _cached(self) -> set[str]:
-        """Hashes of the photos whose embedding need not be computed."""
-        return set() if self._retag else self._store.hashes()
+        """Hashes of the photos of which nothing need be computed."""
+        if self._retag:
+            return set()
+        if self._eyes is None:
+            return self._store.hashes()
+        seen = self._store.seen_hashes(self._run.sight.identity if self._run.sight else "")
+        return {h for some in self._eyes.cached(seen) for h in some}
 
     # --- scoring from the cache
 
@@ -92,27 +128,62 @@ class Work:
         readable = [facts for facts in known if facts.error is UNSET]
         if hashes := list(dict.fromkeys(facts.sha256 for facts in readable if facts.sha256)):
             self._progress.start("scoring", len(hashes))
-            for some, embeddings in self._store.sound(hashes, _SCORED_AT_ONCE):
-                self._verdicts.update(zip(some, self._judge(embeddings), strict=True))
+            for some in self._looked(hashes):
+                self._verdicts.update(self._judge(some))
                 self._progress.advance(len(some))
             self._progress.finish()
         return {facts.path for facts in readable if self._verdict(facts) is None}
+
+    def _looked(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
+        if self._eyes is not None:
+            yield from self._eyes.cached(hashes)
+            return
+        for some, embeddings in self._store.sound(hashes, _SCORED_AT_ONCE):
+            yield {h: Looked((), vector[None]) for h, vector in zip(some, embeddings, strict=True)}
 
     def _verdict(self, facts: Facts | PhotoRecord) -> Verdict | None:
         """What was scored in this run of a photo with this content."""
         return self._verdicts.get(facts.sha256) if facts.sha256 and facts.error is UNSET else None
 
-    def _judge(self, photos: np.ndarray) -> list[Verdict]:
-        """Scores photos by their embeddings (n, d)."""
-        model = self._model_facts
+    def _judge(self, photos: Mapping[str, Looked]) -> dict[str, Verdict]:
+        """Scores photos by their vectors, by hash: every region by itself, and the photo follows."""
+        model, keep = self._model_facts, self._run.settings.candidates
+        vectors = np.concatenate([looked.vectors for looked in photos.values()])
         scores = score(
-            photos,
+            vectors,
             self._classes,
             logit_scale=model["logit_scale"] or 1.0,
             logit_bias=model["logit_bias"],
             calibration=self._run.calibration,
         )
-        return decide(scores, self._classes.cars, self._run.calibration, self._run.settings.candidates)
+        verdicts = iter(decide(scores, self._classes.cars, self._run.calibration, keep))
+        if self._eyes is None:
+            return dict(zip(photos, verdicts, strict=True))
+        others = iter(self._others(vectors, scores))
+        judged: dict[str, Verdict] = {}
+        for h, looked in photos.items():
+            own = [(next(verdicts), next(others)) for _ in looked.vectors]
+            if looked.boxes:
+                regions = [region_of(*box, *said) for box, said in zip(looked.boxes, own, strict=True)]
+                cars = tuple(region for region in regions if region.outcome != "no-car")
+                judged[h] = replace(follow(regions, keep), regions=cars)
+            else:
+                judged[h] = replace(own[0][0], regions=())
+        return judged
+
+    def _others(self, vectors: np.ndarray, scores: Scores) -> list[OtherCar | None]:
+        cars = self._run.catalog.other_cars
+        if not self._classes.others:
+            return [None] * len(vectors)
+        found = others_of(
+            vectors,
+            self._classes,
+            scores,
+            [car.make for car in cars],
+            logit_scale=self._model_facts["logit_scale"] or 1.0,
+            calibration=self._run.calibration,
+        )
+        return named_others(found, [car.name for car in cars], [car.make for car in cars], self._run.calibration)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -137,14 +208,15 @@ class Work:
     def read_and_embed(self, photos: Sequence[PhotoFile]) -> None:
         if not photos:
             return
-        settings = self._run.settings
+        settings, sight = self._run.settings, self._run.sight
         self._progress.start("tagging", len(photos))
         with Reader(
             self._run.gallery,
             photos,
-            encoders.image_spec(self._run.files, fit=settings.fit),
+            PICTURE if sight else encoders.image_spec(self._run.files, fit=settings.fit),
             embedded=self._cached,
             settings=settings,
+            glance=sight.image_spec if sight else None,
         ) as reader:
             reading = iter(reader)
             while batch := list(islice(reading, batch_size(settings))):
@@ -154,22 +226,35 @@ class Work:
 
     def _take(self, batch: Sequence[ReadPhoto]) -> None:
         """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""
-        pixels = {
-            photo.facts.sha256 or "": photo.pixels
+        new = {
+            photo.facts.sha256 or "": photo
             for photo in batch
             if photo.pixels is not None and photo.facts.sha256 not in self._fresh
         }
-        fresh: dict[str, np.ndarray] = {}
-        if pixels:
-            fresh = dict(zip(pixels, self._encoder.embed_images(list(pixels.values())), strict=True))
-            self._store.put(fresh)
-            self._fresh.update(fresh)
+        fresh = self._embedded(new) if new else {}
+        self._fresh.update(fresh)
         self.embedded += sum(photo.pixels is not None and photo.facts.sha256 in fresh for photo in batch)
         facts = [photo.facts for photo in batch]
         self.journal.append(facts)
         self._facts.update((fact.path, fact) for fact in facts)
-        readable = [fact for fact in facts if fact.error is UNSET and fact.sha256]
-        embeddings = fresh | self._store.get([f.sha256 for f in readable if f.sha256 and f.sha256 not in fresh])
-        if scored := [fact for fact in readable if fact.sha256 in embeddings]:
-            verdicts = self._judge(np.stack([embeddings[fact.sha256 or ""] for fact in scored]))
-            self._verdicts.update(zip((fact.sha256 or "" for fact in scored), verdicts, strict=True))
+        hashes = {fact.sha256 for fact in facts if fact.error is UNSET and fact.sha256}
+        looked = fresh
+        for some in self._looked([h for h in hashes if h not in fresh and h not in self._verdicts]):
+            looked = looked | some
+        if looked:
+            self._verdicts.update(self._judge(looked))
+
+    def _embedded(self, photos: Mapping[str, ReadPhoto]) -> dict[str, Looked]:
+        """The vectors of photos that were read, computed and stored."""
+        if self._eyes is not None:
+            return self._eyes.look(
+                {
+                    h: Pixels(p.pixels, p.glance)
+                    for h, p in photos.items()
+                    if p.pixels is not None and p.glance is not None
+                }
+            )
+        pixels = [photo.pixels for photo in photos.values() if photo.pixels is not None]
+        vectors = dict(zip(photos, self._encoder.embed_images(pixels), strict=True))
+        self._store.put(vectors)
+        return {h: Looked((), vector[None]) for h, vector in vectors.items()}

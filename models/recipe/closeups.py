@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from cartag.encoder.closeup import CloseUp, Locator
 from PIL import Image
 from torch import Tensor
 
-from cartag.encoder.closeup import CloseUp, Locator
 from cartag.encoder.processor import CloseUpSpec
 from models.recipe import checkpoints
 from models.recipe.pictures import AROUND_HW, MEAN, PHOTO_HW, RUN_HW, STD, Pictures

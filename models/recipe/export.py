@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cartag.encoder.closeup import write
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -21,7 +22,6 @@ from transformers import (
     VisionTextDualEncoderProcessor,
 )
 
-from cartag.encoder.closeup import write
 from models.recipe import digests, options
 from models.recipe.closeups import CLOSE_UP, read_locator, shown
 from models.recipe.model import Model

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from cartag.encoder.closeup import CloseUp
+
 from models.recipe.closeups import CLOSE_UP, cut_around, read_locator
 from models.recipe.drawings import TRAIN_SEED, draw
 from models.recipe.labels import Item, held_out, read_train

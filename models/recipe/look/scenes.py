@@ -74,7 +74,9 @@ def _nothing(sources: Sources, fold: int, folds: int, rng: np.random.Generator) 
 def photo_view(sources: Sources, scene: Scene, hw: tuple[int, int], rng: np.random.Generator) -> View:
     """A part of a photograph, or all of it with something around."""
     chance = rng.random()
-    size = rng.uniform(0.85, 1.1) if chance < 0.45 else rng.uniform(0.3, 0.85) if chance < 0.75 else rng.uniform(1.1, 2.6)
+    size = (
+        rng.uniform(0.85, 1.1) if chance < 0.45 else rng.uniform(0.3, 0.85) if chance < 0.75 else rng.uniform(1.1, 2.6)
+    )
     ratio = math.exp(rng.uniform(-0.25, 0.25))
     w, h = size * ratio, size / ratio
     x, y = (rng.uniform(min(0, 1 - side), max(0, 1 - side)) for side in (w, h))
@@ -177,7 +179,11 @@ def pasted(sources: Sources, fold: int, folds: int, rng: np.random.Generator) ->
         view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
         if rng.random() < 0.12:
             view.pixels[:] = rng.integers(0, 256, 3)
-    there = [(rect, _rect_mask(rect, height, width), asked) for rects, asked in ((view.cars, True), (view.unclear, False)) for rect in rects]
+    there = [
+        (rect, _rect_mask(rect, height, width), asked)
+        for rects, asked in ((view.cars, True), (view.unclear, False))
+        for rect in rects
+    ]
     layers = [m for _, m, _ in there]
     count = 1 + int(rng.choice(5, p=(0.3, 0.28, 0.2, 0.12, 0.1)))
     common = math.exp(rng.uniform(math.log(0.09), math.log(0.85 if count < 3 else 0.5)))
@@ -248,7 +254,11 @@ def _placed(
     if w > 1.4 * width or h > 1.4 * height:
         return None
     small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
-    shape = np.ones((h, w), np.float32) if alpha is None else cv2.resize(alpha, (w, h), interpolation=cv2.INTER_AREA) / np.float32(255)
+    shape = (
+        np.ones((h, w), np.float32)
+        if alpha is None
+        else cv2.resize(alpha, (w, h), interpolation=cv2.INTER_AREA) / np.float32(255)
+    )
     if alpha is None:  # the corners of a box are seldom car
         shape = _rounded(h, w, rng)
     left = round(rng.uniform(-0.25 * w, width - 0.75 * w))

@@ -111,5 +111,3 @@ def _inside(box: tuple[float, ...], other: tuple[float, ...]) -> float:
     w = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
     h = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
     return max(0.0, w) * max(0.0, h) / (box[2] * box[3]) if box[2] * box[3] > 0 else 1.0
-
-

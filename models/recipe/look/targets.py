@@ -40,13 +40,20 @@ def targets_of(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     sides = np.zeros((4, height, width), np.float32)
     ys, xs = np.arange(height) + 0.5, np.arange(width) + 0.5
     for left, top, right, bottom in view.unclear:
-        inside = ((xs > left * width) & (xs < right * width))[None] & ((ys > top * height) & (ys < bottom * height))[:, None]
+        inside = ((xs > left * width) & (xs < right * width))[None] & ((ys > top * height) & (ys < bottom * height))[
+            :, None
+        ]
         asked[inside] = 0
-    for left, top, right, bottom in sorted(view.cars, key=lambda r: -(r[2] - r[0]) * (r[3] - r[1])):  # small ones over large
+    for left, top, right, bottom in sorted(
+        view.cars, key=lambda r: -(r[2] - r[0]) * (r[3] - r[1])
+    ):  # small ones over large
         x0, y0, x1, y1 = left * width, top * height, right * width, bottom * height
         column, row = min(width - 1, int((x0 + x1) / 2)), min(height - 1, int((y0 + y1) / 2))
         spreads = [max(_SPREAD * side / 6, 0.3) for side in (x1 - x0, y1 - y0)]
-        bump = np.exp(-((xs - column - 0.5) ** 2)[None] / (2 * spreads[0] ** 2) - ((ys - row - 0.5) ** 2)[:, None] / (2 * spreads[1] ** 2))
+        bump = np.exp(
+            -((xs - column - 0.5) ** 2)[None] / (2 * spreads[0] ** 2)
+            - ((ys - row - 0.5) ** 2)[:, None] / (2 * spreads[1] ** 2)
+        )
         bump[bump < 1e-2] = 0
         bump[row, column] = 1
         np.maximum(heat, bump, out=heat)
@@ -71,7 +78,9 @@ def loss_of(cells: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     heat = -((hit + miss) * targets.asked).sum() / count
     left, top, right, bottom = cells[:, 1:].unbind(1)
     l_, t_, r_, b_ = targets.sides.unbind(1)
-    both = (torch.minimum(left, l_) + torch.minimum(right, r_)).clamp(min=0) * (torch.minimum(top, t_) + torch.minimum(bottom, b_)).clamp(min=0)
+    both = (torch.minimum(left, l_) + torch.minimum(right, r_)).clamp(min=0) * (
+        torch.minimum(top, t_) + torch.minimum(bottom, b_)
+    ).clamp(min=0)
     either = (left + right) * (top + bottom) + (l_ + r_) * (t_ + b_) - both
     around = (torch.maximum(left, l_) + torch.maximum(right, r_)) * (torch.maximum(top, t_) + torch.maximum(bottom, b_))
     overlap = both / either.clamp(min=1e-6) - (around - either) / around.clamp(min=1e-6)

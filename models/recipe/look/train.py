@@ -24,10 +24,10 @@ from models.recipe.look.targets import CELLS_HW, Targets, loss_of, targets_of
 from models.recipe.pictures import MEAN, STD
 from models.recipe.progress import say
 
-VIEWS, EPOCHS, BATCH = 33_000, 3.0, 32
+VIEWS, EPOCHS, BATCH = 30_000, 1.5, 32
 _AT_ONCE = 60
 _RATE_HEAD, _RATE_TRUNK, _AVERAGED = 1.2e-3, 4e-4, 0.998
-_EVERY = 400  # steps between two checkpoints
+_EVERY = 200  # steps between two checkpoints
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def begun(seed: int) -> Look:
 
 def normalised(pixels: np.ndarray) -> Tensor:
     """Views (B, H, W, 3) uint8 as the network takes them."""
-    return ((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    return ((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 _shared: tuple[Sources, int, int] | None = None  # of this process and those forked from it
@@ -93,7 +95,9 @@ def views_of(sources: Sources, work: Path, folds: int, seed: int, count: int) ->
     names = ("heat", "asked", "sides", "near")
     if not Path(f"{stem}.folds.npy").exists():
         fronts = np.lib.format.open_memmap(f"{stem}.fronts.npy", mode="w+", dtype=np.float16, shape=shape)
-        kept: dict[str, np.ndarray] = {n: np.empty((total, *((4,) if n == "sides" else ()), *CELLS_HW), np.float16) for n in names}
+        kept: dict[str, np.ndarray] = {
+            n: np.empty((total, *((4,) if n == "sides" else ()), *CELLS_HW), np.float16) for n in names
+        }
         of_fold = np.empty(total, np.int8)
         _shared = (sources, folds, seed)
         began = time.time()
@@ -149,7 +153,9 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
     average = copy.deepcopy(network)
     network.front.requires_grad_(False)
     adam = torch.optim.AdamW(_groups(network), weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.LambdaLR(adam, lambda s: min(1.0, (s + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * s / steps)))
+    cycle = torch.optim.lr_scheduler.LambdaLR(
+        adam, lambda s: min(1.0, (s + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * s / steps))
+    )
     start = 0
     if saved.exists():
         state = torch.load(saved, weights_only=True)
@@ -178,7 +184,9 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
         sums = [sums[0] + float(heat.detach()), sums[1] + float(sides.detach())]
         if step % 100 == 99:
             rate = (step + 1 - start) * BATCH / (time.time() - began)
-            say(f"look {tag} step {step + 1}/{steps} heat {sums[0] / 100:.3f} sides {sums[1] / 100:.3f}, {rate:.0f} views/s")
+            say(
+                f"look {tag} step {step + 1}/{steps} heat {sums[0] / 100:.3f} sides {sums[1] / 100:.3f}, {rate:.0f} views/s"
+            )
             sums = [0.0, 0.0]
         if (step + 1) % _EVERY == 0 or step + 1 == steps:
             state = {"average": average.state_dict(), "network": network.state_dict(), "adam": adam.state_dict()}

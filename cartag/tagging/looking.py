@@ -1,0 +1,130 @@
+"""From pixels to vectors: of every car in a photo, or of the photo as a whole; out of the cache where they are there.
+
+Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the cache,
+another detector embeds what it sees otherwise, another model all of it. A photo in which no car was found has a vector of
+its own, the same as where photos are looked at as wholes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cartag import detector as detectors
+from cartag.detector import Detector
+from cartag.encoder import Encoder
+from cartag.photos import cut, shaped
+from cartag.scoring import Sight
+from cartag.settings import usable_cores
+from cartag.state import Store
+from cartag.values import Box, ImageSpec
+
+_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Looked:
+    """What was found in a photo, and the vectors that stand for it."""
+
+    boxes: tuple[tuple[Box, float], ...]
+    """With how sure the detector is, largest first."""
+    vectors: np.ndarray
+    """Float32 (n, d): of each box; where there is none, (1, d): of the photo as a whole."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pixels:
+    """A photo that was read: the picture that cars are cut from, and the glance of the detector."""
+
+    picture: np.ndarray
+    glance: np.ndarray
+
+
+class Eyes:
+    """Looks at photos for cars. The detector is loaded only when something must be looked at."""
+
+    def __init__(
+        self, sight: Sight, spec: ImageSpec, store: Store, encoder: Callable[[], Encoder], *, device: str, anew: bool
+    ) -> None:
+        """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used."""
+        self._sight, self._spec, self._store = sight, spec, store
+        self._encoder, self._device, self._anew = encoder, device, anew
+        self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @cached_property
+    def _detector(self) -> Detector:
+        return detectors.load(self._sight.files, device=self._device)
+
+    def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
+        """What the cache knows all of, among photos with these hashes, some thousand a time."""
+        for start in range(0, len(hashes), _AT_ONCE):
+            yield self._known(hashes[start : start + _AT_ONCE])
+
+    def _known(self, hashes: Sequence[str]) -> dict[str, Looked]:
+        chosen = {h: self._sight.chosen(s) for h, s in self._store.seen(self._sight.identity, hashes).items()}
+        vectors = self._store.regions(_keys(chosen))
+        wholes = self._store.get([h for h, boxes in chosen.items() if not boxes])
+        return _complete(chosen, vectors, wholes)
+
+    def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
+        """Finds and embeds the cars of photos, by their hashes, and stores what it finds."""
+        chosen = self._boxes(photos)
+        keys = _keys(chosen)
+        wholes = [h for h, boxes in chosen.items() if not boxes]
+        known = {} if self._anew else self._store.regions(keys)
+        known_wholes = {} if self._anew else self._store.get(wholes)
+        new = [key for key in keys if key not in known]
+        new_wholes = [h for h in wholes if h not in known_wholes]
+        pixels = [*self._cuts(photos, new), *self._wholes(photos, new_wholes)]
+        if pixels:
+            vectors = self._encoder().embed_images(pixels)
+            fresh = dict(zip(new, vectors[: len(new)], strict=True))
+            fresh_wholes = dict(zip(new_wholes, vectors[len(new) :], strict=True))
+            self._store.put_regions(fresh)
+            self._store.put(fresh_wholes)
+            known, known_wholes = known | fresh, known_wholes | fresh_wholes
+        return _complete(chosen, known, known_wholes)
+
+    def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, list[tuple[Box, float]]]:
+        seen = {} if self._anew else self._store.seen(self._sight.identity, list(photos))
+        if new := [h for h in photos if h not in seen]:
+            found = self._detector.boxes([photos[h].glance for h in new])
+            fresh = dict(zip(new, found, strict=True))
+            self._store.put_seen(self._sight.identity, fresh)
+            seen = seen | fresh
+        return {h: self._sight.chosen(seen[h]) for h in photos}
+
+    def _cuts(self, photos: Mapping[str, Pixels], keys: Iterable[tuple[str, Box]]) -> Iterator[np.ndarray]:
+        return self._pool.map(lambda key: cut(photos[key[0]].picture, key[1], self._spec), keys)
+
+    def _wholes(self, photos: Mapping[str, Pixels], hashes: Iterable[str]) -> Iterator[np.ndarray]:
+        return self._pool.map(lambda h: shaped(photos[h].picture, self._spec), hashes)
+
+
+def _keys(chosen: Mapping[str, Sequence[tuple[Box, float]]]) -> list[tuple[str, Box]]:
+    return [(h, box) for h, boxes in chosen.items() for box, _ in boxes]
+
+
+def _complete(
+    chosen: Mapping[str, Sequence[tuple[Box, float]]],
+    vectors: Mapping[tuple[str, Box], np.ndarray],
+    wholes: Mapping[str, np.ndarray],
+) -> dict[str, Looked]:
+    """The photos of which every vector is there."""
+    looked: dict[str, Looked] = {}
+    for h, boxes in chosen.items():
+        if boxes:
+            rows = [vectors[h, box] for box, _ in boxes if (h, box) in vectors]
+            if len(rows) == len(boxes):
+                looked[h] = Looked(tuple(boxes), np.stack(rows))
+        elif h in wholes:
+            looked[h] = Looked((), wholes[h][None])
+    return looked
