@@ -1,4 +1,4 @@
-"""What there is to choose from: the cars of a catalog or of an article, the models known by name."""
+"""What there is to choose from: the cars of a catalog or of an article, the models and detectors known by name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from cartag.catalogs import load_catalog, slug
-from cartag.checkpoints import fetch_to, is_here, known_models, resolve
+from cartag.checkpoints import fetch_to, is_here, known_detectors, known_models, resolve_either
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG, load_settings
-from cartag.values import Car, Catalog
+from cartag.values import Car, Catalog, ModelKind
 
 if TYPE_CHECKING:
     from cartag.catalogs import Mention
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model known by name."""
+    """A model or a detector known by name."""
 
     name: str
     source: str
@@ -30,6 +30,10 @@ class ModelInfo:
     here: bool
     """Whether it can be loaded now, without network."""
     note: str | None
+    kind: ModelKind = "model"
+    """`model`: tells cars apart (`--model`); `detector`: finds them in a photo (`--detector`)."""
+    coco_ap: float | None = None
+    """Of a detector: average precision on COCO in percent as published; None where nobody published one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = No
 
 
 def models() -> list[ModelInfo]:
-    """The models known by name, and which of them are here."""
+    """The models and the detectors known by name, and which of them are here."""
     return [
         ModelInfo(
             name=spec.name,
@@ -93,17 +97,19 @@ def models() -> list[ModelInfo]:
             stanford_cars_top1=spec.stanford_cars_top1,
             here=is_here(spec),
             note=spec.note,
+            kind=spec.kind,
+            coco_ap=spec.coco_ap,
         )
-        for spec in known_models().values()
+        for spec in (*known_models().values(), *known_detectors().values())
     ]
 
 
 def fetch(name: str, to: Path | str | None = None, *, force: bool = False, progress: Progress | None = None) -> Path:
-    """Fetches a model for use without network and returns the folder it lies in.
+    """Fetches a model or a detector for use without network and returns the folder it lies in.
 
-    Without ``to`` that is the hub's cache on this machine, where ``--model NAME`` finds it; with ``to`` its files are
-    put into that folder, to be carried to another machine and used there as ``--model FOLDER``. Files of these names
-    that lie there with another content stay, unless ``force`` replaces them.
+    Without ``to`` that is the hub's cache on this machine, where ``--model NAME`` or ``--detector NAME`` finds it; with
+    ``to`` its files are put into that folder, to be carried to another machine and used there by the folder's name.
+    Files of these names that lie there with another content stay, unless ``force`` replaces them.
 
     Raises:
         ModelError: the model is unknown, or neither here nor to be fetched; or the folder cannot be written.
@@ -111,5 +117,5 @@ def fetch(name: str, to: Path | str | None = None, *, force: bool = False, progr
     """
     progress = progress or Silent()
     if to is None:
-        return Path(resolve(name, progress).folder)
+        return Path(resolve_either(name, progress).folder)
     return fetch_to(name, Path(to), progress, force=force)

@@ -105,12 +105,15 @@ class Passes:
 
     On a CPU every core takes passes of its own, with one thread each. Threads that share one pass wait for each other
     at every layer, and while photos are being decoded on the same cores they wait long. On a GPU one pass follows the
-    other; when one does not fit into its memory, it is halved for good.
+    other; when one does not fit into its memory, it is halved for good. ``on_core`` and ``on_gpu`` are how many items
+    a pass takes at most there.
     """
 
-    def __init__(self, device: torch.device, cores: int | None = None) -> None:
+    def __init__(
+        self, device: torch.device, cores: int | None = None, *, on_core: int = _CPU_PASS, on_gpu: int = _GPU_PASS
+    ) -> None:
         self._device = device
-        self._at_once = _GPU_PASS
+        self._on_core, self._at_once = on_core, on_gpu
         self._workers = min(cores or usable_cores(), _MOST_WORKERS) if device.type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
@@ -121,9 +124,10 @@ class Passes:
             ModelError: the device's memory does not even hold a single item.
         """
         if self._device.type == "cpu" and self._workers > 1 and len(items) > 1:
-            parts = list(self._threads().map(lambda part: _inferred(embed, part), even_parts(items, self._workers)))
+            split = even_parts(items, self._workers, self._on_core)
+            parts = list(self._threads().map(lambda part: _inferred(embed, part), split))
         elif self._device.type == "cpu":
-            parts = [_inferred(embed, part) for part in even_parts(items, 1)]
+            parts = [_inferred(embed, part) for part in even_parts(items, 1, self._on_core)]
         else:
             parts = self._one_by_one(embed, items)
         return torch.cat(parts).cpu()
@@ -186,9 +190,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def even_parts(items: Sequence[T], workers: int) -> list[Sequence[T]]:
-    """Splits items so that all workers have equally much to do, in parts of at most `_CPU_PASS`."""
-    rounds = math.ceil(len(items) / (_CPU_PASS * workers))
+def even_parts(items: Sequence[T], workers: int, most: int = _CPU_PASS) -> list[Sequence[T]]:
+    """Splits items so that all workers have equally much to do, in parts of at most ``most``."""
+    rounds = math.ceil(len(items) / (most * workers))
     count = min(len(items), rounds * workers)
     bounds = [round(i * len(items) / count) for i in range(count + 1)]
     return [items[start:end] for start, end in pairwise(bounds)]

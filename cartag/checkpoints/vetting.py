@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ _ARGUMENTS = {"model_args", "backbone_kwargs"}
 _LOADING_ARGUMENTS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
 
 
-def vet(folder: Path) -> None:
+def vet(folder: Path, *, left_out: Collection[str] = ()) -> dict[str, Any]:
     """Refuses a checkpoint whose config would have something loaded from outside its folder, unpickled, or run.
+
+    Returns its config, less the keys ``left_out`` at its top: these may ask for anything, for whoever calls hands on
+    only what is returned.
 
     Raises:
         ModelError: it asks for that, or its config is damaged.
@@ -39,12 +42,16 @@ def vet(folder: Path) -> None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise ModelError(f"{path}: cannot be read as JSON ({' '.join(str(e).split())[:200]})") from e
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: not the config of a model, which is an object in JSON")
+    config = {key: value for key, value in config.items() if key not in left_out}
     found = next(_asks(config), None)
     if found is not None:
         raise ModelError(
             f"{path}: {found[0]}: {json.dumps(found[1])[:100]} would load more than the safetensors beside it, which "
             "cartag never does; take it out or choose another checkpoint"
         )
+    return config
 
 
 def _asks(node: Any, place: str = "", *, are_arguments: bool = False) -> Iterator[tuple[str, Any]]:

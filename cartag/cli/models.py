@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, TableFormat
 
+if TYPE_CHECKING:
+    from cartag.listing import ModelInfo
+
+_FIGURES = {"model": "Cars top-1", "detector": "COCO AP"}
+
 app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
-    help="List the models known by name; fetch one for offline use.",
+    help="List the models and detectors known by name; fetch one for offline use.",
 )
 
 
 @app.callback()
 def command(context: typer.Context, format: Format = TableFormat.table) -> None:
-    """List the models known by name: size, licence, published accuracy, here already or to be fetched."""
+    """List the models and detectors known by name: size, licence, published accuracy, here or to be fetched."""
     if context.invoked_subcommand is not None:
         return
     import cartag
@@ -29,20 +34,23 @@ def command(context: typer.Context, format: Format = TableFormat.table) -> None:
     if format is TableFormat.json:
         output.put_json([asdict(model) for model in models])
         return
-    rows = (
-        (
-            m.name,
-            m.input_size,
-            m.size_mb,
-            m.stanford_cars_top1,
-            m.licence,
-            "here" if m.here else "to be fetched",
-            m.source,
-        )
-        for m in models
+    for kind, figure in _FIGURES.items():
+        rows = [
+            (m.name, m.input_size, m.size_mb, _published(m), m.licence, "here" if m.here else "to be fetched", m.source)
+            for m in models
+            if m.kind == kind
+        ]
+        if kind == "detector":
+            output.put("")
+        output.put_table((kind, "input", "MB", figure, "licence", "files", "source"), rows, right=[1, 2, 3])
+    output.put(
+        "Cars top-1: zero-shot on Stanford Cars; COCO AP: of all its classes; both as published, percent. "
+        "Any hub id or folder works as well."
     )
-    output.put_table(("model", "input", "MB", "Cars top-1", "licence", "files", "source"), rows, right=[1, 2, 3])
-    output.put("Cars top-1: zero-shot on Stanford Cars as published, percent. Any hub id or folder works as well.")
+
+
+def _published(model: ModelInfo) -> float | None:
+    return model.stanford_cars_top1 if model.kind == "model" else model.coco_ap
 
 
 @app.command("fetch")
@@ -61,7 +69,7 @@ def fetch(
         bool, typer.Option("--force", help="For --to: replace files of these names with another content.")
     ] = False,
 ) -> None:
-    """Fetch a model for use without network: here as `--model NAME`, elsewhere as `--model DIR`."""
+    """Fetch a model (or a detector) for use without network: here as `--model NAME`, elsewhere as `--model DIR`."""
     import cartag
 
     folder = cartag.fetch(name, to, force=force, progress=output.TerminalProgress())

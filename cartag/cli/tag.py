@@ -17,6 +17,14 @@ INTERRUPTED = 130  # as shells report SIGINT
 _SHOWN = 8
 
 
+class Regions(StrEnum):
+    """What is looked at in a photo by itself."""
+
+    all = "all"
+    main = "main"
+    off = "off"
+
+
 class RawPairs(StrEnum):
     """Which photo a RAW file and the JPEG beside it are."""
 
@@ -31,6 +39,18 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME|HUB_ID|DIR", help="See `cartag models`. [default: auto]", show_default=False),
+    ] = None,
+    regions: Annotated[
+        Regions | None,
+        typer.Option(
+            help="Look at every car by itself, at the largest, or at the photo. [default: all]", show_default=False
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|HUB_ID|DIR", help="What finds them; see `cartag models`. [default: look]", show_default=False
+        ),
     ] = None,
     device: Annotated[
         str | None,
@@ -64,6 +84,8 @@ def command(
             gallery,
             catalog=catalog,
             model=model,
+            regions=regions,
+            detector=detector,
             device=device,
             index=index,
             retag=retag,

@@ -63,6 +63,8 @@ def tag(
     *,
     catalog: str | Path | None = None,
     model: str | None = None,
+    regions: str | None = None,
+    detector: str | None = None,
     device: str | None = None,
     index: Path | str | None = None,
     retag: bool = False,
@@ -83,6 +85,9 @@ def tag(
         gallery: the folder of photos.
         catalog: a shipped catalog's name or a YAML file; None: the one of the index, else `mille-miglia-2013`.
         model: a name of `cartag models`, a hub id, or a folder; None: as `--model auto`.
+        regions: look at every car of a photo by itself (`all`), at the largest (`main`), or at the photo as a whole
+            (`off`); None: as `--regions all`.
+        detector: what finds the cars: a name of `cartag models`, a hub id, or a folder; None: as `--detector look`.
         device: auto, cpu, cuda, cuda:N or mps.
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
@@ -97,7 +102,7 @@ def tag(
         KeyboardInterrupt: again, after what was done so far has been saved.
     """
     options: dict[str, Any] = {"catalog": catalog, "model": model, "device": device, "index": index}
-    options |= {"raw_pairs": raw_pairs, "isolate": isolate}
+    options |= {"raw_pairs": raw_pairs, "isolate": isolate, "regions": regions, "detector": detector}
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
     place = place_of(gallery, settings.index)

@@ -1,0 +1,3 @@
+from .fake import FakeDetector as FakeDetector
+from .loading import identity as identity, image_spec as image_spec, load as load
+from .protocol import Detector as Detector

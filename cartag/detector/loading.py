@@ -1,0 +1,64 @@
+"""From a detector's files to a working detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors
+from cartag.detector.config import LOOK, car_classes, read_config
+from cartag.detector.fake import FakeDetector
+from cartag.detector.keeping import DOUBLE, THRESHOLD
+from cartag.detector.processor import read_image_spec
+from cartag.detector.protocol import Detector
+from cartag.values import ImageSpec, ModelFiles
+
+
+def load(files: ModelFiles, *, device: str = "auto") -> Detector:
+    """Loads a detector; takes seconds.
+
+    Raises:
+        ModelError: the checkpoint is no detector of cars, is damaged, would load something from elsewhere, or the
+            device is not there.
+        SettingsError: there is no device of that name.
+    """
+    if files.spec.source == FAKE_MODEL:
+        return FakeDetector()
+    folder = Path(files.folder)
+    config = read_config(folder)
+    if _is_look(files, config):
+        from cartag.detector.look import LookDetector
+
+        return LookDetector(files, identity(files), device=device)
+    cars = car_classes(folder, config.get("id2label"))
+    from cartag.detector.hub import HubDetector
+
+    return HubDetector(folder, config, cars, identity(files), device=device)
+
+
+def identity(files: ModelFiles) -> str:
+    """The key of a detector's boxes in the cache, known before anything is loaded.
+
+    Whatever decides boxes is in it: the files (by the revision), how photos are fitted, and what is kept.
+
+    Raises:
+        ModelError: the checkpoint has no processor config.
+    """
+    if files.spec.source == FAKE_MODEL:
+        return FakeDetector.identity
+    spec = read_image_spec(Path(files.folder))
+    name = files.spec.name.replace("/", "--")
+    return f"{name}@{files.revision}/{spec.fit}{spec.width}x{spec.height}/{THRESHOLD:g}-{DOUBLE:g}"
+
+
+def image_spec(files: ModelFiles) -> ImageSpec:
+    """How the detector wants its photos, known before it is loaded, so that decoding can begin at once.
+
+    Raises:
+        ModelError: the checkpoint has no processor config.
+    """
+    return FakeDetector.image_spec if files.spec.source == FAKE_MODEL else read_image_spec(Path(files.folder))
+
+
+def _is_look(files: ModelFiles, config: dict[str, object]) -> bool:
+    """The bundled detector, or a copy of it that was carried to another machine."""
+    return files.spec == known_detectors()[BUNDLED_DETECTOR] or config.get("model_type") == LOOK
