@@ -359,6 +359,14 @@ def human_regions(record: PhotoRecord) -> tuple[Region, ...]:
     return tuple(region for region in record.regions if region.source == "human")
 
 
+def shown_regions(record: PhotoRecord) -> tuple[Region, ...]:
+    """The regions of a record as they are counted for a person, largest first: without the boxes that one deleted."""
+    if record.regions is UNSET:
+        return ()
+    left = [region for region in record.regions if region.source == "model" or region.outcome != "no-car"]
+    return tuple(sorted(left, key=lambda region: -region.box[2] * region.box[3]))
+
+
 def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
     """A record without what a person said; None where it does not tell what the model says."""
     if not is_settled_by_human(record):

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from cartag.cli import output
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cartag.finding import Hit
 
 NOTHING_FOUND = 1
+BOX = ("x", "y", "w", "h")
 
 
 class FindFormat(StrEnum):
@@ -42,7 +44,9 @@ def command(
             metavar="CAR...", help='A car or a make: "huayra", "ferrari", "carrera gt".', show_default=False
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Photos that show every one of the cars, not any.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Photos that show every one of the cars, not any; of a make, any car of it.")
+    ] = False,
     not_: Annotated[
         list[str] | None,
         typer.Option("--not", metavar="CAR", help="Leave out photos that show this car.", show_default=False),
@@ -58,7 +62,10 @@ def command(
         typer.Option(metavar="WORDS", help='Rank by a description: "red convertible in the rain".', show_default=False),
     ] = None,
     like: Annotated[
-        Path | None, typer.Option(metavar="PHOTO", help="Rank by similarity to a photo.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="PHOTO[#N]", help="Rank by similarity to a photo: its largest car, or its Nth.", show_default=False
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="At most N photos.", show_default=False)] = None,
     index: IndexFile = None,
@@ -79,6 +86,7 @@ def command(
         text=text,
         like=like,
         limit=limit,
+        regions=format in (FindFormat.json, FindFormat.jsonl),
         index=index,
         progress=output.TerminalProgress(),
     )
@@ -105,10 +113,13 @@ def _write_names(hits: Sequence[Hit], end: bytes) -> None:
 
 
 def _table(hits: Sequence[Hit]) -> None:
-    if hits:
-        output.put_table(
-            ("score", "photo", "cars"), ((f"{h.score:.4f}", h.path, ", ".join(h.cars)) for h in hits), right=[0]
-        )
+    if not hits:
+        return
+    columns = 4 if any(hit.box for hit in hits) else 3
+    rows = (
+        (f"{h.score:.4f}", h.path, ", ".join(h.cars), " ".join(f"{number:.2f}" for number in h.box or ())) for h in hits
+    )
+    output.put_table(("score", "photo", "cars", "box")[:columns], (row[:columns] for row in rows), right=[0])
 
 
 def _json(hits: Sequence[Hit]) -> None:
@@ -123,13 +134,29 @@ def _jsonl(hits: Sequence[Hit]) -> None:
 def _csv(hits: Sequence[Hit]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "score", "cars"))
-    writer.writerows((output.printable(h.path), f"{h.score:.4f}", "|".join(h.cars)) for h in hits)
+    writer.writerow(("path", "score", "cars", *BOX))
+    writer.writerows(
+        (output.printable(h.path), f"{h.score:.4f}", "|".join(h.cars), *(h.box or ("",) * len(BOX))) for h in hits
+    )
     output.put_bytes(text.getvalue().encode("utf-8"))
 
 
 def _row(hit: Hit) -> dict[str, Any]:
-    return {"path": hit.path, "file": printable(hit.file), "score": hit.score, "cars": list(hit.cars)}
+    """What the index may lack is not there where it is not known: boxes, and regions where none were looked for."""
+    row: dict[str, Any] = {
+        "path": hit.path,
+        "file": printable(hit.file),
+        "score": hit.score,
+        "cars": list(hit.cars),
+        "box": hit.box,
+        "matches": [_known({"car": m.car, "score": m.score, "box": m.box}) for m in hit.matches] or None,
+        "regions": None if hit.regions is None else msgspec.to_builtins(hit.regions),
+    }
+    return _known(row)
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 WRITERS: dict[FindFormat, Callable[[Sequence[Hit]], None]] = {

@@ -1,2 +1,2 @@
 from .finding import find as find
-from .hits import Hit as Hit
+from .hits import Hit as Hit, Match as Match

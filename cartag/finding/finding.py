@@ -10,12 +10,12 @@ from msgspec import UNSET
 
 from cartag.catalogs import match_car, match_exactly
 from cartag.errors import UsageError
-from cartag.finding.hits import Hit
+from cartag.finding.hits import Hit, Match
 from cartag.paths import disk_path
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.state import Index, place_of, read_index, read_tags
-from cartag.values import IndexedCatalog, PhotoRecord, PhotoTags
+from cartag.values import Box, Candidate, IndexedCatalog, PhotoRecord, PhotoTags, Tag, shown_regions
 
 
 def find(
@@ -28,6 +28,7 @@ def find(
     text: str | None = None,
     like: Path | str | None = None,
     limit: int | None = None,
+    regions: bool = False,
     index: Path | str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -37,19 +38,23 @@ def find(
     Args:
         gallery: the folder of photos, tagged before.
         cars: words for cars (`cartag.catalogs.catalog.match_car`); a photo that shows any of them is a hit.
-        every: the photo must show every one of ``cars``.
+        every: the photo must show every one of ``cars``; of a make, any car of it.
         exclude: leaves out photos that show one of these.
         min_score: without it, tags count; with it, every tag or candidate with at least this probability. For a query
             by text or photo alone: the least cosine similarity.
-        text: ranks by similarity to these words, in the index's own model.
-        like: ranks by similarity to this photo, of the gallery or not.
+        text: ranks by similarity to these words, in the index's own model: of the region of a photo that is most like
+            them, or of the photo as a whole.
+        like: ranks by similarity to this photo, of the gallery or not: to its largest region, where it is a photo of
+            the gallery that has any, of the region of the other that is most like it. ``photo.jpg#2`` is its second
+            region.
         limit: at most so many hits; None: all of them.
+        regions: hits say the regions of their photos; a query by car then takes longer, as it reads the whole index.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
         progress: hears of a model being loaded.
 
     Raises:
-        UsageError: nothing is asked for, or ``like`` cannot be read.
+        UsageError: nothing is asked for, or ``like`` cannot be read, or has no such region.
         UnknownCarError: a car that is not in the index's catalog.
         GalleryError, IndexFileError, ModelError: see `cartag.errors`.
     """
@@ -69,7 +74,7 @@ def find(
     gallery = Path(gallery)
     settings = (settings or load_settings()).overridden({"index": index})
     by_similarity = text is not None or like is not None
-    whole = by_similarity or min_score is not None  # candidates and hashes are in the whole index only
+    whole = by_similarity or regions or min_score is not None  # candidates, hashes, regions: in the whole index only
     found = read_index(gallery, settings.index) if whole else read_tags(gallery, settings.index)
     known = found.header.catalog
     wanted = [_meant(words, known) for words in cars]
@@ -111,22 +116,45 @@ def _by_cars(
             continue
         if unwanted and not unwanted.isdisjoint(tag.car for tag in record.tags):
             continue
-        scores = _scores(record, min_score)
-        best = [max((scores[car] for car in group if car in scores), default=None) for group in wanted]
-        found = [score for score in best if score is not None]
+        shown = _shown(record, min_score)
+        best = [max((shown[car] for car in group if car in shown), key=_score, default=None) for group in wanted]
+        found = [item for item in best if item is not None]
         if wanted and (len(found) < len(wanted) if every else not found):
             continue
-        score = (min(found) if every else max(found)) if found else 0.0
+        matches = sorted((shown[car] for car in asked & shown.keys()), key=lambda match: (-match.score, match.car))
+        counts = (min(found, key=_score) if every else max(found, key=_score)) if found else None
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
         file = os.path.join(gallery, disk_path(record.path, on_disk))  # "./-rf.jpg" stays no option
-        yield Hit(record.path, file, score, tuple(tag.car for tag in record.tags))
+        yield Hit(
+            record.path,
+            file,
+            counts.score if counts else 0.0,
+            tuple(tag.car for tag in record.tags),
+            box=counts.box if counts else None,
+            matches=tuple(matches),
+            regions=shown_regions(record) if isinstance(record, PhotoRecord) and record.regions is not UNSET else None,
+        )
 
 
-def _scores(record: PhotoRecord | PhotoTags, min_score: float | None) -> dict[str, float]:
-    """Score of every car that counts as shown. A person's tag is certain; what a person settled has no candidates."""
-    scores = {tag.car: 1.0 if tag.source == "human" else tag.score for tag in record.tags}
+def _shown(record: PhotoRecord | PhotoTags, min_score: float | None) -> dict[str, Match]:
+    """Every car that counts as shown. A person's tag is certain; what a person settled has no candidates."""
+    shown = {tag.car: _told(tag) for tag in record.tags}
     if min_score is None or isinstance(record, PhotoTags):
-        return scores
+        return shown
     if record.confirmed is not True:
-        scores = {c.car: c.score for c in record.candidates} | scores
-    return {car: score for car, score in scores.items() if score >= min_score}
+        shown = {c.car: Match(c.car, c.score, _box_of(c, record)) for c in record.candidates} | shown
+    return {car: match for car, match in shown.items() if match.score >= min_score}
+
+
+def _told(tag: Tag) -> Match:
+    return Match(tag.car, 1.0 if tag.source == "human" else tag.score, None if tag.box is UNSET else tag.box)
+
+
+def _box_of(candidate: Candidate, record: PhotoRecord) -> Box | None:
+    """The box of the region that a photo has a candidate from."""
+    boxes = (region.box for region in shown_regions(record) if candidate in region.candidates)
+    return next(boxes, None)
+
+
+def _score(match: Match) -> float:
+    return match.score

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Error
 
@@ -18,6 +22,28 @@ from cartag.photos import content_hash, decode, is_raw, read_bytes
 from cartag.progress import Progress
 from cartag.settings import Settings
 from cartag.state import Index, Place, Store
+from cartag.values import Box, PhotoRecord, shown_regions
+
+_READ_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Views:
+    """What is embedded of one photo: its regions with their boxes, and the photo as a whole (None), if that is."""
+
+    boxes: tuple[Box | None, ...]
+    embeddings: np.ndarray
+    """Shape (boxes, d)."""
+
+    def likest(self, query: np.ndarray, by_words: bool) -> tuple[float, Box | None]:
+        """The best similarity, and where. An example is one car, so the photo as a whole counts only without regions.
+
+        Of equal ones the first is taken: regions before the whole, large before small.
+        """
+        among = len(self.boxes) if by_words else max(1, len(self.boxes) - self.boxes.count(None))
+        similar = self.embeddings[:among] @ query
+        best = int(similar.argmax())
+        return round(float(similar[best]), 4), self.boxes[best]
 
 
 class Similar:
@@ -32,39 +58,71 @@ class Similar:
         self._identity = encoders.identity(self._files, dtype=settings.dtype, fit=settings.fit)
 
     def rank(self, hits: Sequence[Hit], text: str | None, like: Path | str | None) -> list[Hit]:
-        """The same hits with their similarity as score; photos without an embedding (errors) are left out.
+        """The same hits with their similarity as score, and where they are so similar.
+
+        Photos without an embedding (errors) are left out.
 
         Raises:
             IndexFileError: the cache holds no embeddings for this index.
-            UsageError: the photo ``like`` cannot be read.
+            UsageError: the photo ``like`` cannot be read, or has no such region.
         """
-        hashes = {hit.path: self._index.photos[hit.path].sha256 for hit in hits}
-        try:
-            embeddings = Store.read_photos(
-                self._place.state, self._identity, sorted({h for h in hashes.values() if h is not UNSET})
-            )
-        except Error:
-            embeddings = {}
-        if hits and not embeddings:
-            raise IndexFileError(
-                f"{self._place.state}: holds no embeddings of these photos; 'cartag tag --retag' computes them again"
-            )
-        query = self._embed_text(text) if text is not None else self._embed_photo(Path(like or ""), embeddings)
+        parts = self._read([hit.path for hit in hits])
+        some = next((part for part in parts if part), None)
+        if hits and some is None:
+            raise self._not_embedded("these photos")
+        query = self._embed_text(text) if text is not None else self._embed_photo(like or "")
         return [
-            Hit(hit.path, hit.file, round(float(embeddings[h] @ query), 4), hit.cars)
-            for hit in hits
-            if (h := hashes[hit.path]) is not UNSET and h in embeddings
+            replace(hits[number], score=score, box=box)
+            for number, views in chain.from_iterable(part.items() for part in chain([some or {}], parts))
+            for score, box in [views.likest(query, text is not None)]
         ]
+
+    def _read(self, paths: Sequence[str]) -> Iterator[dict[int, _Views]]:
+        """What is embedded of photos, by their number among ``paths``; many photos are read part by part."""
+        for start in range(0, len(paths), _READ_AT_ONCE):
+            records = {
+                i: self._index.photos[path] for i, path in enumerate(paths[start : start + _READ_AT_ONCE], start)
+            }
+            wholes, regions = self._cached(list(records.values()))
+            found = {i: _views(record, wholes, regions) for i, record in records.items()}
+            yield {i: views for i, views in found.items() if views is not None}
+
+    def _cached(self, records: Sequence[PhotoRecord]) -> tuple[dict[str, np.ndarray], dict[str, dict[Box, np.ndarray]]]:
+        """Cached embeddings by hash: of photos as a whole, and of regions, also such as the index no longer has."""
+        hashes = sorted({record.sha256 for record in records if record.sha256 is not UNSET})
+        divided = sorted({r.sha256 for r in records if r.sha256 is not UNSET and shown_regions(r)})
+        try:
+            wholes = Store.read_photos(self._place.state, self._identity, hashes)
+            regions = Store.read_regions(self._place.state, self._identity, divided) if divided else {}
+        except Error:
+            return {}, {}
+        return wholes, {key: dict(found) for key, found in regions.items()}
+
+    def _not_embedded(self, what: str) -> IndexFileError:
+        return IndexFileError(
+            f"{self._place.state}: holds no embeddings of {what}; 'cartag tag --retag' computes them again"
+        )
+
+    # --- what is looked for
 
     def _embed_text(self, text: str) -> np.ndarray:
         mean = self._load().embed_texts(query_texts(text)).mean(axis=0)
         unit: np.ndarray = mean / (mean @ mean) ** 0.5
         return unit
 
-    def _embed_photo(self, photo: Path, embeddings: dict[str, np.ndarray]) -> np.ndarray:
+    def _embed_photo(self, like: Path | str) -> np.ndarray:
+        """The embedding of a photo's region: of the largest, or of the one that ``like`` names, as in ``a.jpg#2``."""
+        photo, number = _photo_and_number(like)
         try:
             data = read_bytes(photo)
-            known = embeddings.get(content_hash(data))
+            key = content_hash(data)
+            same = [record for record in self._index if record.sha256 == key]
+            record = next(chain((r for r in same if shown_regions(r)), same), None)
+            if record is not None and (number is not None or shown_regions(record)):
+                return self._embedded_region(record, number, like)
+            if number is not None:
+                raise UsageError(f"--like {like}: {photo} is no photo of this gallery; only their regions are numbered")
+            known = self._cached(same[:1])[0].get(key)
             if known is not None:
                 return known
             spec = encoders.image_spec(self._files, fit=self._settings.fit)
@@ -75,6 +133,45 @@ class Similar:
         embedding: np.ndarray = self._load().embed_images([pixels])[0]
         return embedding
 
+    def _embedded_region(self, record: PhotoRecord, number: int | None, like: Path | str) -> np.ndarray:
+        regions = shown_regions(record)
+        wanted = 1 if number is None else number
+        if not 1 <= wanted <= len(regions):
+            count = f"{len(regions)} region{'' if len(regions) == 1 else 's'}"
+            raise UsageError(f"--like {like}: that photo has {count}, numbered from 1 by size; name one that it has")
+        known = self._cached([record])[1].get(str(record.sha256), {}).get(_digits(regions[wanted - 1].box))
+        if known is None:
+            raise self._not_embedded(f"region {wanted} of {record.path}")
+        return known
+
     def _load(self) -> Encoder:
         s = self._settings
         return encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)
+
+
+def _views(
+    record: PhotoRecord, wholes: Mapping[str, np.ndarray], regions: Mapping[str, Mapping[Box, np.ndarray]]
+) -> _Views | None:
+    if record.sha256 is UNSET:
+        return None
+    cached = regions.get(record.sha256, {})
+    found: list[tuple[Box | None, np.ndarray]] = [
+        (region.box, cached[box]) for region in shown_regions(record) if (box := _digits(region.box)) in cached
+    ]
+    if record.sha256 in wholes:
+        found.append((None, wholes[record.sha256]))
+    return _Views(tuple(box for box, _ in found), np.stack([vector for _, vector in found])) if found else None
+
+
+def _digits(box: Box) -> Box:
+    """A box in the four digits that the cache has it by, whoever wrote the index."""
+    x, y, width, height = (round(number, 4) for number in box)
+    return x, y, width, height
+
+
+def _photo_and_number(like: Path | str) -> tuple[Path, int | None]:
+    """``a.jpg#2`` is the second region of `a.jpg`, unless there is a file of that name."""
+    numbered = re.fullmatch(r"(.+)#(\d+)", str(like), re.DOTALL)
+    if numbered is None or os.path.lexists(like):
+        return Path(like), None
+    return Path(numbered[1]), int(numbered[2])
