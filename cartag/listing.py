@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from cartag.catalogs import load_catalog, slug
+from cartag.catalogs import catalog_file, load_catalog, slug, with_cars
 from cartag.checkpoints import fetch_to, is_here, known_detectors, known_models, resolve_either
+from cartag.errors import CatalogError, UsageError
 from cartag.progress import Progress, Silent
 from cartag.settings import DEFAULT_CATALOG, load_settings
+from cartag.state import replace_file
 from cartag.values import Car, Catalog, ModelKind
 
 if TYPE_CHECKING:
@@ -56,25 +60,43 @@ class Draft:
 
 
 @overload
-def cars(catalog: str | Path | None = None) -> Catalog: ...
+def cars(
+    catalog: str | Path | None = None, *, add: str | Sequence[str] = (), to: str | Path | None = None
+) -> Catalog: ...
 @overload
 def cars(catalog: None = None, *, from_text: str | Path) -> Draft: ...
-def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = None) -> Catalog | Draft:
+def cars(
+    catalog: str | Path | None = None,
+    *,
+    from_text: str | Path | None = None,
+    add: str | Sequence[str] = (),
+    to: str | Path | None = None,
+) -> Catalog | Draft:
     """Reads and checks a catalog: a shipped one by name, or a YAML file; or drafts one of the cars an article names.
+
+    With ``add`` it is written with more cars, and the new one returned.
 
     Args:
         catalog: a shipped catalog's name or a YAML file; None: the one of the settings, else `mille-miglia-2013`.
         from_text: an article in any language of Latin script (plain text, HTML, or a web archive of a page: `.mhtml`,
             `.webarchive`), to draft a catalog from instead. A draft without cars is no error. Takes the place of
             ``catalog``.
+        add: names of cars to write into the catalog's file, a line each at the end of its list; everything else in it,
+            comments too, stays as it is.
+        to: a new file to write instead. A catalog that ships with cartag is not changed, so it needs one.
 
     Raises:
-        CatalogError: no such catalog, or a mistake in it, with its place.
+        CatalogError: no such catalog, or a mistake in it, with its place; or a car cannot be added.
+        UsageError: ``to`` without anything to add, or not given where it is needed.
         SettingsError: the settings file or a ``CARTAG_*`` variable is wrong.
         ArticleError: the article is not there, or not readable as text.
     """
     if from_text is None:
-        return load_catalog(catalog or load_settings().catalog or DEFAULT_CATALOG)
+        named = catalog or load_settings().catalog or DEFAULT_CATALOG
+        added = (add,) if isinstance(add, str) else tuple(add)
+        if to is not None and not added:
+            raise UsageError("--to is for a catalog with another car: name the car with --add")
+        return _add(named, added, to) if added else load_catalog(named)
     from cartag.catalogs import find_mentions, read_article  # noqa: PLC0415 - loads the gazetteer's matcher, which no other command needs
 
     file = Path(from_text)
@@ -83,6 +105,23 @@ def cars(catalog: str | Path | None = None, *, from_text: str | Path | None = No
         title=f"Cars named in {file.name}",
         mentions=tuple(find_mentions(read_article(file))),
     )
+
+
+def _add(named: str | Path, names: Sequence[str], to: str | Path | None) -> Catalog:
+    own = catalog_file(named)
+    target = Path(to) if to is not None else own
+    if target is None:
+        raise UsageError(f"{named} ships with cartag and is not changed: name a new file with --to my-cars.yaml")
+    if to is not None and os.path.lexists(target):
+        raise UsageError(
+            f"--to {target}: is there already; name a new file, or add to that one with --catalog {target}"
+        )
+    catalog, text = with_cars(named, names, target)
+    try:
+        replace_file(target, text.encode("utf-8"))
+    except OSError as e:
+        raise CatalogError(f"{target}: cannot be written ({e.strerror}); nothing was changed") from e
+    return catalog
 
 
 def models() -> list[ModelInfo]:

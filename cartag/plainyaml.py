@@ -6,7 +6,7 @@ Only a key whose value is ``null`` or ``~`` has none, for that is how programs w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,19 @@ def read(path: Path, error: Callable[[str], Exception], *, trusted: bool = False
         ``error``: the file is no YAML, or gives a key twice.
         OSError: it cannot be read.
     """
-    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader) if trusted else yaml.BaseLoader
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=loader)
-        return None if node is None else _Reading().value(node)
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as e:
         raise error(f"{path}: not UTF-8 text (byte {e.start}), so not valid YAML; save it as UTF-8") from e
+    return parse(text, path, error, trusted=trusted)
+
+
+def parse(text: str, path: Path, error: Callable[[str], Exception], *, trusted: bool = False) -> Any:
+    """As `read`, of the text that the file has or is to have."""
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader) if trusted else yaml.BaseLoader
+    try:
+        node = yaml.compose(text, Loader=loader)
+        return None if node is None else _Reading().value(node)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -47,6 +54,43 @@ def read(path: Path, error: Callable[[str], Exception], *, trusted: bool = False
         raise error(f"{path}: not usable YAML: lists and keys are nested too deeply") from e
     except (ValueError, OverflowError) as e:  # PyYAML lets them escape where "\UFFFFFFFF" names no character
         raise error(f"{path}: not usable YAML: {e}") from e
+
+
+def with_items(text: str, key: str, items: Sequence[Any]) -> str | None:
+    """The text of a file with more items at the end of the list under ``key``, and everything else as it was.
+
+    ``text`` has been parsed before. None where there is no such list. Whether the new text means what it should is to
+    be seen by parsing it: a list may have been written in ways that nobody thought of.
+    """
+    root = yaml.compose(text, Loader=yaml.BaseLoader)
+    nodes = {k.value: node for k, node in root.value} if isinstance(root, yaml.MappingNode) else {}
+    listed = nodes.get(key)
+    if not isinstance(listed, yaml.SequenceNode) or not listed.value:
+        return None
+    end = _last_mark(listed.value[-1]).index
+    if listed.flow_style:
+        return text[:end] + "".join(f", {one_line(item)}" for item in items) + text[end:]
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if end == 0 or text[end - 1] != "\n":  # a block of text ends where the next line begins
+        end = text.find("\n", end) + 1 or len(text)
+    before = text[:end] if text[:end].endswith("\n") else text[:end] + newline
+    dash = text.rindex("-", 0, listed.value[0].start_mark.index)
+    indent = " " * (dash - text.rfind("\n", 0, dash) - 1)
+    return before + "".join(f"{indent}- {one_line(item)}{newline}" for item in items) + text[end:]
+
+
+def _last_mark(node: yaml.Node) -> yaml.Mark:
+    """Where a node ends; one that is written as a block ends with the last thing in it, not with comments after it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _last_mark(last[1] if isinstance(node, yaml.MappingNode) else last)
+    return node.end_mark
+
+
+def one_line(value: Any) -> str:
+    """A value as YAML in one line, such as may stand in a list, in brackets too."""
+    listed = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
+    return listed.strip()[1:-1]
 
 
 class _Reading:

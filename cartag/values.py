@@ -277,6 +277,20 @@ class PhotoTags(Struct, frozen=True, kw_only=True, gc=False):
     missing: bool | UnsetType = UNSET
 
 
+class RegionOutcome(Struct, frozen=True, kw_only=True, gc=False):
+    """The part of a `Region` that says what it is, and not where."""
+
+    outcome: Literal["tagged", "unknown", "no-car"]
+    other: OtherCar | UnsetType = UNSET
+    source: Literal["model", "human"] = "model"
+
+
+class PhotoOutcomes(PhotoTags, frozen=True, kw_only=True, gc=False):
+    """The part of a `PhotoRecord` that is counted when a gallery is summed up."""
+
+    regions: tuple[RegionOutcome, ...] | UnsetType = UNSET
+
+
 class IndexedModel(Struct, frozen=True, kw_only=True):
     """The model an index was made with."""
 

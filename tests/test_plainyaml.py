@@ -15,7 +15,6 @@ import cartag
 from cartag import plainyaml
 from cartag.catalogs import catalog as catalogs
 from cartag.catalogs.catalog import match_car
-from cartag.cli.cars import _yaml as drafted
 from cartag.errors import CatalogError, UnknownCarError
 from cartag.resources import shipped_catalogs
 from cartag.values import Car
@@ -169,11 +168,53 @@ _names = _words.map(_as_a_catalog_has_it).filter(catalogs.slug)
 def test_a_drafted_car_is_read_with_the_names_it_was_drafted_with(
     tmp_path_factory: pytest.TempPathFactory, name: str, alias: str, years: str
 ) -> None:
-    line = drafted({"id": "x-1", "name": name, "make": alias, "aliases": [alias], "years": years})
+    line = plainyaml.one_line({"id": "x-1", "name": name, "make": alias, "aliases": [alias], "years": years})
     path = tmp_path_factory.mktemp("draft") / "draft.yaml"
-    path.write_text(f"name: {drafted(name)}\ncars:\n  - {line}\nother_cars: []\n", encoding="utf-8")
-    if catalogs.normalise(name) in ("none", "unknown", "no car"):
+    path.write_text(f"name: {plainyaml.one_line(name)}\ncars:\n  - {line}\nother_cars: []\n", encoding="utf-8")
+    if catalogs.OUTCOME_WORDS & {catalogs.squeezed(name), catalogs.squeezed(alias)}:
         return
     found = catalogs.load_catalog(path)
     assert found.name == name
     assert found.cars == (Car(id="x-1", name=name, make=alias, aliases=(alias,), years=years),)
+
+
+# --- an item more -----------------------------------------------------------------------------------------------
+
+FILES = (
+    "cars:\n  - A  # the first\n  - B\n\n# the end\ntitle: T\n",
+    "cars:\n- A\n- B",
+    "# mine\ntitle: T\ncars:\n    - name: A\n      aliases: [x, y]   # said\n    # none here\n",
+    "cars: [A, B]  # in one line\ntitle: T\n",
+    "cars: [\n  A,\n  {name: B},\n]\n",
+    "cars:\n  - A\n  - name: >\n      a\n      block\n\ntitle: T\n",
+    "cars:\n  - name: A\n    aliases:\n      - x\n      - y\n\n# later\n",
+    "cars:\r\n  - A\r\n  - B\r\ntitle: T\r\n",
+    "\ufeffcars:\n  - A\n",
+    "other: &these\n  - A\ncars: *these\n",
+    "{cars: [A], title: T}",
+    "cars:\n  - A\n  - name: B\n    years:\n",
+    "---\ncars:\n  - 'A'\n...\n",
+)
+
+
+@pytest.mark.parametrize("text", FILES)
+@given(st.lists(st.one_of(st.sampled_from(ODD), st.text(min_size=1)), min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_items_come_at_the_end_of_a_list_and_everything_else_stays(text: str, items: list[str]) -> None:
+    file = Path("f.yaml")
+    items = [item for item in items if item.isprintable()] or ["C"]
+    entries = [*items, {"name": items[0], "years": "1990-"}]
+    before = plainyaml.parse(text, file, ValueError)
+    new = plainyaml.with_items(text, "cars", entries)
+    assert new is not None
+    after = plainyaml.parse(new, file, ValueError)
+    assert after["cars"] == [*before["cars"], *entries]
+    assert after.get("title") == before.get("title")
+    left = iter(new)
+    assert all(character in left for character in text), "what was there is there, in its order"
+    assert ("\r\n" in text) == ("\r\n" in new)
+
+
+@pytest.mark.parametrize("text", ["", "title: T\n", "cars: []\n", "cars:\n", "cars: A\n", "- A\n"])
+def test_where_there_is_no_such_list_nothing_is_written(text: str) -> None:
+    assert plainyaml.with_items(text, "cars", ["C"]) is None

@@ -1,6 +1,8 @@
+from .adding import catalog_file as catalog_file, with_cars as with_cars
 from .article import Mention as Mention, find_mentions as find_mentions, read_article as read_article
 from .catalog import (
     Named as Named,
+    guess_make as guess_make,
     load_catalog as load_catalog,
     match_car as match_car,
     match_exactly as match_exactly,

@@ -176,8 +176,17 @@ def load_catalog(name_or_file: str | Path) -> Catalog:
     Raises:
         CatalogError: no such catalog, or a mistake in the file; the message says where.
     """
-    path, source = _locate(str(name_or_file))
-    raw = _mapping(_parse(path), path)
+    path, source = locate(str(name_or_file))
+    return catalog_of(_parse(path), path, source)
+
+
+def catalog_of(raw: Any, path: Path, source: str) -> Catalog:
+    """The catalog that a parsed file is; ``path`` is where it lies, or is to lie.
+
+    Raises:
+        CatalogError: a mistake in it.
+    """
+    raw = _mapping(raw, path)
     _only_known(raw, _CATALOG_KEYS, str(path))
     cars = _cars(raw.get("cars"), f"{path}: cars")
     if not cars:
@@ -198,7 +207,8 @@ def load_catalog(name_or_file: str | Path) -> Catalog:
     return msgspec.structs.replace(catalog, sha256=digest, source=source)
 
 
-def _locate(name_or_file: str) -> tuple[Path, str]:
+def locate(name_or_file: str) -> tuple[Path, str]:
+    """The file of a catalog, and what an index calls it: the name of a shipped one, or the file's full path."""
     known = shipped_catalogs()
     if name_or_file in known:
         return known[name_or_file], name_or_file
@@ -300,7 +310,7 @@ def _car(raw: Any, where: str) -> Car:
     return Car(
         id=car_id,
         name=name,
-        make=_text(raw.get("make", _guess_make(name)), f"{where}.make"),
+        make=_text(raw.get("make", guess_make(name)), f"{where}.make"),
         aliases=aliases,
         years=_text(raw["years"], f"{where}.years") if raw.get("years") is not None else None,
         body=_text(raw["body"], f"{where}.body") if raw.get("body") is not None else None,
@@ -308,7 +318,8 @@ def _car(raw: Any, where: str) -> Car:
     )
 
 
-def _guess_make(name: str) -> str:
+def guess_make(name: str) -> str:
+    """The make in a car's name: its first word, or two where a known make has two."""
     words = name.split()
     for make in _LONG_MAKES:
         if normalise(name).startswith(make):
@@ -337,7 +348,7 @@ def _other_cars(raw: Any, cars: Sequence[Car], path: Path) -> tuple[Car, ...]:
     if isinstance(raw, str):
         beside = path.parent / raw
         try:
-            location, _ = _locate(str(beside) if _is_file(beside) else raw)
+            location, _ = locate(str(beside) if _is_file(beside) else raw)
         except CatalogError as e:
             raise CatalogError(f"{path}: other_cars: {e}") from e
         others = _cars(_mapping(_parse(location), location).get("cars"), f"{location}: cars")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
 from cartag.errors import UsageError
+from cartag.paths import printable
 
 if TYPE_CHECKING:
     from cartag.listing import Draft
@@ -28,14 +30,37 @@ def command(
             show_default=False,
         ),
     ] = None,
+    add: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAR", help="Write another car into the catalog's file.", show_default=False),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --add: write a new file, and leave the catalog.", show_default=False),
+    ] = None,
     format: Format = TableFormat.table,
 ) -> None:
-    """List a catalog; reading it checks it. Or draft one from an article.
+    """List a catalog; reading it checks it. Or add a car to it, or draft one from an article.
 
     A draft is a catalog for `tag --catalog`; look it through first. Exits with 1 when the article names no car.
     """
     import cartag
 
+    if from_text is not None and (add or to):
+        raise UsageError(
+            "a catalog is drafted from a text or added to, not both: leave --from-text, or --add and --to out"
+        )
+    if add or to:
+        found = cartag.cars(catalog, add=add or (), to=to)
+        if format is TableFormat.json:
+            _put_catalog(found, format)
+        else:
+            file = printable(found.source)
+            output.put(
+                f"{file}: {len(found.cars)} cars, with {', '.join(car.name for car in found.cars[-len(add or ()) :])}"
+            )
+            output.put(f"next: {shlex.join(['cartag', 'tag', 'GALLERY', '--catalog', file])}")
+        return
     if from_text is None:
         _put_catalog(cartag.cars(catalog), format)
         return
@@ -94,10 +119,12 @@ def _put_draft(draft: Draft, format: TableFormat) -> None:
             }
         )
         return
+    from cartag.plainyaml import one_line
+
     lines = [
         f"# {draft.title}, as cartag found them: {len(draft.cars)} cars. Look it through, then tag with it.",
-        f"name: {_yaml(draft.name)}",
-        f"title: {_yaml(draft.title)}",
+        f"name: {one_line(draft.name)}",
+        f"title: {one_line(draft.title)}",
         "cars:",
     ]
     for car in draft.cars:
@@ -105,13 +132,5 @@ def _put_draft(draft: Draft, format: TableFormat) -> None:
         spoken = dict.fromkeys('"' + " ".join(m.words.split()) + '"' for m in mentions)
         lines.append(f"  # {', '.join(spoken)}; certainty {max(m.certainty for m in mentions):.2f}")
         given = {**_row(car), "prompts": list(car.prompts)}
-        lines.append(f"  - {_yaml({key: value for key, value in given.items() if value})}")
+        lines.append(f"  - {one_line({key: value for key, value in given.items() if value})}")
     output.put_file(lines)
-
-
-def _yaml(value: Any) -> str:
-    """One line of YAML."""
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf"))
-    return text.removesuffix("\n").removesuffix("\n...")

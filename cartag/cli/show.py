@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
 from cartag.paths import printable
+from cartag.resources import shipped_catalogs
+
+if TYPE_CHECKING:
+    from cartag.showing import Summary
 
 
-def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFormat.table) -> None:
+def command(
+    gallery: Gallery,
+    others: Annotated[
+        bool, typer.Option("--others", help="What else the gallery seems to show: cars outside the catalog.")
+    ] = False,
+    index: IndexFile = None,
+    format: Format = TableFormat.table,
+) -> None:
     """Sum up an index: outcomes, photos per car, errors by reason, model, age."""
     import cartag
 
     summary = cartag.show(gallery, index=index)
     if format is TableFormat.json:
-        output.put_json(asdict(summary) | {"index": printable(summary.index)})
-        return
+        fields = asdict(summary) | {"index": printable(summary.index)}
+        output.put_json({name: value for name, value in fields.items() if others or name != "others"})
+    elif others:
+        _put_others(summary)
+    else:
+        _put(summary)
+
+
+def _put(summary: Summary) -> None:
     made = f"{summary.updated}{_age(summary.updated, datetime.now(UTC))}"
     output.put(f"{summary.index}: {summary.photos} photos, {summary.catalog} by {summary.model}, {made}")
     output.put()
     output.put_table(("outcome", "photos"), summary.outcomes.items(), right=[1])
     output.put()
+    if summary.regions is not None:
+        output.put_table(("outcome", "regions"), summary.regions.items(), right=[1])
+        output.put()
     output.put_table(("car", "photos", "by hand"), ((c.name, c.photos, c.by_hand) for c in summary.cars), right=[1, 2])
     if summary.errors:
         output.put()
@@ -30,6 +55,29 @@ def command(gallery: Gallery, index: IndexFile = None, format: Format = TableFor
     if summary.missing:
         output.put()
         output.put(f"{summary.missing} more are gone, kept for the tags a person gave them")
+
+
+def _put_others(summary: Summary) -> None:
+    if summary.regions is None:
+        output.say(
+            f"cartag: {summary.index}: has no regions, by which other cars are told; 'cartag tag' looks for them"
+        )
+        return
+    if not summary.others:
+        output.say(f"cartag: {summary.index}: no car outside of {summary.catalog} is likely enough to be named")
+        return
+    rows = ((o.name, o.photos, o.regions, f"{o.score:.2f}", *(*o.examples, "")[:2]) for o in summary.others)
+    output.put_table(("car", "photos", "regions", "score", "for example", "and"), rows, right=[1, 2, 3])
+    output.put()
+    output.put(f"to look for one of them too: {_how_to_add(summary)}")
+
+
+def _how_to_add(summary: Summary) -> str:
+    """A command line, for the first of them that has a name and not only a make."""
+    name = next((other.name for other in summary.others if not other.is_make), "CAR")
+    source = summary.catalog_source or summary.catalog
+    elsewhere = ["--to", "my-cars.yaml"] if source in shipped_catalogs() else []
+    return shlex.join(["cartag", "cars", "--catalog", printable(source), "--add", name, *elsewhere])
 
 
 def _age(updated: str, now: datetime) -> str:

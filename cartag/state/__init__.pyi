@@ -13,6 +13,7 @@ from .index import (
     place_of as place_of,
     read_index as read_index,
     read_index_if_there as read_index_if_there,
+    read_outcomes as read_outcomes,
     read_tags as read_tags,
     remove_leftovers as remove_leftovers,
     replace_file as replace_file,

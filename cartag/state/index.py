@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from operator import lt
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET
@@ -19,7 +19,7 @@ from msgspec import UNSET
 from cartag import paths
 from cartag.errors import GalleryError, IndexFileError
 from cartag.state import rights
-from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoRecord, PhotoTags, Tag
+from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoOutcomes, PhotoRecord, PhotoTags, Tag
 
 FILE_NAME = "cartag.json"
 STATE_FOLDER = ".cartag"
@@ -91,16 +91,19 @@ class Index:
         return rows
 
 
+P = TypeVar("P", bound=PhotoTags)
+
+
 @dataclass(frozen=True)
-class TagIndex:
-    """Which photos show which cars, and nothing else of an index: what `read_tags` returns."""
+class TagIndex(Generic[P]):
+    """Which photos show which cars, and little else of an index: what `read_tags` and `read_outcomes` return."""
 
     header: IndexHeader
-    photos: tuple[PhotoTags, ...]
+    photos: tuple[P, ...]
     """In the order of the file."""
     path: Path
 
-    def __iter__(self) -> Iterator[PhotoTags]:
+    def __iter__(self) -> Iterator[P]:
         return iter(self.photos)
 
 
@@ -160,7 +163,7 @@ def read_index(gallery: Path | str, index: Path | str | None = None) -> Index:
     return _index(_decode(_bytes(place, Path(gallery)), IndexFile, place.index), place.index)
 
 
-def read_tags(gallery: Path | str, index: Path | str | None = None) -> TagIndex:
+def read_tags(gallery: Path | str, index: Path | str | None = None) -> TagIndex[PhotoTags]:
     """Reads of the index of a gallery only which photos show which cars: four times as fast.
 
     Raises:
@@ -168,6 +171,17 @@ def read_tags(gallery: Path | str, index: Path | str | None = None) -> TagIndex:
     """
     place = _place_to_read(Path(gallery), index)
     file = _decode(_bytes(place, Path(gallery)), _TagsFile, place.index)
+    return TagIndex(_header(file), file.photos, place.index)
+
+
+def read_outcomes(gallery: Path | str, index: Path | str | None = None) -> TagIndex[PhotoOutcomes]:
+    """As `read_tags`, and what the regions of each photo are.
+
+    Raises:
+        GalleryError, IndexFileError: as `read`.
+    """
+    place = _place_to_read(Path(gallery), index)
+    file = _decode(_bytes(place, Path(gallery)), _OutcomesFile, place.index)
     return TagIndex(_header(file), file.photos, place.index)
 
 
@@ -220,7 +234,11 @@ class _TagsFile(IndexHeader, frozen=True, kw_only=True):
     photos: tuple[PhotoTags, ...]
 
 
-F = TypeVar("F", IndexFile, _TagsFile)
+class _OutcomesFile(IndexHeader, frozen=True, kw_only=True):
+    photos: tuple[PhotoOutcomes, ...]
+
+
+F = TypeVar("F", IndexFile, _TagsFile, _OutcomesFile)
 
 
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

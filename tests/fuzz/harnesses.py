@@ -87,6 +87,7 @@ def fuzz_index(data: bytes) -> None:
     except IndexFileError as e:
         _is_one_line(e)
         return
+    index.read_outcomes(_scratch(), place.index)
     index.read_tags(_scratch(), place.index)  # looks at less of it, and may not find more fault
     _file(index.encode(whole), "fuzz.json")
     again = index.read_index_if_there(place)
