@@ -9,5 +9,5 @@ from .metrics import (
     headline as headline,
     metric_values as metric_values,
 )
-from .rows import Label as Label
+from .rows import BoxLabel as BoxLabel, Label as Label
 from .truth import Truth as Truth, other_cars as other_cars, read_truth as read_truth

@@ -11,10 +11,26 @@ from pathlib import Path
 
 from cartag.catalogs import UNKNOWN, Meaning, Named, Vocabulary, as_other
 from cartag.errors import LabelsError, UnknownCarError
-from cartag.measuring.rows import Label, Others, Reader, Row, label_said, records_of
+from cartag.measuring.rows import (
+    BOX_COLUMNS,
+    BoxLabel,
+    Columns,
+    Label,
+    Others,
+    Reader,
+    Row,
+    columns_of,
+    joined,
+    label_said,
+    placed,
+    records_of,
+)
+from cartag.values import Box
 
 NO_LABELS = b"file,label\n"
 """What a file says that is not there."""
+_DIGITS = 4
+"""Of the numbers of a box, as the index has them."""
 Change = list[tuple[int, Row | None, Row | None]]
 """Rows by their place, as they were and as they are now; None: no row."""
 
@@ -28,6 +44,9 @@ class LabelFile:
 
     Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
     means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
+
+    A photo has one row, or where boxes are spoken of one a box, and one more for what stands in none. A file that has no
+    columns for boxes gets them, at the end, with the first box.
     """
 
     def __init__(
@@ -60,22 +79,32 @@ class LabelFile:
         self._mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
         self._header, *rows = records_of(data.removeprefix(codecs.BOM_UTF8), path)
         self._end = "\r\n" if self._header.raw.endswith("\r\n") else "\n"
-        self._file, self._label = self._header.cells.index("file"), self._header.cells.index("label")
+        self._columns = columns_of(self._header.cells)
+        self._has_boxes = bool(self._columns.box)
+        """Whether the file, as it was read, has columns for them."""
+        if not self._has_boxes:
+            width = len(self._header.cells)
+            self._columns = Columns(
+                self._columns.file, self._columns.label, tuple(range(width, width + len(BOX_COLUMNS)))
+            )
         self._rows: list[Row | None] = list(rows)
         self._places: dict[str, list[int]] = {}
         reader = Reader(path, self._vocabulary, known, gallery)
         for place, row in enumerate(rows):
             if row.cells:
                 row.cells += [""] * (len(self._header.cells) - len(row.cells))
-                row.name, row.label = reader.row(row.line, row.cells[self._file], row.cells[self._label])
+                box = self._columns.box_said(row.cells, f"{path}: line {row.line}") if self._has_boxes else None
+                row.name, row.label = reader.row(
+                    row.line, row.cells[self._columns.file], row.cells[self._columns.label], box
+                )
                 self._places.setdefault(row.name, []).append(place)
         if not names_only:
             reader.finish()
 
     def get(self, photo: str) -> Label | None:
         """What it says of a photo."""
-        places = self._places.get(photo, ())
-        return next((row.label for place in places if (row := self._rows[place]) is not None), None)
+        labels = [row.label for row in self.rows(photo) if row.label is not None]
+        return joined(labels) if labels else None
 
     def rows(self, photo: str) -> Rows:
         """The rows of a photo, with all their cells: to be put back some time."""
@@ -93,34 +122,64 @@ class LabelFile:
         return change
 
     def _read(self, photo: str, row: Row) -> Label:
+        where = str(self._path)
+        box = self._columns.box_said(row.cells, where)
+        text = row.cells[self._columns.label]
         try:
-            return label_said(photo, row.cells[self._label], self._vocabulary, str(self._path))
+            return placed(label_said(photo, text, self._vocabulary, where), box, where)
         except UnknownCarError:  # the catalog is another one since that row stood there; it comes back all the same
-            return Label(photo, frozenset(), (row.cells[self._label],))
+            return placed(Label(photo, frozenset(), (text,)), box, where)
 
     def say(self, said: Mapping[str, Label | None]) -> Change:
         """Takes up what is said of photos (None: nothing any more); what that changed.
 
-        Cars that the catalog does not hold become names outside of it.
+        Cars that the catalog does not hold become names outside of it. A label without boxes says nothing of where cars
+        stand: rows of boxes that go with it stay.
         """
         change: Change = []
         added: list[Row] = []
         for photo, spoken in said.items():
             label = None if spoken is None else self._known(spoken)
             places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
-            for place in places:
-                row = self._rows[place]
-                assert row is not None
+            rows = [(place, row) for place in places if (row := self._rows[place]) is not None]
+            if label is not None and (label.boxes or any(row.label and row.label.boxes for _, row in rows)):
+                changed, new = self._say_boxes(photo, label, rows)
+                change += changed
+                added += new
+                continue
+            for place, row in rows:
                 assert row.label is not None
                 if label is None:
                     change.append((place, row, None))
-                elif (label.cars, label.truth) != (row.label.cars, row.label.truth):
+                elif not _says(row.label, label):
                     change.append((place, row, self._row(photo, _with_names_of(label, row.label), row.cells)))
-            if label is not None and not places:
+            if label is not None and not rows:
                 added.append(self._row(photo, label))
         change += [(len(self._rows) + i, None, row) for i, row in enumerate(added)]
         self._apply([(place, after) for place, _, after in change])
         return change
+
+    def _say_boxes(self, photo: str, label: Label, rows: Sequence[tuple[int, Row]]) -> tuple[Change, list[Row]]:
+        """What changes of the rows of a photo that has boxes, and the rows that come after all others."""
+        there = [row.label for _, row in rows if row.label is not None]
+        wanted = _rows_for(label if label.boxes else replace(label, boxes=_in_line(label, there)), there)
+        change: Change = []
+        spare: list[tuple[int, Row]] = []
+        for place, row in rows:
+            same = next((part for part in wanted if row.label is not None and _says(row.label, part)), None)
+            if same is None:
+                spare.append((place, row))
+            else:
+                wanted.remove(same)
+        for place, row in spare:
+            assert row.label is not None
+            # Of the same box, else any: so cells of other columns stay with the car that they were written of.
+            part = next((part for part in wanted if _box(part) == _box(row.label)), None)
+            if part is not None:
+                wanted.remove(part)
+                part = _with_names_of(part, row.label)
+            change.append((place, row, None if part is None else self._row(photo, part, row.cells)))
+        return change, [self._row(photo, part) for part in wanted]
 
     def photos(self) -> list[str]:
         """All photos that it has rows of."""
@@ -141,14 +200,20 @@ class LabelFile:
         return tuple(self._renamed(row, photo) for row in rows)
 
     def _renamed(self, row: Row, new: str) -> Row:
-        written, end = row.cells[self._file], row.raw[len(row.raw.rstrip("\r\n")) :]
+        written, end = row.cells[self._columns.file], row.raw[len(row.raw.rstrip("\r\n")) :]
         cells = list(row.cells)
-        cells[self._file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
+        cells[self._columns.file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
         return replace(row, cells=cells, raw=_line(cells, end), name=new)
 
     def _known(self, label: Label) -> Label:
+        """With names in the place of cars that the catalog does not hold."""
         outside = tuple(sorted(label.cars - self._ids))
-        return Label(label.file, label.cars & self._ids, (*outside, *label.other)) if outside else label
+        if not outside:
+            return label
+        boxes = tuple(
+            BoxLabel(box.box, box.cars & self._ids, (*sorted(box.cars - self._ids), *box.other)) for box in label.boxes
+        )
+        return Label(label.file, label.cars & self._ids, (*outside, *label.other), boxes)
 
     def take_back(self, change: Change) -> None:
         """Puts rows back that `say` changed, if nothing else was done to the file since."""
@@ -163,17 +228,62 @@ class LabelFile:
 
     def _row(self, photo: str, label: Label, cells: Sequence[str] = ()) -> Row:
         cells = list(cells) or [""] * len(self._header.cells)
-        cells[self._file] = cells[self._file] or photo
-        cells[self._label] = _text(label, self._cars, self._anywhere)
+        cells[self._columns.file] = cells[self._columns.file] or photo
+        cells[self._columns.label] = _text(label, self._cars, self._anywhere)
+        if label.boxes or any(place < len(cells) and cells[place] for place in self._columns.box):
+            cells += [""] * (max(self._columns.box) + 1 - len(cells))
+            box = _box(label) or [""] * len(BOX_COLUMNS)
+            for place, value in zip(self._columns.box, box, strict=True):
+                cells[place] = value if isinstance(value, str) else _number(value)
         return Row(0, cells, _line(cells, self._end), photo, label)
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        lines = [self._header.raw, *(row.raw for row in self._rows if row is not None)]
+        rows = [row for row in self._rows if row is not None]
+        lines = [self._header_line(rows), *(row.raw for row in rows)]
         for i, line in enumerate(lines[:-1]):
             if not line.endswith(("\n", "\r")):  # it was the last one
                 lines[i] = line + self._end
         return self._mark + "".join(lines).encode("utf-8")
+
+    def _header_line(self, rows: Iterable[Row]) -> str:
+        if self._has_boxes or not any(row.label is not None and row.label.boxes for row in rows):
+            return self._header.raw
+        end = self._header.raw[len(self._header.raw.rstrip("\r\n")) :]
+        return _line([*self._header.cells, *BOX_COLUMNS], end)
+
+
+def _says(row: Label, label: Label) -> bool:
+    """Whether a row says already what a label says, in whatever words."""
+    return (row.cars, row.truth, _box(row)) == (label.cars, label.truth, _box(label))
+
+
+def _box(row: Label) -> Box | None:
+    """The box that a row is of; the same one where it was written with four digits."""
+    return None if not row.boxes else tuple(round(value, _DIGITS) for value in row.boxes[0].box)  # type: ignore[return-value]
+
+
+def _rows_for(label: Label, there: Sequence[Label]) -> list[Label]:
+    """What the rows of a photo say, one by one: each of its boxes, and then what stands in none of them."""
+    rows = [Label(label.file, box.cars, box.other, (box,)) for box in label.boxes]
+    whole = Label(label.file, label.cars, label.other)
+    cars = label.cars - frozenset().union(*(box.cars for box in label.boxes))
+    boxed = {name for box in label.boxes for name in box.other}
+    other = tuple(name for name in label.other if name not in boxed)
+    if not rows or any(not row.boxes and _says(row, whole) for row in there):  # one that says all of it does no harm
+        rows.append(whole)
+    elif cars or other:
+        rows.append(Label(label.file, cars, other))
+    return rows
+
+
+def _in_line(label: Label, there: Sequence[Label]) -> tuple[BoxLabel, ...]:
+    """The boxes that are there already, of those that show nothing but what the label says."""
+    return tuple(box for row in there for box in row.boxes if box.cars <= label.cars and (label.other or not box.other))
+
+
+def _number(value: float) -> str:
+    return f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def _with_names_of(new: Label, old: Label) -> Label:
@@ -181,7 +291,8 @@ def _with_names_of(new: Label, old: Label) -> Label:
     says_no_name = all(name == UNKNOWN for name in new.other)
     if new.truth == "none" or not says_no_name or (new.cars and not old.cars):
         return new
-    return Label(new.file, new.cars, old.other or new.other)
+    other = old.other or new.other
+    return Label(new.file, new.cars, other, tuple(replace(box, other=other) for box in new.boxes))
 
 
 def _line(cells: Sequence[str], end: str) -> str:

@@ -1,4 +1,4 @@
-"""Hand labels: a CSV file `file,label`, or folders named after cars, read into what each photo truly shows."""
+"""Hand labels: a CSV file `file,label[,x,y,w,h]`, or folders named after cars, read into what each photo truly shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cartag.catalogs import Meaning, Named, Vocabulary
 from cartag.errors import LabelsError
-from cartag.measuring.rows import Label, Others, Reader, label_of, rows_of
+from cartag.measuring.rows import Label, Others, Reader, joined, label_of, rows_of
 
 
 def read_labels(
@@ -17,26 +17,29 @@ def read_labels(
     gallery: Path | None = None,
     others: Others = tuple,
 ) -> list[Label]:
-    """Reads hand labels; further columns are left alone.
+    """Reads hand labels, one a photo, in the order of their first rows; further columns are left alone.
+
+    With the columns x, y, w, h a row may be of one box of its photo (fractions of the upright photo, top-left origin);
+    the rows of a photo add up.
 
     A file written exactly as one of the ``known`` paths is that photo; others are read as paths (`as_identity`), or,
     where that is no known photo, as paths that lead into the ``gallery``, as `cartag find` prints them. Words are
     understood as `cartag.catalogs.vocabulary` says.
 
     Raises:
-        LabelsError: the file is missing, no CSV with the columns file and label, has two rows for one photo, or says
-            what is not understood.
+        LabelsError: the file is missing, no CSV with the columns file and label, has rows that say different things of
+            one photo or one box, a box that is none, or says what is not understood.
     """
-    labels: dict[str, Label] = {}
+    labels: dict[str, list[Label]] = {}
     reader = Reader(path, Vocabulary(cars, others), known, gallery)
-    for line, file, text in rows_of(path):
-        name, label = reader.row(line, file, text)
+    for line, file, text, box in rows_of(path):
+        name, label = reader.row(line, file, text, box)
         if label is not None:
-            labels.setdefault(name, label)
+            labels.setdefault(name, []).append(label)
     reader.finish()
     if not labels:
         raise LabelsError(f"{path}: no labels in it; a row is a file and its label, e.g. 'IMG_0042.JPG,Pagani Huayra'")
-    return list(labels.values())
+    return [joined(rows) for rows in labels.values()]
 
 
 def read_folders(

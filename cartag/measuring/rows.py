@@ -13,9 +13,23 @@ from pathlib import Path
 
 from cartag.catalogs import Meaning, Named, Vocabulary, squeezed
 from cartag.errors import LabelsError, UnknownCarError
+from cartag.values import Box, why_no_box
+
+BOX_COLUMNS = ("x", "y", "w", "h")
+"""Of a row that speaks of one car: its box, as fractions of the upright photo, top-left origin."""
 
 Others = Callable[[], Iterable[Named]]
 """Gives cars that the catalog lacks and that labels may name, besides those of the gazetteer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLabel:
+    """What a person says stands in one box of a photo: always a car."""
+
+    box: Box
+    cars: frozenset[str]
+    """Ids of catalog cars, as a rule one; empty for another car."""
+    other: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +41,8 @@ class Label:
     """Ids of catalog cars; empty for no car and for another car."""
     other: tuple[str, ...]
     """Names of other cars, as written; ``("unknown",)`` for a car nobody named."""
+    boxes: tuple[BoxLabel, ...] = ()
+    """Where she said where they stand; what is said of a box is among ``cars`` and ``other`` too."""
 
     @property
     def truth(self) -> str:
@@ -44,6 +60,40 @@ class Row:
     name: str = ""
     """The photo it is of; empty for the header and for blank lines."""
     label: Label | None = None
+    """What this row says; the label of a photo is that of all its rows (`joined`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the cells that count stand in a row."""
+
+    file: int
+    label: int
+    box: tuple[int, ...]
+    """Of x, y, w, h; empty where a file has no such columns."""
+
+    def box_said(self, cells: Sequence[str], where: str) -> Box | None:
+        """The box of a row; None where its cells are empty, and the row speaks of the photo as a whole.
+
+        Raises:
+            LabelsError: it is none.
+        """
+        texts = [cells[place].strip() for place in self.box if place < len(cells)]
+        if not any(texts):
+            return None
+        if len(texts) < len(BOX_COLUMNS) or not all(texts):
+            raise LabelsError(
+                f"{where}: a box is x, y, w and h; fill all four, or none where the row is of the photo as a whole"
+            )
+        try:
+            x, y, w, h = map(float, texts)
+        except ValueError as e:
+            raise LabelsError(
+                f"{where}: the box {', '.join(texts)} is no four numbers; write fractions of the photo, 0.25 for a quarter"
+            ) from e
+        if why := why_no_box((x, y, w, h)):
+            raise LabelsError(f"{where}: {why}")
+        return x, y, min(w, 1.0), min(h, 1.0)
 
 
 _MOST_QUESTIONS = 3
@@ -57,16 +107,21 @@ class Reader:
         self._roots = _roots(gallery) if gallery is not None else ()
         self._meanings: dict[str, Label | str] = {}
         """What a text says, or the question that it raises."""
-        self._first: dict[str, tuple[int, Label]] = {}
+        self._first: dict[tuple[str, Box | None], tuple[int, Label]] = {}
+        """Line and label of the first row of a photo, and of each of its boxes."""
+        self._boxed: dict[str, int] = {}
+        """Line of the first box of a photo."""
         self._asked: dict[str, int] = {}
         """Questions with the first line of each."""
         self._not_understood = 0
 
-    def row(self, line: int, file: str, text: str) -> tuple[str, Label | None]:
-        """The photo and what is said of it; None where that is not understood, which `finish` says.
+    def row(self, line: int, file: str, text: str, box: Box | None = None) -> tuple[str, Label | None]:
+        """The photo and what the row says of it; None where that is not understood, which `finish` says.
+
+        ``box`` is where it stands that is spoken of; None: the row is of the photo as a whole.
 
         Raises:
-            LabelsError: it says nothing, or something else than an earlier row of the same photo.
+            LabelsError: it says nothing, or something else than an earlier row of the same photo, or of the same box.
         """
         name = _identity(file, self._known, self._roots)
         meaning = self._meaning(line, file, text)
@@ -74,12 +129,20 @@ class Reader:
             self._asked.setdefault(meaning, line)
             self._not_understood += 1
             return name, None
-        label = Label(name, meaning.cars, meaning.other)
-        first, earlier = self._first.setdefault(name, (line, label))
+        label = placed(Label(name, meaning.cars, meaning.other), box, f"{self._path}: line {line}")
+        if box is not None:
+            self._boxed.setdefault(name, line)
+        first, earlier = self._first.setdefault((name, box), (line, label))
         if content_of(earlier) != content_of(label):
             raise LabelsError(
                 f"{self._path}: line {line}: {_shown(file)} is labelled otherwise at line {first}; "
-                "several cars of one photo are one label, a|b"
+                f"several cars of one {'photo' if box is None else 'box'} are one label, a|b"
+            )
+        whole = self._first.get((name, None))
+        if name in self._boxed and whole is not None and whole[1].truth == "none":
+            raise LabelsError(
+                f"{self._path}: line {line}: {_shown(file)} has a car in a box at line {self._boxed[name]}, "
+                f"and none at line {whole[0]}; remove one of the two rows"
             )
         return name, label
 
@@ -109,16 +172,70 @@ class Reader:
         )
 
 
-def rows_of(path: Path) -> list[tuple[int, str, str]]:
-    """Line, file and label of every record."""
+def rows_of(path: Path) -> list[tuple[int, str, str, Box | None]]:
+    """Line, file, label and box of every record."""
     try:
         data = path.read_bytes()
     except OSError as e:
         raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
     header, *rows = records_of(data.removeprefix(codecs.BOM_UTF8), path)  # Excel writes a byte-order mark
-    file, label = header.cells.index("file"), header.cells.index("label")
+    columns = columns_of(header.cells)
     cells = [(row.line, row.cells + [""] * len(header.cells)) for row in rows if row.cells]
-    return [(line, cell[file], cell[label]) for line, cell in cells]
+    return [
+        (line, cell[columns.file], cell[columns.label], columns.box_said(cell, f"{path}: line {line}"))
+        for line, cell in cells
+    ]
+
+
+def columns_of(header: Sequence[str]) -> Columns:
+    """Where file, label and box stand, in whatever case they are written; the four of a box count together.
+
+    Raises:
+        ValueError: file or label are not there.
+    """
+    folded = _folded(header)
+    box = tuple(folded.index(name) for name in BOX_COLUMNS if name in folded)
+    return Columns(folded.index("file"), folded.index("label"), box if len(box) == len(BOX_COLUMNS) else ())
+
+
+def _folded(header: Sequence[str]) -> list[str]:
+    """Names of columns in small letters; of two that differ in case alone, the one that is written small counts."""
+    small = {name: name in header for name in ("file", "label", *BOX_COLUMNS)}
+    folded = [cell.strip().lower() for cell in header]
+    return [name if cell == name or not small.get(name) else cell for cell, name in zip(header, folded, strict=True)]
+
+
+def placed(label: Label, box: Box | None, where: str) -> Label:
+    """What a row says, said of a box.
+
+    Raises:
+        LabelsError: it says that no car is there.
+    """
+    if box is None:
+        return label
+    if label.truth == "none":
+        raise LabelsError(
+            f"{where}: 'none' with a box, but a box is of a car; remove the row, or empty its box where the whole photo "
+            "shows no car"
+        )
+    return Label(label.file, label.cars, label.other, (BoxLabel(box, label.cars, label.other),))
+
+
+def joined(labels: Sequence[Label]) -> Label:
+    """What the rows of one photo say together: every car, every box once."""
+    other: dict[str, str] = {}
+    boxes: dict[Box, BoxLabel] = {}
+    for label in labels:
+        for name in label.other:
+            other.setdefault(squeezed(name) or name, name)
+        for box in label.boxes:
+            boxes.setdefault(box.box, box)
+    first = labels[0]
+    if not boxes:  # rows without a box say the same
+        return first
+    return Label(
+        first.file, frozenset().union(*(label.cars for label in labels)), (*other.values(),), (*boxes.values(),)
+    )
 
 
 def label_said(file: str, text: str, vocabulary: Vocabulary, where: str) -> Label:
@@ -211,10 +328,11 @@ def records_of(data: bytes, path: Path) -> Iterator[Row]:
 
 
 def _header(cells: list[str], path: Path) -> list[str]:
-    if not {"file", "label"} <= set(cells):
+    names = _folded(cells)
+    if not {"file", "label"} <= set(names):
         raise LabelsError(f"{path}: line 1: expected the columns file,label, found {cells}{_remedy(cells)}")
-    for name in ("file", "label"):
-        if cells.count(name) > 1:
+    for name in ("file", "label", *(BOX_COLUMNS if columns_of(cells).box else ())):
+        if names.count(name) > 1:
             raise LabelsError(f"{path}: line 1: two columns are called {name!r}; rename the one that does not count")
     return cells
 
