@@ -45,7 +45,7 @@ class LabelFile:
     Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
     means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
 
-    A photo has one row, or where boxes are spoken of one a box, and one more for what stands in none. A file that has no
+    A photo has one row, or where boxes are spoken of one a box, and one more for what stands in none. A file without
     columns for boxes gets them, at the end, with the first box.
     """
 
@@ -232,9 +232,10 @@ class LabelFile:
         cells[self._columns.label] = _text(label, self._cars, self._anywhere)
         if label.boxes or any(place < len(cells) and cells[place] for place in self._columns.box):
             cells += [""] * (max(self._columns.box) + 1 - len(cells))
-            box = _box(label) or [""] * len(BOX_COLUMNS)
-            for place, value in zip(self._columns.box, box, strict=True):
-                cells[place] = value if isinstance(value, str) else _number(value)
+            box = _box(label)
+            texts = [""] * len(BOX_COLUMNS) if box is None else map(_number, box)
+            for place, text in zip(self._columns.box, texts, strict=True):
+                cells[place] = text
         return Row(0, cells, _line(cells, self._end), photo, label)
 
     def encode(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Hand labels: a CSV file `file,label[,x,y,w,h]`, or folders named after cars, read into what each photo truly shows."""
+"""Hand labels: a CSV file `file,label[,x,y,w,h]`, or folders named after cars, read into what a photo truly shows."""
 
 from __future__ import annotations
 

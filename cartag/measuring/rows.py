@@ -89,7 +89,7 @@ class Columns:
             x, y, w, h = map(float, texts)
         except ValueError as e:
             raise LabelsError(
-                f"{where}: the box {', '.join(texts)} is no four numbers; write fractions of the photo, 0.25 for a quarter"
+                f"{where}: the box {', '.join(texts)} is no four numbers; they are fractions of the photo, e.g. 0.25"
             ) from e
         if why := why_no_box((x, y, w, h)):
             raise LabelsError(f"{where}: {why}")
@@ -215,8 +215,7 @@ def placed(label: Label, box: Box | None, where: str) -> Label:
         return label
     if label.truth == "none":
         raise LabelsError(
-            f"{where}: 'none' with a box, but a box is of a car; remove the row, or empty its box where the whole photo "
-            "shows no car"
+            f"{where}: 'none' with a box, but a box is of a car; remove the row, or empty its box where the photo shows none"
         )
     return Label(label.file, label.cars, label.other, (BoxLabel(box, label.cars, label.other),))
 
