@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,11 @@ def is_page(data: bytes) -> bool:
     title, found = _TITLE.search(text), _DATA.search(text)
     if title is None or found is None:
         return False
-    return pages.one_page(_TEMPLATE, {"title": title[1], "data": found[1]}) == text
+    try:
+        plain = _plain(msgspec.json.decode(found[1], type=_Shown).photos)
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError):  # nothing that we ever wrote
+        return False
+    return pages.one_page(_TEMPLATE, {"title": title[1], "data": found[1], "plain": plain}) == text
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------
@@ -219,7 +223,8 @@ def _left_over(made: Footprint, wanted: Collection[str]) -> Iterator[Step]:
 
 
 def _page(job: Job, to: Path) -> bytes:
-    values = {"title": html.escape(_title(job)), "data": _json(_data(job, to))}
+    data = _data(job, to)
+    values = {"title": html.escape(_title(job)), "data": _json(data), "plain": _plain(data["photos"])}
     return pages.one_page(_TEMPLATE, values).encode("utf-8")
 
 
@@ -260,6 +265,7 @@ def _photo(photo: Photo, number: dict[str, int], job: Job, to: Path) -> dict[str
         "height": None if photo.size is None else photo.size[1],
         "error": None if r.error is UNSET else ERROR_REASONS.get(r.error.reason, r.error.reason),
         "tags": [_tag(tag.score, tag.source, tag.box, number[tag.car]) for tag in photo.tags],
+        "regions": _regions(photo, job) or None,
         "candidates": candidates if not photo.tags else [],
     }
     return {key: value for key, value in fields.items() if value is not None}
@@ -270,6 +276,48 @@ def _tag(score: float, source: str, box: tuple[float, ...] | None, car: int) -> 
     if source == "human":
         tag |= {"human": True, "score": 1.0}
     return tag if box is None else tag | {"box": box}
+
+
+def _regions(photo: Photo, job: Job) -> list[dict[str, Any]]:
+    """The boxes of a photo, largest first, less those that a person deleted, with what stands at each of them."""
+    r = photo.record
+    names = {car.id: car.name for car in job.cars}
+    said = {tag.car for tag in r.tags} if r.confirmed is True else None
+    regions = () if r.regions is UNSET else r.regions
+    shown: list[dict[str, Any]] = []
+    for region in regions:
+        is_human = region.source == "human"
+        if is_human and region.outcome == "no-car":
+            continue
+        # Where she settled the photo as a whole, a box is not called by what she says that the photo does not show.
+        tags = [tag for tag in region.tags if said is None or tag.car in said]
+        name = " + ".join(names.get(tag.car, tag.car) for tag in tags)
+        if not tags:
+            other = None if is_human or region.other is UNSET else region.other
+            name = "no car" if region.outcome == "no-car" else f"{other.name}?" if other else "unknown"
+        sure = {"human": True} if is_human else {"score": tags[0].score} if tags else {}
+        shown.append({"box": region.box, "name": name} | sure)
+    return shown
+
+
+def _plain(photos: Sequence[Mapping[str, Any]]) -> str:
+    """Photos with boxes as they are shown where no script runs: a picture, and a drawing over it that grows with it."""
+    return "\n".join(_figure(photo) for photo in photos if photo.get("regions") and photo.get("thumb"))
+
+
+def _figure(photo: Mapping[str, Any]) -> str:
+    regions, path = photo["regions"], html.escape(photo["path"])
+    boxes = "".join(
+        f'<g tabindex="0" role="img" aria-label="{name}"><rect x="{x}" y="{y}" width="{w}" height="{h}">'
+        f"<title>{name}</title></rect></g>"
+        for (x, y, w, h), name in ((region["box"], html.escape(region["name"])) for region in regions)
+    )
+    said = html.escape(", ".join(region["name"] for region in regions))
+    return (
+        f'<figure><div><img src="{html.escape(photo["thumb"])}" alt="" loading="lazy">'
+        f'<svg viewBox="0 0 1 1" preserveAspectRatio="none">{boxes}</svg></div>'
+        f"<figcaption><b>{said}</b> {path}</figcaption></figure>"
+    )
 
 
 def _link(photo: Photo, name: str | None, job: Job, to: Path) -> str | None:

@@ -11,6 +11,21 @@ const percent = score => (score >= 0.9995 ? "100" : (100 * score).toFixed(score 
 const plain = text => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
 const option = (value, text) => { const o = make("option", "", text); o.value = value; return o; };
 
+// A box over a picture, [x, y, width, height] in fractions of it: so it grows and shrinks with it.
+const place = (box, [x, y, w, h]) => {
+  Object.assign(box.style, { left: 100 * x + "%", top: 100 * y + "%", width: 100 * w + "%", height: 100 * h + "%" });
+  box.classList.toggle("low", y < 0.06);
+  return box;
+};
+const captioned = (box, at, text) => { box.append(make("span", "", text)); return place(box, at); };
+// Boxes with their names over a picture that fills its frame, which may cut two of its sides off.
+const overlay = ({ width, height }, boxes) => {
+  const over = make("span", 2 * width > 3 * height ? "over wide" : "over");
+  over.style.aspectRatio = `${width} / ${height}`;
+  over.append(...boxes.map(([at, text]) => captioned(make("span", "box"), at, text)));
+  return over;
+};
+
 // A picture with two lines below it; what a tile says is up to the page.
 const tile = (picture, missing, ...words) => {
   const button = make("button", "tile"), frame = make("span", "picture"), text = make("span", "words");

@@ -13,7 +13,8 @@ const answer = (truth, ids = []) => ({ truth, cars: [...ids] });
 const same = (a, b) => a.truth === b.truth && a.cars.length === b.cars.length && a.cars.every(id => b.cars.includes(id));
 const stands = photo => answer(TRUTHS[photo.outcome] ?? null, photo.tags.map(tag => tag.car));
 const differs = photo => Boolean(photo.label) && !same(answer(photo.label.truth, photo.label.cars), stands(photo));
-const isSettled = photo => photo.settled || photo.tags.some(tag => tag.human);
+// Where she has spoken of some boxes alone, the others are left to do.
+const isSettled = photo => photo.settled || (!(photo.regions ?? []).some(region => region.human) && photo.tags.some(tag => tag.human));
 // A person's label is a better guess than the model's tag.
 const proposed = photo => (!isSettled(photo) && photo.label ? answer(photo.label.truth, photo.label.cars) : stands(photo));
 const words = ({ truth, cars: ids }) => (truth === "car" ? ids.map(name).join(" + ") : truth === "unknown" ? "another car" : truth === "none" ? "no car" : "no answer");
@@ -60,10 +61,10 @@ const trouble = (once = "") => {
   }
 };
 // One after the other, in the order in which they were said. `body()` is asked when its turn has come.
-const send = (where, body, paths = []) => {
+const send = (where, body, paths = [], over = () => {}) => {
   pending++;
   for (const path of paths) disputed.delete(path), queued.set(path, (queued.get(path) ?? 0) + 1);
-  const sent = saving.then(() => ask(where, body())).then(told => {
+  const sent = saving.then(() => ask(where, body())).finally(over).then(told => {
     failed = [];
     for (const path of paths) unsaved.delete(path);
     for (const path of told.refused) disputed.add(path), own.delete(path);
@@ -89,7 +90,7 @@ const take = async told => {
   $("undo").disabled = !step;
   for (const photo of told.photos) {
     const here = byPath.get(photo.path);
-    if (here) Object.assign(here, { label: undefined, error: undefined, model: undefined }, photo), enrich(here);
+    if (here) Object.assign(here, { label: undefined, error: undefined, model: undefined, regions: undefined }, photo), enrich(here);
   }
   if (told.edition !== edition) await load();
   else refresh();
@@ -97,6 +98,7 @@ const take = async told => {
   if (own.has(open) && told.photos.some(photo => photo.path === open)) seen = own.get(open);
   // Turned back to meanwhile: with what was ticked since, unless that was of an answer that does not stand.
   if (open && (told.refused.includes(open) || (!touched && told.photos.some(photo => photo.path === open)))) show();
+  else if (open) drawBoxes();
   trouble();
   return told.photos.map(photo => byPath.get(photo.path)).filter(photo => photo && !told.refused.includes(photo.path));
 };
@@ -119,6 +121,8 @@ const load = async () => {
   recall();
   if (viewer.open) {  // the photo that is open stays open, with what was ticked, even if it is gone
     const open = reel[current].path, answered = touched && given, saw = seen;
+    const told = new Map(reel.map(photo => [photo.path, photo.told]));
+    for (const photo of photos) photo.told = told.get(photo.path);
     reel = reel.map(photo => byPath.get(photo.path) ?? (photo.path === open ? Object.assign(photo, { gone: true }) : null)).filter(Boolean);
     current = reel.findIndex(photo => photo.path === open);
     show();
@@ -188,11 +192,14 @@ const grid = new Grid($("grid"), i => {
   const photo = shown[i], li = make("li"), line = make("span", "line"), box = make("input", "choose");
   if (differs(photo)) line.append(make("span", "path differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
   else line.append(make("span", "path", photo.path));
-  if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));
+  const boxes = photo.regions ?? [], hers = boxes.filter(region => region.human).length;
+  if (hers && !isSettled(photo)) line.append(make("span", "percent", `${hers} of ${boxes.length} boxes`));
+  else if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));
   else if (photo.tags.length && !differs(photo)) line.append(make("span", "percent", percent(photo.tags[0].score)));
   const said = photo.outcome === "error" ? photo.error : words(stands(photo));
   const button = tile(photo.outcome !== "error" && photo.picture?.("small"), "no picture", make("span", photo.tags.length ? "name" : "name none", said), line);
   button.title = photo.path;
+  if (boxes.length && photo.width && button.querySelector("img")) button.firstChild.append(overlay(photo, boxes.map(region => [region.box, called(region)])));
   button.addEventListener("click", event => (event.ctrlKey || event.metaKey ? choose(i) : event.shiftKey ? choose(i, true) : open(i)));
   Object.assign(box, { type: "checkbox", checked: chosen.has(photo), tabIndex: -1, ariaLabel: "Choose " + photo.path });
   box.addEventListener("click", event => choose(i, event.shiftKey));
@@ -224,12 +231,12 @@ for (const kind of ["keydown", "keyup"]) $("grid").addEventListener(kind, event 
 // --- the answer to many at once ---
 // What was seen goes along: where somebody said something else meanwhile, that stays. Her own earlier word is not somebody's:
 // of a photo whose decision is still on its way, the state that it leads to was "seen".
-const decide = (some, said, saw = photo => photo.state) => {
+const decide = (some, said, saw = photo => photo.state, over = () => {}) => {
   const decisions = some.map(photo => ({ path: photo.path, seen: saw(photo), follows: queued.has(photo.path), ...said(photo) }));
   const heard = decisions.filter(decision => decision.truth !== undefined);
   if (!heard.length) return Promise.resolve([]);
   const body = () => heard.map(({ follows, ...decision }) => ({ ...decision, seen: (follows && own.get(decision.path)) || decision.seen }));
-  return send("decide", body, heard.map(decision => decision.path));
+  return send("decide", body, heard.map(decision => decision.path), over);
 };
 const BULK = {
   confirm: photo => (photo.outcome === "error" ? {} : stands(photo)),  // what the tile says
@@ -251,6 +258,7 @@ $("all").addEventListener("click", chooseAll);
 $("none").addEventListener("click", () => { chosen.clear(); refresh(); });
 $("trouble").addEventListener("click", () => { disputed.clear(); trouble(); });
 const undo = async () => {
+  flush();
   if (failed.length) {  // what was said last never took place
     for (const path of failed) unsaved.delete(path);
     failed = [];
@@ -319,57 +327,72 @@ const picker = (input, picked) => {  // `picked(id, more)`: more with Shift
     event.preventDefault();
   });
 };
-const leave = input => (viewer.open ? viewer : input).focus();
+const leave = input => { if (viewer.open) focusBox(); else input.focus(); };
 const remember = id => { recent.unshift(id, ...recent.splice(0).filter(other => other !== id)); recent.length = Math.min(recent.length, 3); };
 picker($("bulk"), id => { remember(id); bulk(() => answer("car", [id])); });
-picker($("pick"), (id, more) => { remember(id); if (more) toggle(id, true); else only(id); viewer.focus(); });
+picker($("pick"), (id, more) => { remember(id); if (more) toggle(id, true); else only(id); focusBox(); });
 
 // --- one photo ---
 const viewer = $("viewer");
 viewer.tabIndex = -1;
 let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
 let given = answer(null), touched = false, seen = "", offered = [];
-const open = i => { reel = [...shown]; current = i; viewer.showModal(); show(); viewer.focus(); };
+const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; viewer.showModal(); begin(); };
+const begin = () => { at = firstBox(reel[current]); setMode(""); show(); focusBox(); };
 const show = () => {
   const photo = reel[current], frame = $("frame");
-  frame.replaceChildren();
-  if (photo.picture && photo.outcome !== "error") {
-    const image = make("img"), full = new Image();
-    image.alt = words(stands(photo));
-    image.src = photo.picture("small");
-    full.onload = () => { if (reel[current] === photo) image.src = full.src; };
-    full.src = photo.picture("large");
-    image.onerror = () => image.replaceWith(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
-    frame.append(image);
-  } else frame.append(make("div", "nothing", photo.error || "no picture"));
-  for (const tag of photo.tags.filter(tag => tag.box)) {
-    const [x, y, w, h] = tag.box, box = make("div", y < 0.06 ? "box low" : "box");
-    Object.assign(box.style, { left: 100 * x + "%", top: 100 * y + "%", width: 100 * w + "%", height: 100 * h + "%" });
-    box.append(make("span", "", name(tag.car)));
-    frame.append(box);
+  const of = JSON.stringify([photo.path, photo.content, photo.outcome === "error"]);
+  if (frame.dataset.of !== of) {  // else it is shown already, and may have the focus
+    frame.dataset.of = of;
+    frame.replaceChildren(pictured(photo));
   }
   $("what").textContent = photo.path;
-  const model = photo.model && (photo.model.outcome === "error" ? photo.error : words(answer(TRUTHS[photo.model.outcome], photo.model.tags)));
-  $("where").textContent = [isSettled(photo) && "By hand: " + words(stands(photo)), "The model says: " + (model || "not asked yet; the next 'cartag tag' does")].filter(Boolean).join(" · ");
   $("said").textContent = photo.label ? "Your label: " + words(answer(photo.label.truth, photo.label.cars)) : "";
   $("said").className = differs(photo) ? "differs" : "";
   $("place").textContent = `${number(current + 1)} of ${number(reel.length)}` + (photo.width ? ` · ${photo.width} × ${photo.height}` : "");
   $("before").disabled = current === 0;
   $("after").disabled = current === reel.length - 1;
-  $("back").hidden = !isSettled(photo);
+  const image = frame.querySelector("img");
+  if (image) image.alt = words(stands(photo));
+  again();
+  fit();
+  for (const next of reel.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") new Image().src = next.picture("large");
+};
+const pictured = photo => {
+  if (!photo.picture || photo.outcome === "error") return make("div", "nothing", photo.error || "no picture");
+  const image = make("img"), full = new Image();
+  image.draggable = false;
+  image.src = photo.picture("small");
+  full.onload = () => { if (image.isConnected) image.src = full.src; };
+  full.src = photo.picture("large");
+  image.onerror = () => image.replaceWith(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
+  return image;
+};
+// What there is to say of the box that is spoken of, or of the photo as a whole.
+const again = () => {
+  drawBoxes();
+  const photo = reel[current], box = subject(), of = box ?? photo, regions = regionsOf(photo);
+  const model = of.model && (of.model.outcome === "error" ? photo.error : words(answer(TRUTHS[of.model.outcome], of.model.tags)));
+  const byHand = box ? box.human : isSettled(photo), stood = answer(TRUTHS[of.outcome] ?? null, of.tags.map(tag => tag.car));
+  $("where").textContent = [
+    box && `Box ${1 + regions.indexOf(box)} of ${number(regions.length)}`,
+    byHand && "By hand: " + words(stood),
+    box && !model ? "" : "The model says: " + (model || "not asked yet; the next 'cartag tag' does"),
+    box?.other && `perhaps ${box.other.name} ${percent(box.other.score)}`,
+  ].filter(Boolean).join(" · ");
+  $("about").textContent = box ? "What is in this box?" : "What does it show?";
+  $("back").hidden = !byHand;
   trouble();
-  given = photo.gone ? answer(null) : proposed(photo);
+  given = photo.gone ? answer(null) : box ? stood : proposed(photo);
   touched = false;
   seen = photo.state;
   offered = offer(photo);
   answers();
-  fit();
-  for (const next of reel.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") new Image().src = next.picture("large");
 };
 // The cars worth a key: those it has, those the model thought of, those picked last.
 const offer = photo => {
-  const scores = new Map(thought(photo).map(({ car, score }) => [car, score]));
-  const ids = [...photo.tags.map(tag => tag.car), ...proposed(photo).cars, ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
+  const box = subject(), scores = new Map(thought(box?.model ? box : photo).map(({ car, score }) => [car, score]));
+  const ids = [...(box ?? photo).tags.map(tag => tag.car), ...(box ? [] : proposed(photo).cars), ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
   return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: scores.get(id) }));
 };
 const answers = () => {
@@ -384,11 +407,11 @@ const answers = () => {
   $("answers").replaceChildren(
     ...offered.map(({ id, score }, i) => row(i + 1, name(id), given.cars.includes(id), () => toggle(id), "", score === undefined ? "" : percent(score))),
     row("U", "Another car", given.truth === "unknown", () => settle("unknown"), "apart"),
-    row("N", "No car", given.truth === "none", () => settle("none")),
+    row("N", at ? "No car: delete the box" : "No car", given.truth === "none", () => settle("none")),
   );
   if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
   $("confirm").disabled = given.truth === null;
-  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : "Confirm ";
+  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : at ? "Confirm this box " : "Confirm ";
 };
 const give = next => {
   if (reel[current].gone) return;
@@ -400,14 +423,20 @@ const give = next => {
 const settle = truth => give(answer(truth));
 const only = id => give(answer("car", [id]));
 const toggle = (id, on = !given.cars.includes(id)) => {
+  if (at && on) return only(id);  // a box is of one car
   const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
   give(ids.length ? answer("car", ids) : answer("unknown"));
 };
 const confirmed = () => {
+  flush();
   if (given.truth === null) return;
   const photo = reel[current], said = given, saw = seen;
   for (const id of said.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
-  decide([photo], () => said, () => saw).catch(() => {});
+  if (at) {
+    const next = nextBox();
+    tellBox({ box: at, ...said });
+    if (next) return speakOf(next), focusBox();
+  } else decide([photo], () => said, () => saw).catch(() => {});
   if (current < reel.length - 1) turn(1);
   else shut();
 };
@@ -416,8 +445,8 @@ const fit = () => {
   const scale = Math.min((stage.clientWidth - 8) / w, (stage.clientHeight - 8) / h);
   Object.assign($("frame").style, { width: w * scale + "px", height: h * scale + "px" });
 };
-const turn = step => { const to = current + step; if (to >= 0 && to < reel.length) { current = to; show(); viewer.focus(); } };
-const shut = () => viewer.close();
+const turn = step => { const to = current + step; if (to >= 0 && to < reel.length) { flush(); current = to; begin(); } };
+const shut = () => { flush(); viewer.close(); };
 // Back to the photo that was open; where it has left the list, to the one that took its place.
 viewer.addEventListener("close", async () => {
   const after = reel.slice(current).map(photo => photo.path);
@@ -434,13 +463,23 @@ $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
 $("close").addEventListener("click", shut);
 $("confirm").addEventListener("click", confirmed);
-$("back").addEventListener("click", () => { touched = false; decide([reel[current]], () => answer(null)).catch(() => {}); });
+$("back").addEventListener("click", () => {
+  flush();
+  touched = false;
+  if (at) tellBox({ box: at, ...answer(null) });
+  else decide([reel[current]], () => answer(null)).catch(() => {});
+});
 viewer.addEventListener("click", event => { if (event.target.classList.contains("stage")) shut(); });
+viewer.addEventListener("cancel", flush);
 viewer.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const key = event.key.toLowerCase(), onButton = event.target.tagName === "BUTTON";
+  const key = event.key.toLowerCase(), onButton = event.target.tagName === "BUTTON" && !event.target.matches(".box, #whole");
   // By the key's place, not by what is on it: with Shift it says something else, and French keyboards have digits there.
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1], offer = digit && offered[digit - 1];
+  if (!(key === "enter" && onButton) && boxKey(event)) {
+    event.preventDefault();
+    return;
+  }
   if (key === "arrowright") turn(1);
   else if (key === "arrowleft") turn(-1);
   else if (key === "enter" && !onButton) { if (!event.repeat) confirmed(); }  // a key held down has seen no photo
@@ -501,7 +540,7 @@ document.addEventListener("keydown", event => {
 new ResizeObserver(() => { if (viewer.open) fit(); }).observe(document.body);
 addEventListener("resize", () => { if (viewer.open) fit(); });
 addEventListener("hashchange", () => { recall(); apply(); });
-addEventListener("beforeunload", event => { if (pending) event.preventDefault(); });
+addEventListener("beforeunload", event => { flush(); if (pending) event.preventDefault(); });
 $("done").addEventListener("click", async () => {
   await saving;
   if (unsaved.size && !window.confirm(`Not saved: ${some([...unsaved.keys()])}. End without them?`)) return;

@@ -29,7 +29,8 @@ from cartag.paths import printable
 from cartag.reviewing.decisions import Answer, Decision, Reviewed
 from cartag.reviewing.pictures import SIDES, Pictures
 from cartag.reviewing.session import Session
-from cartag.values import ERROR_REASONS, PhotoRecord, as_model_has_it
+from cartag.reviewing.words import live_regions
+from cartag.values import ERROR_REASONS, ModelAnswer, PhotoRecord, Region, as_model_has_it
 
 _HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 """A page from elsewhere whose name was made to lead here (DNS rebinding) asks for another host."""
@@ -52,6 +53,7 @@ _STATIC = {
     "base.css": ("base.css", "text/css; charset=utf-8"),
     "review.css": ("review.css", "text/css; charset=utf-8"),
     "grid.js": ("grid.js", "text/javascript; charset=utf-8"),
+    "boxes.js": ("boxes.js", "text/javascript; charset=utf-8"),
     "review.js": ("review.js", "text/javascript; charset=utf-8"),
 }
 
@@ -186,6 +188,7 @@ class _Site:
             "settled": r.confirmed is True,
             "tags": [_tag(tag) for tag in r.tags],
             "model": None if model is None else _model(model),
+            "regions": None if r.regions is UNSET else [_region(region) for region in live_regions(r)],
             "label": None if label is None else {"truth": label.truth, "cars": sorted(label.cars)},
         }
         return {key: value for key, value in fields.items() if value is not None}
@@ -207,12 +210,25 @@ def _tag(tag: Any) -> dict[str, Any]:
     return {"car": tag.car, "score": tag.score, **({"human": True} if tag.source == "human" else {}), **box}
 
 
-def _model(record: PhotoRecord) -> dict[str, Any]:
-    """What the model says of a photo: its outcome, and the cars it thought of, likeliest first."""
-    scores = {tag.car: tag.score for tag in record.tags} | {c.car: c.score for c in record.candidates}
+def _region(region: Region) -> dict[str, Any]:
+    model = region if region.source == "model" else None if region.by_model is UNSET else region.by_model
+    fields = {
+        "box": region.box,
+        "outcome": region.outcome,
+        "tags": [_tag(tag) for tag in region.tags],
+        "human": region.source == "human" or None,
+        "other": None if region.other is UNSET else {"name": region.other.name, "score": region.other.score},
+        "model": None if model is None else _model(model),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _model(said: PhotoRecord | Region | ModelAnswer) -> dict[str, Any]:
+    """What the model says of a photo or a box: its outcome, and the cars it thought of, likeliest first."""
+    scores = {tag.car: tag.score for tag in said.tags} | {c.car: c.score for c in said.candidates}
     return {
-        "outcome": record.outcome,
-        "tags": [tag.car for tag in record.tags],
+        "outcome": said.outcome,
+        "tags": [tag.car for tag in said.tags],
         "scores": [{"car": car, "score": score} for car, score in sorted(scores.items(), key=lambda item: -item[1])],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import threading
 import time
@@ -19,8 +20,9 @@ from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
 from cartag.paths import disk_path
-from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, Truth, what_was_said
+from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, what_she_said
 from cartag.reviewing.homes import homes_of, moved
+from cartag.reviewing.words import decided, is_same_answer, label_of, live_regions, restored
 from cartag.state import (
     Index,
     Place,
@@ -33,20 +35,10 @@ from cartag.state import (
     write_index,
     writing_into,
 )
-from cartag.values import (
-    IndexedCar,
-    ModelAnswer,
-    Outcome,
-    PhotoRecord,
-    Tag,
-    as_model_has_it,
-    human_tags,
-    is_settled_by_human,
-)
+from cartag.values import IndexedCar, PhotoRecord, as_model_has_it, human_regions, is_settled_by_human
 from cartag.version import __version__
 
 _LAST_PATIENCE = 5.0
-_OUTCOMES: Mapping[Truth, Outcome] = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ class Session:
         """What was done since the session began, less what was undone or taken back."""
         photos = self._index.photos
         settled = [photos[path] for path in sorted(self._touched) if path in photos and photos[path].confirmed is True]
-        as_the_model = [r for r in settled if (model := as_model_has_it(r)) is not None and _same_answer(r, model)]
+        as_the_model = [r for r in settled if (model := as_model_has_it(r)) is not None and is_same_answer(r, model)]
         to_do = sum(not is_settled_by_human(r) for r in photos.values() if r.missing is UNSET)
         return Counts(len(as_the_model), len(settled) - len(as_the_model), to_do)
 
@@ -223,7 +215,10 @@ class Session:
         with self._exclusively():
             records = {decision.path: self._known(decision.path) for decision in decisions}
             refused = {d.path for d in decisions if d.seen not in (None, Reviewed(records[d.path], None).state)}
-            heard = {decision.path: decision for decision in decisions if decision.path not in refused}
+            heard: dict[str, list[Decision]] = {}
+            for decision in decisions:
+                if decision.path not in refused:
+                    heard.setdefault(decision.path, []).append(decision)
             another = [path for path in heard if not self._is_same_picture(records[path])]
             if another and len(another) == len(heard):
                 raise ReviewError(
@@ -233,11 +228,11 @@ class Session:
                 refused.add(path)
                 del heard[path]
             before = {path: records[path] for path in heard}
-            after = {path: self._decided(before[path], decision) for path, decision in heard.items()}
+            after = {path: self._decided(before[path], said) for path, said in heard.items()}
             self._write(after)
             self._touched.update(after)
             rows = {path: self._labels.rows(path) for path in after} if self._labels is not None else {}
-            change = self._label(heard, before)
+            change = self._label(heard, before, after)
             if change or before != after:
                 self._numbered += 1
                 self._steps.append(_Step(self._numbered, before, after, rows, change, self._reading))
@@ -264,9 +259,9 @@ class Session:
             still = [
                 path
                 for path, r in last.after.items()
-                if path in photos and what_was_said(photos[path]) == what_was_said(r)
+                if path in photos and what_she_said(photos[path]) == what_she_said(r)
             ]
-            back = {path: _restored(last.before[path], last.after[path], photos[path]) for path in still}
+            back = {path: restored(last.before[path], last.after[path], photos[path]) for path in still}
             changed = [path for path in back if back[path] != photos[path]]
             self._write(back)
             self._steps.pop()
@@ -288,18 +283,26 @@ class Session:
 
     # --- labels
 
-    def _label(self, heard: Mapping[str, Decision], before: Mapping[str, PhotoRecord]) -> Change:
-        """Takes what is said into the CSV; what became of its rows."""
+    def _label(
+        self,
+        heard: Mapping[str, Sequence[Decision]],
+        before: Mapping[str, PhotoRecord],
+        after: Mapping[str, PhotoRecord],
+    ) -> Change:
+        """Takes what is said into the CSV; what became of its rows.
+
+        A photo of which some boxes are still the model's is not labelled yet: its rows would say that these are all.
+        """
         labels = self._labels
         if labels is None:
             return []
         change: Change = []
-        for path, decision in heard.items():
-            if decision.truth is not None:
-                if not is_settled_by_human(before[path]):
+        for path, decisions in heard.items():
+            if after[path].confirmed is True:
+                if not _was_labelled(before[path]):
                     self._first[path] = labels.rows(path)
-                change += labels.say({path: _label_of(decision)})
-            elif not is_settled_by_human(before[path]):
+                change += labels.say({path: label_of(after[path], decisions[-1])})
+            elif not _was_labelled(before[path]):
                 continue  # a label that stood there before is not what she takes back
             elif path not in self._first:
                 change += labels.say({path: None})
@@ -358,27 +361,16 @@ class Session:
         except OSError:  # not to be seen: then it is not another one that she spoke of
             return True
 
-    def _decided(self, record: PhotoRecord, decision: Decision) -> PhotoRecord:
-        allowed = {car.id for car in self._index.header.catalog.named} | {tag.car for tag in record.tags}
-        if bool(decision.cars) != (decision.truth == "car") or not allowed.issuperset(decision.cars):
-            raise ReviewError(f"{record.path}: {decision.truth} with the cars {list(decision.cars)} is no answer")
-        if decision.truth is None:
-            return _taken_back(record)
-        boxes = {tag.car: tag.box for tag in record.tags}
-        model = as_model_has_it(record)
-        return replace(
-            record,
-            outcome=_OUTCOMES[decision.truth],
-            tags=tuple(
-                Tag(car=car, score=1.0, source="human", box=boxes.get(car, UNSET))
-                for car in dict.fromkeys(decision.cars)
-            ),
-            candidates=(),
-            confirmed=True,
-            by_model=UNSET
-            if model is None
-            else ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates),
-        )
+    def _decided(self, record: PhotoRecord, decisions: Iterable[Decision]) -> PhotoRecord:
+        """The record after these decisions, one after the other."""
+        for said in decisions:
+            regions = live_regions(record)
+            allowed = {car.id for car in self._index.header.catalog.named} | {tag.car for tag in record.tags}
+            allowed |= {tag.car for region in regions for tag in region.tags}
+            if bool(said.cars) != (said.truth == "car") or not allowed.issuperset(said.cars):
+                raise ReviewError(f"{record.path}: {said.truth} with the cars {list(said.cars)} is no answer")
+            record = decided(record, said)
+        return record
 
     def _write(self, changed: Mapping[str, PhotoRecord]) -> None:
         """Replaces the index, unless nothing would change."""
@@ -398,7 +390,7 @@ class Session:
 
 def _moved_labels(labels: Mapping[str, Label | None], homes: Mapping[str, str]) -> dict[str, Label | None]:
     there = moved(labels, homes)
-    return {path: None if label is None else Label(path, label.cars, label.other) for path, label in there.items()}
+    return {path: None if label is None else dataclasses.replace(label, file=path) for path, label in there.items()}
 
 
 def _moved_records(records: Mapping[str, PhotoRecord], homes: Mapping[str, str]) -> dict[str, PhotoRecord]:
@@ -406,35 +398,9 @@ def _moved_records(records: Mapping[str, PhotoRecord], homes: Mapping[str, str])
     return {path: record if record.path == path else replace(record, path=path) for path, record in there.items()}
 
 
-def _label_of(decision: Decision) -> Label:
-    return Label(decision.path, frozenset(decision.cars), ("unknown",) if decision.truth == "unknown" else ())
-
-
-def _same_answer(a: PhotoRecord, b: PhotoRecord) -> bool:
-    return a.outcome == b.outcome and {tag.car for tag in a.tags} == {tag.car for tag in b.tags}
-
-
-def _taken_back(record: PhotoRecord) -> PhotoRecord:
-    """As the model has it, where that is known; else so that the next `tag` asks the model."""
-    if not is_settled_by_human(record):
-        return record
-    if (model := as_model_has_it(record)) is not None:
-        return model
-    by_hand = human_tags(record)
-    tags = () if record.confirmed is True else tuple(tag for tag in record.tags if tag not in by_hand)
-    outcome: Outcome = "error" if record.error is not UNSET else "tagged" if tags else "unknown"
-    return replace(record, outcome=outcome, tags=tags, confirmed=False)
-
-
-def _restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord) -> PhotoRecord:
-    """What was said before the decision, over what a run has learnt of the photo since."""
-    if now == after:
-        return before
-    if not is_settled_by_human(before):
-        return _taken_back(now)
-    return replace(
-        now, outcome=before.outcome, tags=before.tags, candidates=before.candidates, confirmed=before.confirmed
-    )
+def _was_labelled(record: PhotoRecord) -> bool:
+    """Whether the CSV says what a person said of it, as far as that is known; of boxes alone it does not."""
+    return record.confirmed is True or (is_settled_by_human(record) and not human_regions(record))
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
