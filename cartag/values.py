@@ -402,19 +402,21 @@ def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
 
 def model_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
     """Regions without what a person said: boxes that she drew are gone, those that she deleted are back."""
-    return tuple(
-        region
-        if region.source == "model"
-        else Region(
-            box=region.box,
-            found=region.found,
-            outcome=said.outcome,
-            tags=said.tags,
-            candidates=said.candidates,
-            other=region.other,
-        )
-        for region in regions
-        if (said := region.by_model) is not UNSET or region.source == "model"
+    as_it_says = (region if region.source == "model" else _of_model(region) for region in regions)
+    return tuple(region for region in as_it_says if region is not None and region.outcome != "no-car")
+
+
+def _of_model(region: Region) -> Region | None:
+    said = region.by_model
+    if said is UNSET or said.outcome == "error":
+        return None
+    return Region(
+        box=region.box,
+        found=region.found,
+        outcome=said.outcome,
+        tags=said.tags,
+        candidates=said.candidates,
+        other=region.other,
     )
 
 

@@ -23,7 +23,7 @@ _AT_ONCE = 16
 
 
 class LookDetector:
-    """See `cartag.detector.Detector`. It computes in float32 everywhere, so that boxes hardly differ between devices."""
+    """See `cartag.detector.Detector`. Computes in float32 everywhere, so that boxes hardly differ between devices."""
 
     def __init__(self, files: ModelFiles, identity: str, *, device: str = "auto") -> None:
         """Loads the weights in ``files.folder``.
@@ -40,7 +40,7 @@ class LookDetector:
         self._least = spec.least
         self._device = choose_device(device)
         network = _loaded(spec.architecture, folder / WEIGHTS)
-        network.eval().float().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.eval().float().to(memory_format=torch.channels_last)
         self._network = folded(network).to(self._device)
         self._network.requires_grad_(False)
 

@@ -1,13 +1,13 @@
 """The network of `look`: where the middles of cars are, and how far from there their sides.
 
-A centre heat map with sizes (Zhou, Wang and Krähenbühl, "Objects as Points", 2019), sides learned by their overlap all over
-the middle of a car (Liu et al., "Training-Time-Friendly Network for Real-Time Object Detection", 2020), on the first five
-stages of an EfficientNet-Lite0 (Tan and Le, 2019).
+A centre heat map with sizes (Zhou, Wang and Krähenbühl, "Objects as Points", 2019), sides learned by their overlap all
+over the middle of a car (Liu et al., "Training-Time-Friendly Network for Real-Time Object Detection", 2020), on the
+first five stages of an EfficientNet-Lite0 (Tan and Le, 2019).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,8 +22,8 @@ _MIDDLE, _DEEP, _WIDTH = 40, 112, 64  # channels of the stages 3 and 5, and of t
 class Look(nn.Module):
     """Glances (N, 3, H, W), normalised, H and W multiples of 16, to cells (N, 5, H / 8, W / 8).
 
-    The first is the logit of "here is the middle of a car", the others are the distances from the middle of the cell to the
-    left, top, right and bottom of that car, in cells.
+    The first is the logit of "here is the middle of a car", the others are the distances from the middle of the cell to
+    the left, top, right and bottom of that car, in cells.
     """
 
     def __init__(self, architecture: str = ARCHITECTURE) -> None:
@@ -41,14 +41,15 @@ class Look(nn.Module):
         self.deep = nn.Sequential(*body.blocks[FRONT + 1 : FRONT + 3])
         self.from_middle = nn.Conv2d(_MIDDLE, _WIDTH, 1)
         self.from_deep = nn.Conv2d(_DEEP, _WIDTH, 1)
+        last = nn.Conv2d(_WIDTH, 5, 1)
+        nn.init.constant_(cast(torch.Tensor, last.bias)[:1], -4.0)  # most cells hold no middle of a car
         self.head = nn.Sequential(
             nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(_WIDTH, _WIDTH, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(_WIDTH, 5, 1),
+            last,
         )
-        nn.init.constant_(self.head[-1].bias[:1], -4.0)  # most cells hold no middle of a car
 
     def forward(self, glances: torch.Tensor) -> torch.Tensor:
         """See the class."""

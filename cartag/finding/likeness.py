@@ -90,7 +90,7 @@ class Similar:
     def _cached(self, records: Sequence[PhotoRecord]) -> tuple[dict[str, np.ndarray], dict[str, dict[Box, np.ndarray]]]:
         """Cached embeddings by hash: of photos as a whole, and of regions, also such as the index no longer has."""
         hashes = sorted({record.sha256 for record in records if record.sha256 is not UNSET})
-        divided = sorted({r.sha256 for r in records if r.sha256 is not UNSET and shown_regions(r)})
+        divided = sorted({r.sha256 for r in records if r.sha256 is not UNSET and r.regions is not UNSET})
         try:
             wholes = Store.read_photos(self._place.state, self._identity, hashes)
             regions = Store.read_regions(self._place.state, self._identity, divided) if divided else {}
@@ -160,6 +160,8 @@ def _views(
     ]
     if record.sha256 in wholes:
         found.append((None, wholes[record.sha256]))
+    if not found:  # boxes that hold no car, as the model says: nothing else was embedded of that photo
+        found = [(None, vector) for vector in cached.values()]
     return _Views(tuple(box for box, _ in found), np.stack([vector for _, vector in found])) if found else None
 
 

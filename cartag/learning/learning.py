@@ -16,6 +16,7 @@ from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learning import fitting, following, learned
 from cartag.learning.fitting import CrossValidation, Examples, ZeroShot
 from cartag.learning.learned import LearnedFacts
+from cartag.learning.vectors import main_vectors
 from cartag.measuring import Interval, Label, Truth, differences, headline, metric_values, read_truth
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
@@ -242,20 +243,21 @@ _Pairs = list[tuple[Label, PhotoRecord]]
 
 
 def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:
-    """The labelled photos whose embedding is cached, with their embeddings (n, d)."""
+    """The labelled photos that have an embedding in the cache, with it (n, d)."""
     readable = [
         (label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"
     ]
-    cached = store.get(sorted({str(record.sha256) for _, record in readable}))
-    pairs = [(label, record) for label, record in readable if record.sha256 in cached]
-    vectors = [cached[str(record.sha256)] for _, record in pairs]
+    cached = main_vectors((record for _, record in readable), store)
+    pairs = [(label, record) for label, record in readable if record.path in cached]
+    vectors = [cached[record.path] for _, record in pairs]
     return pairs, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
 def _centre(index: Index, store: Store) -> np.ndarray | None:
     """The mean photo of the gallery, (d,); of a large one, of evenly chosen photos."""
-    hashes = sorted({str(record.sha256) for record in index if record.sha256 is not UNSET})
-    cached = store.get(hashes[:: 1 + len(hashes) // _ENOUGH])
+    by_hash = {str(record.sha256): record for record in index if record.sha256 is not UNSET}
+    some = sorted(by_hash)[:: 1 + len(by_hash) // _ENOUGH]
+    cached = main_vectors((by_hash[h] for h in some), store)
     return np.mean(list(cached.values()), axis=0) if cached else None
 
 

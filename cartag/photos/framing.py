@@ -45,8 +45,8 @@ def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
 def around(box: Box, size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:
     """What is cut out for a car: left, top, right, bottom in pixels of a photo of this width and height.
 
-    The box and a margin, in a shape near that of the model's input: what is wider or narrower than that by more than a third
-    is filled up from around the car, within the photo.
+    The box and a margin, in a shape near that of the model's input: what is wider or narrower than that by more than a
+    third is filled up from around the car, within the photo.
     """
     width, height = size
     x, y, w, h = (value * side for value, side in zip(box, (width, height, width, height), strict=True))

@@ -367,7 +367,7 @@ def shaped(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
 
 
 def cut(picture: np.ndarray, box: Box, spec: ImageSpec) -> np.ndarray:
-    """One car of a decoded photo (h, w, 3) uint8, with what is around it, as ``spec`` wants a photo (`framing.around`)."""
+    """One car of a decoded photo (h, w, 3) uint8, with what is around it (`framing.around`), as ``spec`` wants it."""
     image = Image.fromarray(picture)
     window = around(box, image.size, spec)
     shape = (max(1, round(window[2] - window[0])), max(1, round(window[3] - window[1])))

@@ -70,8 +70,8 @@ class Reader:
     With ``settings.isolate`` every thread has its decoding done by a worker process of its own.
 
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
-    in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each, for a
-    detector.
+    in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each,
+    for a detector.
     """
 
     def __init__(

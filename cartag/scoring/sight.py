@@ -57,8 +57,8 @@ class Sight:
 def sight_of(settings: Settings, model: ModelFiles, old: Index | None, progress: Progress) -> Sight | None:
     """What the settings ask for; None: photos are looked at as wholes.
 
-    A detector that nobody named is the one of the index, else the bundled one. The fake model, which is there for tests,
-    gets none.
+    A detector that nobody named is the one of the index, else the bundled one. The fake model, which is there for
+    tests, gets none.
 
     Raises:
         ModelError: the detector cannot be had.

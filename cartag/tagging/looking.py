@@ -1,8 +1,8 @@
 """From pixels to vectors: of every car in a photo, or of the photo as a whole; out of the cache where they are there.
 
-Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the cache,
-another detector embeds what it sees otherwise, another model all of it. A photo in which no car was found has a vector of
-its own, the same as where photos are looked at as wholes.
+Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the
+cache, another detector embeds what it sees otherwise, another model all of it. A photo in which no car was found has a
+vector of its own, the same as where photos are looked at as wholes.
 """
 
 from __future__ import annotations
