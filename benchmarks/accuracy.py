@@ -1,8 +1,7 @@
 """What decoding small and computing in another dtype change, on a folder of photos.
 
-The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32. A
-checkpoint that looks closer (`closeup.json`) is shown close-ups cut from photos that were decoded in full.
-Shown are the cosine of the embeddings to the reference's, and on how many photos the likeliest car is another one.
+The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32; photos
+are looked at as wholes. Shown are the cosine of the embeddings to the reference's, and on how many photos the likeliest car is another one.
 """
 
 from __future__ import annotations
@@ -60,10 +59,6 @@ def _in_full(files: ModelFiles, photos: Sequence[bytes]) -> np.ndarray:
     from cartag.checkpoints import one_thread
 
     opened = (ImageOps.exif_transpose(Image.open(io.BytesIO(photo))).convert("RGB") for photo in photos)
-    if (Path(files.folder) / "closeup.json").is_file():
-        ours = encoder.load(files, device="cpu", dtype="float32")
-        size = (ours.image_spec.width, ours.image_spec.height)
-        return np.concatenate([ours.embed_images([_resized(picture, size)]) for picture in opened])
     model = AutoModel.from_pretrained(files.folder, local_files_only=True).eval()
     processor = AutoImageProcessor.from_pretrained(files.folder, local_files_only=True, backend="pil")
     vectors = []
@@ -73,10 +68,6 @@ def _in_full(files: ModelFiles, photos: Sequence[bytes]) -> np.ndarray:
             vectors.append(getattr(features, "pooler_output", features))
     found: np.ndarray = torch.nn.functional.normalize(torch.cat(vectors), dim=-1).numpy()
     return found
-
-
-def _resized(picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -89,7 +89,7 @@ class PhotoFile(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
-    """How a model wants its pixels, by the checkpoint's own processor config, or its `closeup.json` where it has one.
+    """How a model wants its pixels, by the checkpoint's own processor config.
 
     ``fit`` says how a photo becomes ``height`` x ``width``: ``squash`` resizes both sides, ``crop`` resizes the short
     side to ``resize`` and cuts the centre, ``pad`` fits the photo inside and fills up with the mean colour, ``native``

@@ -9,7 +9,7 @@ from pathlib import Path
 from cartag.errors import ModelError
 from cartag.values import ModelKind
 
-# Everything that is read of a checkpoint (by `transformers`, by `cartag.encoder.closeup`), and nothing else: hub
+# Everything that is read of a checkpoint (by `transformers`, by `cartag.detector.look`), and nothing else: hub
 # repositories also hold the same weights in other formats.
 NEEDED = (
     "config.json",
@@ -24,8 +24,6 @@ NEEDED = (
     "model.safetensors",
     "model-*.safetensors",
     "model.safetensors.index.json",
-    "closeup.json",
-    "closeup.safetensors",
 )
 # One of them holds the words; of a tokenizer_config.json alone transformers makes a tokenizer that knows none.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")

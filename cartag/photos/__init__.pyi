@@ -1,4 +1,4 @@
-from .framing import PICTURE as PICTURE
+from .framing import PICTURE as PICTURE, around as around
 from .images import (
     content_hash as content_hash,
     cut as cut,

@@ -3,12 +3,12 @@
 Its stages are programs that meet only in checkpoints, in a scratch folder; each is resumable and deterministic by seed:
 
 1. `stage1`: the image tower on single-car crops, in two cycles of the learning rate;
-2. `locator`: on the tower of stage 1, what finds the car in a whole photograph;
-3. `stage2`: the image tower on close-ups of whole photographs with balanced sampling;
-4. `stage3`: the text tower against the frozen image tower (Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text
+2. `stage2`: the image tower on whole photographs, cut around their cars, with balanced sampling;
+3. `stage3`: the text tower against the frozen image tower (Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text
    Tuning", 2022), begun once on the tower of stage 1;
-5. `export`: both towers and the locator as a folder that `transformers` reads.
+4. `export`: both towers as a folder that `transformers` reads.
 
+Where the cars stand says `look`, the bundled detector, which has a recipe of its own in `models.recipe.look`.
 Stages 2 and 3 also run as grouped cross-validation, from which `measure` and `report` take the calibration and every
 figure of the model card. `python -m models.recipe` runs all of them in their order; see `models/mini/README.md`.
 """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from models.recipe import export, held, locator, measure, options, report, stage1, stage2, stage3
+from models.recipe import export, held, measure, options, report, stage1, stage2, stage3
 from models.recipe.model import Model
 from models.recipe.smoke import smoke
 from models.recipe.world import Part, World, everything, folds
@@ -18,7 +18,6 @@ from models.recipe.world import Part, World, everything, folds
 def crops(world: World, args: Namespace) -> None:
     """What sees no whole photograph."""
     stage1.run(world)
-    locator.run(world)
 
 
 def text(world: World, args: Namespace) -> None:
@@ -75,7 +74,7 @@ def parser() -> ArgumentParser:
     found.add_argument(
         "--only",
         choices=list(PARTS),
-        help="one part; default: all and the report. stage1: the locator with it. towers: stage 2 alone, of all "
+        help="one part; default: all and the report. towers: stage 2 alone, of all "
         "photographs (unless --fold is given) and of each fold. holdout: train on all folds but the first, ship that, "
         "and measure it on the first",
     )

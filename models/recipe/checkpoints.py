@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 STAGE1, STAGE1_AGAIN = "stage1.pt", "stage1-again.pt"  # of its two cycles; everything later begins with the second
-LOCATOR = "locator.pt"
 TOKENIZER = "tokenizer"  # a folder
 FIRST = "first"  # the tag of the text tower that was begun on the tower of stage 1, and of what belongs to it
 

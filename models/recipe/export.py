@@ -1,4 +1,4 @@
-"""The export, a program: both towers and the locator as a folder that `transformers` and the tool read."""
+"""The export, a program: both towers as a folder that `transformers` reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cartag.encoder.closeup import write
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -23,7 +22,6 @@ from transformers import (
 )
 
 from models.recipe import digests, options
-from models.recipe.closeups import CLOSE_UP, read_locator, shown
 from models.recipe.model import Model
 from models.recipe.pictures import MEAN, RUN_HW, STD
 from models.recipe.progress import say
@@ -32,9 +30,8 @@ from models.recipe.towers import ARCHITECTURE, DIMS, POOLING, embed
 from models.recipe.world import World, everything
 
 
-def export(model: Model, work: Path, to: Path) -> None:
-    """Writes the towers as a VisionTextDualEncoderModel folder, weights in float16, to be loaded as float32, and the
-    locator beside them."""
+def export(model: Model, to: Path) -> None:
+    """Writes the towers as a VisionTextDualEncoderModel folder, weights in float16, to be loaded as float32."""
     to.mkdir(parents=True, exist_ok=True)
     dual_encoder(model).half().save_pretrained(to)
     path = to / "config.json"
@@ -54,7 +51,6 @@ def export(model: Model, work: Path, to: Path) -> None:
     tokens_of(model.tokenizer, [""])  # how it pads and cuts off is written with it, once it has been used
     VisionTextDualEncoderProcessor(images, model.tokenizer).save_pretrained(to)
     images.save_pretrained(to)
-    write(to, CLOSE_UP, read_locator(work))
 
 
 def dual_encoder(model: Model) -> VisionTextDualEncoderModel:
@@ -97,8 +93,8 @@ def check_export(model: Model, folder: Path, pixels: np.ndarray) -> float:
 def run(world: World, tag: str, out: Path) -> None:
     """Writes the model of the training `tag`, and looks whether it is the same when loaded anew."""
     model = Model.read(world, tag)
-    export(model, world.work, out)
-    sample = shown(world.closeup, world.wholes.pixels[:8])
+    export(model, out)
+    sample = world.cuts.shown(world.wholes.pixels[:8])
     say(f"exported; smallest cosine to the towers {check_export(model, out, sample):.6f}")
     digests.write(out)
 

@@ -12,7 +12,6 @@ from cartag.catalogs.prompts import prompt_classes
 from cartag.scoring.scoring import ClassSet, class_set
 from cartag.values import Catalog
 from models.recipe import checkpoints
-from models.recipe.closeups import shown
 from models.recipe.names import OWN_CATALOG, Names, catalog_named
 from models.recipe.pictures import RUN_HW
 from models.recipe.spellings import fitting, spellings
@@ -43,7 +42,7 @@ class Model:
 
     def see(self, world: World, pixels: np.ndarray) -> np.ndarray:
         """Unit embeddings (N, 256) of whole pictures (N, H, W, 3) uint8, shown as the tool shows them."""
-        return embed(self.image, shown(world.closeup, pixels), RUN_HW).numpy()
+        return embed(self.image, world.cuts.shown(pixels), RUN_HW).numpy()
 
     def read_texts(self, texts: list[str]) -> np.ndarray:
         """Unit embeddings (N, 256) of texts."""

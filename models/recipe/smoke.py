@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.recipe import export, locator, stage1, stage2, stage3
-from models.recipe.closeups import shown
+from models.recipe import export, stage1, stage2, stage3
 from models.recipe.model import Model
 from models.recipe.progress import say
 from models.recipe.world import Part, read_world
@@ -84,12 +83,11 @@ def smoke(seed: int) -> int:
         part = Part("smoke", world.photos, [])
         losses = stage1.train(world, replace(stage1.FIRST, looks=[((64, 80), 0.2)] * 4), pretrained=False)
         stage1.train(world, replace(stage1.AGAIN, looks=[((64, 80), 0.2)]), pretrained=False)
-        locator.train(world, 96, 20)
         stage2.train(world, part, stage2.Plan([((64, 80), 6)], trainings=2))
         stage3.train_first(world, 8)
         stage3.train(world, part, 12)
         model = Model.read(world, part.tag)
-        export.export(model, work, work / "model")
-        cosine = export.check_export(model, work / "model", shown(world.closeup, world.wholes.pixels[:4]))
+        export.export(model, work / "model")
+        cosine = export.check_export(model, work / "model", world.cuts.shown(world.wholes.pixels[:4]))
         say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
         return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cartag.encoder.closeup import CloseUp
 
-from models.recipe.closeups import CLOSE_UP, cut_around, read_locator
+from models.recipe.cuts import Cuts, cut_around
 from models.recipe.drawings import TRAIN_SEED, draw
 from models.recipe.labels import Item, held_out, read_train
 from models.recipe.names import Names
@@ -34,19 +33,19 @@ class World:
     device: str = "cpu"  # where image towers are trained; all else is quick enough on a processor
 
     @functools.cached_property
-    def closeup(self) -> CloseUp:
+    def cuts(self) -> Cuts:
         """What finds the cars."""
-        return CloseUp(CLOSE_UP, read_locator(self.work))
+        return Cuts()
 
     @functools.cached_property
     def photo_pictures(self) -> Pictures:
         """Of the photographs, around the cars."""
-        return cut_around(self.closeup, self.wholes, self.work / "photos-around")
+        return cut_around(self.cuts, self.wholes, self.work / "photos-around")
 
     @functools.cached_property
     def drawing_pictures(self) -> Pictures | None:
         """Of the drawings, around the cars."""
-        return self.drawing_wholes and cut_around(self.closeup, self.drawing_wholes, self.work / "drawings-around")
+        return self.drawing_wholes and cut_around(self.cuts, self.drawing_wholes, self.work / "drawings-around")
 
     @functools.cached_property
     def cars(self) -> list[Item]:

@@ -15,9 +15,8 @@ import pytest
 import torch
 from checkpoints import checkpoints  # noqa: F401 - a fixture
 
-from cartag import encoder
-from cartag.checkpoints import resolve
-from cartag.encoder.resizing import cuts
+from cartag import detector as detectors, encoder
+from cartag.checkpoints import resolve, resolve_detector
 from cartag.errors import ModelError
 from cartag.photos import images
 from cartag.progress import Silent
@@ -76,22 +75,13 @@ def test_a_photo_has_one_embedding_whatever_shares_its_pass(checkpoints: Callabl
     np.testing.assert_allclose(together[263:], model.embed_images(pixels[263:]), atol=1e-3)
 
 
-def test_cuts_are_the_bytes_of_the_cpu() -> None:
-    rng = np.random.default_rng(5)
-    batch = torch.from_numpy(rng.integers(0, 256, (40, 90, 120, 3), np.uint8)).permute(0, 3, 1, 2)
-    boxes = np.stack(
-        [rng.integers(0, 30, 40), rng.integers(0, 20, 40), rng.integers(40, 121, 40), rng.integers(30, 91, 40)], 1
-    )
-    for mode in ("bilinear", "bicubic"):
-        assert torch.equal(cuts(batch, boxes, (48, 64), mode), cuts(batch.to(DEVICE), boxes, (48, 64), mode).cpu())
-
-
-def test_a_close_up_is_cut_where_the_cpu_cuts_it() -> None:
-    """Sums are added up in another order there, so that a box may round to the next pixel of the photo's 576."""
-    here, there = (load("mini", device, "float32") for device in ("cpu", DEVICE))
-    batch = torch.from_numpy(np.stack(photos(here))).permute(0, 3, 1, 2)
-    boxes = [model._closeup.boxes(batch) for model in (here, there)]
-    assert np.abs(boxes[0] - boxes[1]).max() <= 1
+def test_look_finds_the_boxes_of_the_cpu() -> None:
+    """Sums are added up in another order there."""
+    files = resolve_detector("look", Silent())
+    here, there = (detectors.load(files, device=device) for device in ("cpu", DEVICE))
+    glances = [images.shaped(photo, here.image_spec) for photo in photos(load("mini", "cpu", "float32"))]
+    for ours, theirs in zip(here.boxes(glances), there.boxes(glances), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
@@ -121,7 +111,7 @@ def test_when_memory_runs_out_passes_are_halved_and_nothing_is_lost() -> None:
     pixels = photos(model, 256)
     expected = model.embed_images(pixels)
     at_once = model._passes._at_once
-    leave_room(300)  # the pixels of 256 photos take 182 MiB, the locator's widest layer twice that
+    leave_room(300)  # the pixels of 256 photos take 36 MiB, the tower's widest layer many times that
     found = model.embed_images(pixels)
     assert 1 <= model._passes._at_once <= at_once // 2
     assert (found * expected).sum(axis=1).min() >= LEAST_COSINE["float32"]

@@ -425,12 +425,8 @@ def _agreement_with_full_decoding(folder: Path, photos: Sequence[bytes]) -> np.n
     import torch
     from transformers import AutoModel
 
-    ours, spec = _embed(loaded(folder), photos), loaded(folder).image_spec
+    ours = _embed(loaded(folder), photos)
     opened = [Image.open(io.BytesIO(photo)).convert("RGB") for photo in photos]
-    if (folder / "closeup.json").is_file():  # transformers knows of no close-up: only the decoding is compared
-        size = (spec.width, spec.height)
-        in_full = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in opened]
-        return _cosines(ours, loaded(folder).embed_images(in_full))
     model, processor = AutoModel.from_pretrained(folder, local_files_only=True).eval(), own_image_processor(folder)
     own = []
     with torch.inference_mode():

@@ -32,7 +32,7 @@ def test_the_weights_are_those_the_recipe_recorded() -> None:
     from models.recipe.digests import RECIPE, recipe_digest
 
     recorded = json.loads((MINI / "digests.json").read_text(encoding="utf-8"))
-    assert {"model.safetensors", "closeup.safetensors", RECIPE} <= recorded.keys()
+    assert {"model.safetensors", RECIPE} <= recorded.keys()
     assert recorded.pop(RECIPE) == recipe_digest(), "the recipe is not what was recorded"
     for name, digest in recorded.items():
         assert hashlib.sha256((MINI / name).read_bytes()).hexdigest() == digest, f"{name} is not what was recorded"

@@ -40,7 +40,7 @@ def recipe() -> SimpleNamespace:
 
 # --- the package ------------------------------------------------------------------------------------------------
 
-STAGES = ("stage1", "locator", "stage2", "stage3", "export")
+STAGES = ("stage1", "stage2", "stage3", "export")
 PROGRAMS = (*STAGES, "measure", "report", "digests")
 MODULES = {path.stem: path for path in RECIPE.glob("*.py")}
 
