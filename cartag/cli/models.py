@@ -43,10 +43,8 @@ def command(context: typer.Context, format: Format = TableFormat.table) -> None:
         if kind == "detector":
             output.put("")
         output.put_table((kind, "input", "MB", figure, "licence", "files", "source"), rows, right=[1, 2, 3])
-    output.put(
-        "Cars top-1: zero-shot on Stanford Cars; COCO AP: of all its classes; both as published, percent. "
-        "Any hub id or folder works as well."
-    )
+    output.put("Cars top-1: zero-shot on Stanford Cars; COCO AP: over all classes of COCO; both as published, percent.")
+    output.put("Any hub id or folder works as well.")
 
 
 def _published(model: ModelInfo) -> float | None:

@@ -62,6 +62,19 @@ def test_a_worker_computes_with_one_thread_and_torch_keeps_its_own() -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_pass_takes_no_more_than_it_may(most: int) -> None:
+    sizes: list[int] = []
+
+    def embed(items: Sequence[int]) -> torch.Tensor:
+        sizes.append(len(items))
+        return squares(items)
+
+    for passes in (Passes(CPU, 2, on_core=most), Passes(CPU, 1, on_core=most), Passes(CUDA, on_gpu=most)):
+        torch.testing.assert_close(passes.run(embed, range(20)), squares(range(20)))
+    assert max(sizes) <= most
+
+
 def test_an_error_in_a_pass_comes_out() -> None:
     def embed(items: Sequence[int]) -> torch.Tensor:
         raise ValueError("damaged")

@@ -15,7 +15,7 @@ from cartag.settings import _CHOICES, Settings
 from cartag.tagging import tagging
 
 
-class _Asked(Exception):
+class _AskedError(Exception):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
@@ -23,14 +23,14 @@ class _Asked(Exception):
 @pytest.fixture(autouse=True)
 def _only_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked(gallery: Any, place: Any, settings: Settings, progress: Any) -> None:
-        raise _Asked(settings)
+        raise _AskedError(settings)
 
     monkeypatch.setattr(tagging, "prepare", asked)
 
 
 def settings_of(gallery: Gallery, **options: Any) -> tuple[str, str]:
-    with pytest.raises(_Asked) as error:
-        cartag.tag(gallery.folder, **options)
+    with pytest.raises(_AskedError) as error:
+        cartag.tag(gallery.path, **options)
     return error.value.settings.regions, error.value.settings.detector
 
 
@@ -45,7 +45,7 @@ def test_what_is_asked_for_goes_before_the_settings(gallery: Gallery) -> None:
 def test_the_command_offers_what_the_settings_take(gallery: Gallery) -> None:
     assert tuple(Regions) == _CHOICES["regions"]
     with pytest.raises(SettingsError, match="all, main, off"):
-        cartag.tag(gallery.folder, regions="some")
-    done = run(gallery.folder, "-m", "cartag", "tag", ".", "--regions", "some")
+        cartag.tag(gallery.path, regions="some")
+    done = run(gallery.path, "-m", "cartag", "tag", ".", "--regions", "some")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

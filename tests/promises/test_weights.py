@@ -171,6 +171,19 @@ def test_plain_checkpoints_pass(kind: str, checkpoints: Checkpoints) -> None:  #
     vetting.vet(checkpoints(kind))
 
 
+def test_what_is_left_out_of_a_config_is_not_handed_on(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
+    """Only at the top, where whoever calls takes it out."""
+    folder = copy_of(checkpoints("timm-bert"), tmp_path / "model")
+    edit_json(folder / "config.json", use_pretrained_backbone=True)
+    with pytest.raises(ModelError, match="use_pretrained_backbone"):
+        vetting.vet(folder)
+    config = vetting.vet(folder, left_out=("use_pretrained_backbone",))
+    assert config == vetting.vet(checkpoints("timm-bert"))
+    set_in_config(folder, "vision_config.use_pretrained_backbone", True)
+    with pytest.raises(ModelError, match=r"vision_config\.use_pretrained_backbone"):
+        vetting.vet(folder, left_out=("use_pretrained_backbone",))
+
+
 def test_mini_passes() -> None:
     vetting.vet(MINI)
 
