@@ -15,6 +15,7 @@ const option = (value, text) => { const o = make("option", "", text); o.value = 
 const place = (box, [x, y, w, h]) => {
   Object.assign(box.style, { left: 100 * x + "%", top: 100 * y + "%", width: 100 * w + "%", height: 100 * h + "%" });
   box.classList.toggle("low", y < 0.06);
+  box.classList.toggle("far", x > 0.6);
   return box;
 };
 const captioned = (box, at, text) => { box.append(make("span", "", text)); return place(box, at); };

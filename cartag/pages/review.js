@@ -393,7 +393,7 @@ const again = () => {
 const offer = photo => {
   const box = subject(), scores = new Map(thought(box?.model ? box : photo).map(({ car, score }) => [car, score]));
   const ids = [...(box ?? photo).tags.map(tag => tag.car), ...(box ? [] : proposed(photo).cars), ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
-  return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: scores.get(id) }));
+  return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: box && !box.model ? undefined : scores.get(id) }));  // of a box that she drew the model said nothing
 };
 const answers = () => {
   const row = (key, text, checked, change, className = "", note = "") => {
@@ -411,7 +411,7 @@ const answers = () => {
   );
   if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
   $("confirm").disabled = given.truth === null;
-  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : at ? "Confirm this box " : "Confirm ";
+  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : at ? "Confirm box " : "Confirm ";
 };
 const give = next => {
   if (reel[current].gone) return;

@@ -22,7 +22,7 @@ from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_ca
 from cartag.paths import disk_path
 from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, what_she_said
 from cartag.reviewing.homes import homes_of, moved
-from cartag.reviewing.words import decided, is_same_answer, label_of, live_regions, restored
+from cartag.reviewing.words import decided, is_done, is_same_answer, label_of, live_regions, restored
 from cartag.state import (
     Index,
     Place,
@@ -35,7 +35,7 @@ from cartag.state import (
     write_index,
     writing_into,
 )
-from cartag.values import IndexedCar, PhotoRecord, as_model_has_it, human_regions, is_settled_by_human
+from cartag.values import IndexedCar, PhotoRecord, as_model_has_it
 from cartag.version import __version__
 
 _LAST_PATIENCE = 5.0
@@ -124,7 +124,7 @@ class Session:
         photos = self._index.photos
         settled = [photos[path] for path in sorted(self._touched) if path in photos and photos[path].confirmed is True]
         as_the_model = [r for r in settled if (model := as_model_has_it(r)) is not None and is_same_answer(r, model)]
-        to_do = sum(not is_settled_by_human(r) for r in photos.values() if r.missing is UNSET)
+        to_do = sum(not is_done(r) for r in photos.values() if r.missing is UNSET)
         return Counts(len(as_the_model), len(settled) - len(as_the_model), to_do)
 
     def _state(self) -> State:
@@ -299,10 +299,10 @@ class Session:
         change: Change = []
         for path, decisions in heard.items():
             if after[path].confirmed is True:
-                if not _was_labelled(before[path]):
+                if not is_done(before[path]):
                     self._first[path] = labels.rows(path)
                 change += labels.say({path: label_of(after[path], decisions[-1])})
-            elif not _was_labelled(before[path]):
+            elif not is_done(before[path]):
                 continue  # a label that stood there before is not what she takes back
             elif path not in self._first:
                 change += labels.say({path: None})
@@ -396,11 +396,6 @@ def _moved_labels(labels: Mapping[str, Label | None], homes: Mapping[str, str]) 
 def _moved_records(records: Mapping[str, PhotoRecord], homes: Mapping[str, str]) -> dict[str, PhotoRecord]:
     there = moved(records, homes)
     return {path: record if record.path == path else replace(record, path=path) for path, record in there.items()}
-
-
-def _was_labelled(record: PhotoRecord) -> bool:
-    """Whether the CSV says what a person said of it, as far as that is known; of boxes alone it does not."""
-    return record.confirmed is True or (is_settled_by_human(record) and not human_regions(record))
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

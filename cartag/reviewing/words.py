@@ -98,6 +98,11 @@ def restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord) -> Photo
     return _followed(replace(said, by_model=by_model), regions, None)
 
 
+def is_done(record: PhotoRecord) -> bool:
+    """Whether a person said all there is to say of a photo; where she spoke of some boxes alone, others are left."""
+    return record.confirmed is True or (is_settled_by_human(record) and not human_regions(record))
+
+
 def is_same_answer(a: PhotoRecord, b: PhotoRecord) -> bool:
     """Whether two records say the same of a photo and of every box."""
     return (
@@ -108,7 +113,7 @@ def is_same_answer(a: PhotoRecord, b: PhotoRecord) -> bool:
 
 
 def label_of(record: PhotoRecord, decision: Decision) -> Label:
-    """What the labels say of a photo that is settled by a decision: of the photo as she did, or of every box of hers."""
+    """What the labels say of a photo that a decision settles: of the photo as she did, or of every box of hers."""
     if not decision.is_of_box:
         return Label(record.path, frozenset(decision.cars), _other(decision.truth == "unknown"))
     hers = [region for region in live_regions(record) if region.source == "human"]
@@ -227,8 +232,8 @@ def _deleted(region: Region) -> list[Region]:
 def _followed(record: PhotoRecord, regions: Sequence[Region], spoken: Box | None) -> PhotoRecord:
     """The record with these regions, and what follows from them for the photo.
 
-    Tags that a person gave to the photo as a whole stay beside those of its boxes, but for one of the box that she speaks
-    of now. Of a photo that she settled as a whole, boxes that are still the model's say nothing.
+    Tags that a person gave to the photo as a whole stay beside those of its boxes, but for one of the box that she
+    speaks of now. Of a photo that she settled as a whole, boxes that are still the model's say nothing.
     """
     model = as_model_has_it(record)
     by_boxes = _all_hers(_regions(record))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from browsers import BROWSER, launched, until, wait
 from conftest import Gallery
-from playwright import sync_api
 from reviews import Served, served, without_csv
 
 from cartag.state import locks
 from cartag.state.index import place_of
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 
 Says = Callable[[str], tuple[str, list[str], bool]]
@@ -23,10 +20,8 @@ Says = Callable[[str], tuple[str, list[str], bool]]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
@@ -73,21 +68,6 @@ def says(tagged: Gallery) -> Says:
 
 def tiles(page: Any) -> list[str]:
     return [tile.get_attribute("title") for tile in page.query_selector_all("#grid .tile")]
-
-
-def wait(page: Any, condition: str) -> None:
-    """Asks from outside: the page's own policy does not let it evaluate a string."""
-    until = time.monotonic() + 15
-    while not page.evaluate(condition):
-        assert time.monotonic() < until, f"never true: {condition}"
-        page.wait_for_timeout(30)
-
-
-def until(page: Any, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < end
-        page.wait_for_timeout(30)
 
 
 def settle(page: Any, n: int) -> None:

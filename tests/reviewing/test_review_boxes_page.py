@@ -1,0 +1,378 @@
+"""Boxes on the review page, in a real browser: Tab, draw, move, size, delete, undo; a server that is killed; nothing lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from browsers import BROWSER, launched, until, wait
+from conftest import Gallery
+from processes import ROOT
+from regions import BOXES, four_regions, paint_four, put_regions, region
+from reviews import Served, served
+
+from cartag.state import locks
+from cartag.state.index import place_of
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
+
+RED, BLUE, YELLOW, ORANGE = BOXES
+Boxes = Callable[[], dict[tuple[float, ...], tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def tagged(gallery: Gallery) -> Gallery:
+    paint_four(gallery)
+    gallery.paint("one.jpg", "red", mark=1, size=(300, 200))
+    gallery.paint("plain.jpg", "blue", mark=2, size=(300, 200))
+    gallery.tag()
+    put_regions(gallery, "four.jpg", four_regions())
+    put_regions(gallery, "one.jpg", [region([0.1, 0.1, 0.8, 0.8], "red-racer")])
+    return gallery
+
+
+@pytest.fixture
+def review(tagged: Gallery) -> Iterator[Served]:
+    with served(tagged.path, labels=tagged.path / "labels.csv") as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, review: Served) -> Iterator[Any]:
+    """The page with the photo of four cars open; whatever its script complains of fails the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 800})
+    found = context.new_page()
+    complaints: list[str] = []
+    found.on("pageerror", lambda error: complaints.append(str(error)))
+    opened(found, review.address)
+    yield found
+    context.close()
+    assert not complaints
+
+
+def opened(page: Any, address: str, name: str = "four.jpg") -> None:
+    page.goto(address + "#order=&state=all")
+    page.wait_for_selector("#grid li")
+    page.click(f"[title='{name}']")
+    wait(page, "document.querySelector('#frame img') !== null")
+
+
+@pytest.fixture
+def boxes(tagged: Gallery) -> Boxes:
+    return lambda: boxes_of(tagged)
+
+
+def boxes_of(gallery: Gallery, name: str = "four.jpg") -> dict[tuple[float, ...], tuple[str, str]]:
+    """What the index says of every box that is not deleted: the car or the outcome, and who says so."""
+    found = {}
+    for one in gallery.record(name).get("regions", []):
+        source = one.get("source", "model")
+        if (source, one["outcome"]) != ("human", "no-car"):
+            cars = [tag["car"] for tag in one.get("tags", [])]
+            found[tuple(one["box"])] = (cars[0] if cars else one["outcome"], source)
+    return found
+
+
+def focused(page: Any) -> str:
+    return page.evaluate("document.activeElement.ariaLabel || document.activeElement.id")
+
+
+def spoken_of(page: Any) -> str | None:
+    box = page.query_selector("#frame .box[aria-pressed=true]")
+    return box.get_attribute("aria-label") if box else None
+
+
+def saved(page: Any) -> None:
+    wait(page, "pending === 0")
+
+
+def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """With the mouse, from and to places in fractions of the photo."""
+    frame = page.locator("#frame").bounding_box()
+    (x, y), (to_x, to_y) = (
+        (frame["x"] + at[0] * frame["width"], frame["y"] + at[1] * frame["height"]) for at in (start, end)
+    )
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move((x + to_x) / 2, (y + to_y) / 2)
+    page.mouse.move(to_x, to_y)
+    page.mouse.up()
+
+
+def near(box: Any, other: Any) -> bool:
+    return all(abs(a - b) < 0.006 for a, b in zip(box, other, strict=True))
+
+
+def test_tab_goes_through_four_cars_and_then_to_the_photo(page: Any) -> None:
+    seen = [focused(page)]
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        seen.append(focused(page))
+    assert seen == [
+        "Box 1 of 4: Red Racer, 90 %, to be confirmed",
+        "Box 2 of 4: Blue Bolt, 70 %, to be confirmed",
+        "Box 3 of 4: unknown, to be confirmed",
+        "Box 4 of 4: Ferrari F430?, to be confirmed",
+        "whole",
+    ]
+    assert page.text_content("#about") == "What does it show?"
+    assert page.get_attribute("#whole", "aria-pressed") == "true"
+    page.keyboard.press("Shift+Tab")
+    assert spoken_of(page) == seen[3]
+    assert page.text_content("#about") == "What is in this box?"
+    assert "perhaps Ferrari F430 60 %" in page.text_content("#where")
+
+
+def test_four_boxes_are_confirmed_or_corrected_with_the_keyboard_alone(
+    page: Any, boxes: Boxes, tagged: Gallery
+) -> None:
+    page.keyboard.press("Enter")  # red: right as it is
+    assert spoken_of(page).startswith("Box 2")
+    for key in ("c", "y", "e", "t", "Enter", "Enter"):  # blue: any car, typed
+        page.keyboard.press(key)
+    page.keyboard.press("u")
+    page.keyboard.press("Enter")  # yellow: another car
+    assert spoken_of(page).startswith("Box 4")
+    page.keyboard.press("n")
+    page.keyboard.press("Enter")  # orange: no car
+    wait(page, "document.getElementById('what').textContent === 'one.jpg'")
+    saved(page)
+    assert boxes() == {
+        tuple(RED): ("red-racer", "human"),
+        tuple(BLUE): ("yellow-yeti", "human"),
+        tuple(YELLOW): ("unknown", "human"),
+    }
+    record = tagged.record("four.jpg")
+    assert (record["confirmed"], {tag["car"] for tag in record["tags"]}) == (True, {"red-racer", "yellow-yeti"})
+    assert len((tagged.path / "labels.csv").read_text().splitlines()) == 4
+    page.keyboard.press("Enter")  # a photo of one box: as ever
+    wait(page, "document.getElementById('what').textContent === 'plain.jpg'")
+    saved(page)
+    assert boxes_of(tagged, "one.jpg") == {(0.1, 0.1, 0.8, 0.8): ("red-racer", "human")}
+
+
+def test_a_click_speaks_of_a_box_and_another_of_the_photo(page: Any, boxes: Boxes) -> None:
+    before = boxes()
+    drag(page, (0.65, 0.5), (0.65, 0.5))
+    assert spoken_of(page).startswith("Box 2")
+    drag(page, (0.5, 0.95), (0.5, 0.95))
+    assert spoken_of(page) is None
+    assert page.evaluate("document.getElementById('viewer').open")
+    assert boxes() == before, "a click moves nothing"
+
+
+def test_a_missed_car_is_drawn_and_named(page: Any, boxes: Boxes) -> None:
+    page.keyboard.press("b")
+    assert "Drawing" in page.text_content("#hint")
+    drag(page, (0.6, 0.3), (0.3, 0.1))
+    saved(page)
+    (new,) = [box for box in boxes() if list(box) not in BOXES]
+    assert near(new, (0.3, 0.1, 0.3, 0.2))
+    assert boxes()[new] == ("unknown", "human")
+    assert spoken_of(page).startswith("Box 3 of 5: unknown")
+    assert page.text_content("#hint") == ""
+    for key in ("c", "y", "e", "t", "Enter", "Enter"):
+        page.keyboard.press(key)
+    saved(page)
+    assert boxes()[new] == ("yellow-yeti", "human")
+    page.keyboard.press("b")
+    drag(page, (0.3, 0.9), (0.301, 0.9))
+    assert len(boxes()) == 5, "a twitch is no box"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.getElementById('viewer').open"), "that ended the drawing"
+
+
+def test_a_box_is_put_moved_and_sized_with_the_keyboard_alone(page: Any, boxes: Boxes) -> None:
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("r")
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    saved(page)
+    assert boxes()[(0.3, 0.35, 0.32, 0.29)] == ("unknown", "human")
+    assert page.text_content("#what") == "four.jpg"
+    page.keyboard.press("Escape")
+    assert not page.evaluate("document.getElementById('viewer').open")
+
+
+def test_arrow_keys_that_rest_are_saved(page: Any, boxes: Boxes) -> None:
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowDown")
+    until(page, lambda: boxes().get((0.05, 0.46, 0.4, 0.4)) == ("red-racer", "human"))
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")  # turns on again
+    assert page.text_content("#what") == "one.jpg"
+    saved(page)
+    assert boxes()[(0.05, 0.47, 0.4, 0.4)] == ("red-racer", "human")
+
+
+def test_a_box_is_dragged_by_its_middle_and_by_a_corner(page: Any, boxes: Boxes) -> None:
+    drag(page, (0.25, 0.65), (0.3, 0.7))
+    saved(page)
+    (moved,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
+    assert near(moved, (0.1, 0.5, 0.4, 0.4))
+    drag(page, (0.5, 0.9), (0.6, 0.95))
+    saved(page)
+    (sized,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
+    assert near(sized, (0.1, 0.5, 0.5, 0.45))
+    drag(page, (0.3, 0.7), (1.5, 0.7))
+    saved(page)
+    (at_edge,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
+    assert near(at_edge, (0.5, 0.5, 0.5, 0.45)), "no box leaves the photo"
+
+
+def test_boxes_are_deleted_and_undone(page: Any, boxes: Boxes, tagged: Gallery) -> None:
+    before = tagged.record("four.jpg")
+    page.keyboard.press("Delete")
+    assert spoken_of(page).startswith("Box 1 of 3: Blue Bolt")
+    page.keyboard.press("Backspace")
+    saved(page)
+    assert set(boxes()) == {tuple(YELLOW), tuple(ORANGE)}
+    page.keyboard.press("z")
+    until(page, lambda: len(boxes()) == 3)
+    page.keyboard.press("z")
+    until(page, lambda: tagged.record("four.jpg") == before)
+    wait(page, "document.querySelectorAll('#frame .box').length === 4")
+
+
+def test_a_word_on_a_box_is_taken_back(page: Any, boxes: Boxes) -> None:
+    page.keyboard.press("n")
+    page.keyboard.press("u")
+    page.keyboard.press("Enter")
+    saved(page)
+    page.keyboard.press("Shift+Tab")
+    assert spoken_of(page) == "Box 1 of 4: unknown, confirmed"
+    page.click("#back")
+    saved(page)
+    assert boxes()[tuple(RED)] == ("red-racer", "model")
+    assert page.is_hidden("#back")
+
+
+def test_what_is_said_quickly_is_all_saved_in_order(page: Any, boxes: Boxes, tagged: Gallery) -> None:
+    with locks.replacing(place_of(tagged.path)):  # as while a `tag` writes
+        page.keyboard.press("Enter")
+        page.keyboard.press("Delete")
+        page.keyboard.press("b")
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+        assert len(boxes()) == 4
+        assert "being saved" in page.get_attribute("#frame .box", "aria-label")
+    saved(page)
+    assert boxes() == {
+        tuple(RED): ("red-racer", "human"),
+        (0.35, 0.34, 0.3, 0.3): ("red-racer", "human"),
+        tuple(YELLOW): ("unknown", "model"),
+        tuple(ORANGE): ("unknown", "model"),
+    }
+    assert page.is_hidden("#state")
+
+
+def test_another_window_s_word_on_a_box_stands(page: Any, boxes: Boxes, review: Served) -> None:
+    review.decide(("four.jpg", "none"))
+    page.keyboard.press("Enter")
+    wait(page, "document.getElementById('state').textContent.includes('Somebody said something else meanwhile')")
+    assert boxes() == {}
+    assert page.locator("#frame .box").count() == 0
+
+
+def test_a_box_is_drawn_by_touch(browser: Any, review: Served, boxes: Boxes) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    opened(page, review.address)
+    page.tap("#draw")
+    frame = page.locator("#frame").bounding_box()
+    touches = context.new_cdp_session(page)
+
+    def touch(kind: str, *at: tuple[float, float]) -> None:
+        points = [{"x": frame["x"] + x * frame["width"], "y": frame["y"] + y * frame["height"]} for x, y in at]
+        touches.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", (0.3, 0.1))
+    for share in (0.4, 0.5, 0.6):
+        touch("touchMove", (share, share / 2))
+    touch("touchEnd")
+    saved(page)
+    (new,) = [box for box in boxes() if list(box) not in BOXES]
+    assert near(new, (0.3, 0.1, 0.3, 0.2))
+    assert page.locator("#delete").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+# --- the server is killed in between ------------------------------------------------------------------------------
+
+
+class Killable:
+    """`cartag review` as a program."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        command = [sys.executable, "-m", "cartag", "review", str(gallery.path), "--no-browser"]
+        labels = ["--labels", str(gallery.path / "labels.csv")]
+        self._process = subprocess.Popen([*command, *labels], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.address = self._process.stdout.readline().split()[-1]
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_killed_server_loses_nothing_that_was_said(browser: Any, tagged: Gallery) -> None:
+    server = Killable(tagged)
+    context = browser.new_context(viewport={"width": 1200, "height": 800})
+    page = context.new_page()
+    opened(page, server.address)
+    page.keyboard.press("Enter")  # red is confirmed
+    page.keyboard.press("b")
+    drag(page, (0.3, 0.1), (0.6, 0.3))
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("m")
+    saved(page)
+    said = boxes_of(tagged)
+    assert len([source for _, source in said.values() if source == "human"]) == 2
+    server.kill()
+    assert boxes_of(tagged) == said
+    page.keyboard.press("Delete")
+    wait(page, "!document.getElementById('state').hidden")
+    assert "Not saved: four.jpg" in page.text_content("#state")
+    assert page.locator("#frame .box").count() == 5, "it is not shown as done"
+    assert boxes_of(tagged) == said
+
+    server = Killable(tagged)
+    try:
+        opened(page, server.address)
+        wait(page, "document.querySelectorAll('#frame .box').length === 5")
+        assert page.locator("#frame .box.hers").count() == 2
+        for _ in range(3):  # what is left: blue, yellow, orange
+            page.keyboard.press("Enter")
+        wait(page, "document.getElementById('what').textContent === 'one.jpg'")
+        saved(page)
+        page.reload()
+        page.wait_for_selector("#grid li")
+        now = boxes_of(tagged)
+        assert set(now) == set(said)
+        assert {source for _, source in now.values()} == {"human"}
+        assert tagged.record("four.jpg")["confirmed"] is True
+        assert len((tagged.path / "labels.csv").read_text().splitlines()) == 6
+    finally:
+        server.kill()
+        context.close()
