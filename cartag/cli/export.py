@@ -26,6 +26,7 @@ class ExportFormat(StrEnum):
     exiftool = "exiftool"
     html = "html"
     imagefolder = "imagefolder"
+    coco = "coco"
 
 
 class Naming(StrEnum):
@@ -33,6 +34,14 @@ class Naming(StrEnum):
 
     ext = "ext"
     stem = "stem"
+
+
+class Regions(StrEnum):
+    """Which regions the boxes become."""
+
+    iptc = "iptc"
+    mwg = "mwg"
+    none = "none"
 
 
 def command(
@@ -55,9 +64,15 @@ def command(
     naming: Annotated[
         Naming, typer.Option(help="Sidecars: photo.jpg.xmp (ext), or Adobe's photo.xmp (stem).")
     ] = Naming.ext,
+    regions: Annotated[
+        Regions, typer.Option(help="xmp, exiftool: boxes as IPTC image regions; mwg: as those of MWG too.")
+    ] = Regions.iptc,
+    crops: Annotated[
+        bool, typer.Option("--crops", help="imagefolder: cut the cars out, a picture a box, to train a classifier.")
+    ] = False,
     index: IndexFile = None,
 ) -> None:
-    """Hand the tags on: XMP sidecars, CSV, JSON Lines, exiftool's JSON, a gallery page, a training set's metadata.
+    """Hand the tags on: XMP sidecars, CSV, JSON Lines, exiftool's JSON, a gallery page, training sets, COCO's boxes.
 
     Only what would change is written, so a second export touches nothing. Photos are only read. In existing sidecars
     only what cartag wrote is changed or removed; of other files only those that it made.
@@ -71,6 +86,8 @@ def command(
         dry_run=dry_run,
         force=force,
         naming=naming.value,
+        regions=regions.value,
+        crops=crops,
         index=index,
         progress=output.TerminalProgress(),
     )

@@ -8,7 +8,10 @@ import msgspec
 
 from cartag.exporting.job import Job, Photo
 from cartag.exporting.keywords import Keywords, Region, keywords_of
+from cartag.exporting.regions import VEHICLE
 from cartag.paths import printable
+
+_DIGITS = 6
 
 
 def document(job: Job) -> bytes:
@@ -30,8 +33,21 @@ def _row(photo: Photo, job: Job, prefix: str) -> dict[str, Any]:
         "TagsList": keywords.tree,
     }
     if keywords.regions:
+        fields["ImageRegion"] = [_image_region(region, number) for number, region in enumerate(keywords.regions, 1)]
+    if keywords.regions and keywords.mwg:
         fields["RegionInfo"] = _region_info(keywords)
     return {"SourceFile": printable(job.disk_path(photo))} | {prefix + key: value for key, value in fields.items()}
+
+
+def _image_region(region: Region, number: int) -> dict[str, Any]:
+    """A region of IPTC in exiftool's words; its id is unique in the photo."""
+    sides = {f"Rb{side}": round(value, _DIGITS) for side, value in zip("XYWH", region.box, strict=True)}
+    return {
+        "RegionBoundary": {"RbShape": "Rectangle", "RbUnit": "Relative"} | sides,
+        "RId": f"cartag:{region.car}#{number}",
+        "Name": region.name,
+        "RCtype": [{"Name": "vehicle", "Identifier": [VEHICLE]}],
+    }
 
 
 def _region_info(keywords: Keywords) -> dict[str, Any]:
@@ -43,5 +59,6 @@ def _region_info(keywords: Keywords) -> dict[str, Any]:
 
 
 def _region(region: Region) -> dict[str, Any]:
+    """A region of MWG; one with a name would be a face to many programs."""
     area = {"X": region.x, "Y": region.y, "W": region.width, "H": region.height, "Unit": "normalized"}
-    return {"Name": region.name, "Area": area}
+    return {"Description": region.name, "Area": area}

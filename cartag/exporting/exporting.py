@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 from cartag.errors import UsageError
-from cartag.exporting import exiftool, imagefolder, page, tables, xmp
-from cartag.exporting.job import Job, Naming, Remark, Step, Wanted, bytes_at, photos_of
+from cartag.exporting import coco, crops as pictures, exiftool, imagefolder, page, tables, xmp
+from cartag.exporting.job import Job, Naming, Regions, Remark, Step, Wanted, bytes_at, photos_of
 from cartag.exporting.writing import ACTIONS, ExportedFile, Writing
 from cartag.paths import printable, why_no_folder
 from cartag.progress import Progress, Silent
@@ -37,16 +37,21 @@ class Format:
     """Raises a `UsageError` where the format cannot do what is asked."""
     merges: bool = False
     """Whether it adds to files of others and takes only its own out of them; else it writes files of its own alone."""
+    has_regions: bool = False
+    """Whether it holds regions that can be chosen."""
 
 
 FORMATS: dict[str, Format] = {
-    "xmp": Format(files=xmp.files, merges=True),
+    "xmp": Format(files=xmp.files, merges=True, has_regions=True),
     "csv": Format(tables.csv_text, "cartag.csv"),
     "jsonl": Format(tables.json_lines, "cartag.jsonl"),
-    "exiftool": Format(exiftool.document, "cartag.exiftool.json"),
+    "exiftool": Format(exiftool.document, "cartag.exiftool.json", has_regions=True),
     "html": Format(files=page.files, check=page.check),
-    "imagefolder": Format(imagefolder.document, "metadata.jsonl", check=imagefolder.check),
+    "imagefolder": Format(imagefolder.document, imagefolder.FILE_NAME, check=imagefolder.check),
+    "coco": Format(coco.document, "cartag.coco.json"),
 }
+_CROPS = {"imagefolder": Format(files=pictures.files, check=pictures.check)}
+"""Formats that can cut the cars out of their photos."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def export(
     dry_run: bool = False,
     force: bool = False,
     naming: Naming = "ext",
+    regions: Regions = "iptc",
+    crops: bool = False,
     index: Path | str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -99,12 +106,15 @@ def export(
         dry_run: writes nothing; the report says what would be done.
         force: replaces files of others that are in the way, too; none is ever removed.
         naming: of sidecars: ``ext`` for ``photo.jpg.xmp``, ``stem`` for ``photo.xmp``.
+        regions: of sidecars and exiftool's JSON: ``iptc`` for IPTC's image regions, ``mwg`` for those of MWG as well,
+            ``none`` for neither.
+        crops: of `imagefolder`: cuts the cars out, a picture a box, into ``to``.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
         progress: hears how far it is.
 
     Raises:
-        UsageError: an unknown format, one that needs another folder, or ``to`` is none.
+        UsageError: an unknown format, one that needs another folder or lacks what is asked for, or ``to`` is none.
         ForeignFileError: a file is in the way that is not cartag's; nothing was written.
         ExportError: a file cannot be read.
         GalleryError, IndexFileError: see `cartag.errors`.
@@ -113,15 +123,26 @@ def export(
         raise UsageError(f"--as {as_}: no such format; known are {', '.join(FORMATS)}")
     if naming not in get_args(Naming):
         raise UsageError(f"--naming {naming}: must be one of {', '.join(get_args(Naming))}")
+    if regions not in get_args(Regions):
+        raise UsageError(f"--regions {regions}: must be one of {', '.join(get_args(Regions))}")
+    if regions != "iptc" and not FORMATS[as_].has_regions:
+        raise UsageError(f"--regions {regions}: is for --as {' or '.join(_named(lambda f: f.has_regions))}")
+    if crops and as_ not in _CROPS:
+        raise UsageError(f"--crops: is for --as {' or '.join(_CROPS)}")
     settings = (settings or load_settings()).overridden({"index": index})
     gallery = Path(gallery)
     found = read_index(gallery, settings.index)
-    format, folder = FORMATS[as_], None if to is None else Path(to)
+    format, folder = (_CROPS if crops else FORMATS)[as_], None if to is None else Path(to)
     if folder is not None and (why := why_no_folder(folder)):
         raise UsageError(f"--to {printable(str(folder))}: {why}; name another")
     made = None if folder is None or format.merges else Footprint(folder, _ELSEWHERE, force=force)
-    job = Job(gallery, found, tuple(photos_of(found)), folder, naming, dry_run, settings, progress or Silent(), made)
+    photos = tuple(photos_of(found))
+    job = Job(gallery, found, photos, folder, naming, dry_run, settings, progress or Silent(), made, regions)
     return _run(job, as_, format)
+
+
+def _named(has: Callable[[Format], bool]) -> list[str]:
+    return [name for name, format in FORMATS.items() if has(format)]
 
 
 def _run(job: Job, name: str, format: Format) -> ExportReport:

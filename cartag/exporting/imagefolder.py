@@ -8,6 +8,9 @@ import msgspec
 
 from cartag.errors import UsageError
 from cartag.exporting.job import Job, Photo
+from cartag.exporting.places import places_of
+
+FILE_NAME = "metadata.jsonl"
 
 
 def check(job: Job) -> None:
@@ -43,7 +46,8 @@ def _row(photo: Photo) -> dict[str, Any]:
         "sources": [tag.source for tag in photo.tags],
     }
     width, height = photo.size or (0, 0)
-    boxed = [(tag.car, tag.box) for tag in photo.tags if tag.box is not None and photo.size is not None]
+    places = places_of(photo) if photo.size is not None else ()
+    boxed = [(tag.car, place.box) for place in places for tag in place.tags]
     row["objects"] = {
         "bbox": [[round(v * side, 1) for v, side in zip(box, (width, height) * 2, strict=True)] for _, box in boxed],
         "categories": [car for car, _ in boxed],

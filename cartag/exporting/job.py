@@ -20,6 +20,8 @@ from cartag.state import Footprint, Index
 from cartag.values import IndexedCar, PhotoRecord, Tag
 
 Naming = Literal["ext", "stem"]
+Regions = Literal["iptc", "mwg", "none"]
+"""Which regions sidecars and exiftool's JSON hold: IPTC's, with ``mwg`` those of MWG too, or none."""
 Box = tuple[float, float, float, float]
 TOP = "Cars"
 """The branch of the keyword tree that is ours."""
@@ -118,6 +120,7 @@ class Job:
     progress: Progress
     made: Footprint | None = None
     """What is cartag's own in ``to``; None for sidecars, which are merged into whosesoever they are."""
+    regions: Regions = "iptc"
 
     @property
     def cars(self) -> tuple[IndexedCar, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cartag.errors import PhotoError
-from cartag.exporting.job import Box, CarTag, Job, Photo
-from cartag.photos import orientation, read_bytes
+from cartag.exporting.job import Box, Job, Photo
+from cartag.exporting.places import places_of
+from cartag.photos import orientation
 
 # A separator inside a name ("Morgan 4/4") would open a level of its own: a look-alike takes its place.
 _LIKE_SLASH, _LIKE_BAR = "\N{DIVISION SLASH}", "\N{BROKEN BAR}"
@@ -16,7 +17,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box as MWG has it: centre, width and height as fractions of the photo as it is stored, before it is turned."""
+    """A car in a box: centre, width and height as fractions of the photo as it is stored, before it is turned."""
 
     car: str
     name: str
@@ -24,6 +25,11 @@ class Region:
     y: float
     width: float
     height: float
+
+    @property
+    def box(self) -> Box:
+        """Left, top, width and height."""
+        return max(0.0, self.x - self.width / 2), max(0.0, self.y - self.height / 2), self.width, self.height
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,11 @@ class Keywords:
     tree: tuple[str, ...]
     """`digiKam:TagsList`: ``Cars/Pagani/Huayra``."""
     regions: tuple[Region, ...]
+    """One a box and car, the largest box first."""
     stored_size: tuple[int, int] | None
     """Width and height of the photo as it is stored: what the regions are fractions of."""
+    mwg: bool = False
+    """Whether the regions are written as those of MWG, too."""
 
 
 def keywords_of(photo: Photo, job: Job, *, or_upright: bool = True) -> Keywords:
@@ -52,14 +61,15 @@ def keywords_of(photo: Photo, job: Job, *, or_upright: bool = True) -> Keywords:
     Raises:
         PhotoError: a photo with boxes cannot be read, and nothing shall be guessed.
     """
-    boxed = [tag for tag in photo.tags if tag.box is not None]
+    boxed = [] if job.regions == "none" else [place for place in places_of(photo) if place.tags]
     orientation = _orientation(photo, job, or_upright) if boxed else 1
     return Keywords(
         subjects=_unique(tag.name for tag in photo.tags),
         hierarchical=_unique("|".join(part.replace("|", _LIKE_BAR) for part in tag.branch) for tag in photo.tags),
         tree=_unique("/".join(part.replace("/", _LIKE_SLASH) for part in tag.branch) for tag in photo.tags),
-        regions=tuple(_region(tag, tag.box, orientation) for tag in boxed if tag.box is not None),
+        regions=tuple(_region(tag.car, tag.name, place.box, orientation) for place in boxed for tag in place.tags),
         stored_size=_stored_size(photo.size, orientation),
+        mwg=job.regions == "mwg",
     )
 
 
@@ -69,17 +79,17 @@ def _unique(words: Iterable[str]) -> tuple[str, ...]:
 
 def _orientation(photo: Photo, job: Job, or_upright: bool) -> int:
     try:
-        return orientation(read_bytes(job.gallery / photo.disk))
+        return orientation(job.gallery / photo.disk)
     except PhotoError:
         if not or_upright:
             raise
         return 1
 
 
-def _region(tag: CarTag, box: Box, orientation: int) -> Region:
+def _region(car: str, name: str, box: Box, orientation: int) -> Region:
     left, top, width, height = box
     x, y, w, h = _stored(left + width / 2, top + height / 2, width, height, orientation)
-    return Region(tag.car, tag.name, *(round(value, _DIGITS) for value in (x, y, w, h)))
+    return Region(car, name, *(round(value, _DIGITS) for value in (x, y, w, h)))
 
 
 def _stored(x: float, y: float, width: float, height: float, orientation: int) -> Box:

@@ -1,6 +1,6 @@
 """XMP packets: merging what cartag has to say into one, and taking it out again.
 
-What cartag wrote into lists that others use too (`dc:subject` and its kin, `mwg-rs:Regions`) it notes down in a
+What cartag wrote into lists that others use too (`dc:subject` and its kin, and `regions`) it notes down in a
 namespace of its own. So it takes out only what it put in; a keyword that was there before stays; and one that a person
 has deleted since, which the note still holds, is not put back.
 """
@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cartag.exporting.encoded import decoded
-from cartag.exporting.keywords import Keywords, Region
+from cartag.exporting.keywords import Keywords
 from cartag.exporting.rdf import (
-    AREA,
-    DIMENSIONS,
-    MWG,
     OWN,
     PREFIXES,
     RDF,
     Packet,
     append,
-    as_list,
     container_of,
     fields_of,
     items_of,
     rdf_name,
     remove,
-    struct_of,
     text_of,
     xml_text,
 )
+from cartag.exporting.regions import NotedRegions, edit_regions
 
 _EMPTY = (
     "<?xpacket begin='\N{ZERO WIDTH NO-BREAK SPACE}' id='W5M0MpCehiHzreSzNTczkc9d'?>\n"
@@ -95,8 +91,7 @@ class _Notes:
     subjects: tuple[str, ...] = ()
     hierarchical: tuple[str, ...] = ()
     tree: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
-    """Ids of the cars whose region was written."""
+    regions: NotedRegions = field(default_factory=NotedRegions)
 
 
 def merged(packet: bytes | None, said: Statement, known: Set[str] = frozenset()) -> bytes | None:
@@ -168,7 +163,10 @@ class _Document:
             subjects=words(_SUBJECTS.note),
             hierarchical=words(_HIERARCHICAL.note),
             tree=words(_TREE.note),
-            regions=words("Regions"),
+            regions=NotedRegions(
+                dict(map(_noted_region, words("ImageRegions"))),
+                words("Regions"),
+            ),
         )
 
     # --- what shall be there
@@ -182,7 +180,10 @@ class _Document:
         changed_subjects, subjects = self._edit(_SUBJECTS, words.subjects, old.subjects, same_photo)
         changed_hierarchical, hierarchical = self._edit(_HIERARCHICAL, words.hierarchical, old.hierarchical, same_photo)
         changed_tree, tree = self._edit(_TREE, words.tree, old.tree, same_photo)
-        changed_regions, regions = self._edit_regions(words, old.regions, same_photo)
+        names = {car.car: car.name for car in old.cars}
+        changed_regions, regions = edit_regions(
+            self.packet, self._own_description, words, old.regions, names, was_deleted=same_photo
+        )
         new = replace(
             old,
             outcome=xml_text(said.outcome),
@@ -217,38 +218,6 @@ class _Document:
                 self.packet.remove(element)
         return bool(unwanted or missing), tuple(word for word in words if word in ours or word in missing)
 
-    def _edit_regions(self, words: Keywords, noted: tuple[str, ...], was_deleted: bool) -> tuple[bool, tuple[str, ...]]:
-        """The same for regions. One of ours that a person has moved is theirs from then on."""
-        regions = self.packet.property(_mwg("Regions"))
-        place: Any = None if regions is None else struct_of(regions)
-        listed = None if place is None else place.find(_mwg("RegionList"))
-        if listed is None and not words.regions:
-            return False, ()
-        here = {_region_car(item): item for item in items_of(listed) if _region_car(item)}
-        ours = {car: item for car, item in here.items() if _is_unmoved(item)}
-        wanted = {xml_text(region.car): region for region in words.regions}
-        stale = {car: item for car, item in ours.items() if car not in wanted or _mark(wanted[car]) != _marked(item)}
-        # Noted and gone: deleted by a person. Here, but moved: a person's now.
-        deleted = set(noted) - set(here) if was_deleted else set()
-        add = {car: r for car, r in wanted.items() if car in stale or (car not in here and car not in deleted)}
-        for item in stale.values():
-            remove(item)
-        if add:
-            if place is None:
-                place = append(self._own_description(), _mwg("Regions"), resource=True, inside=(AREA, DIMENSIONS))
-                if words.stored_size is not None:
-                    _append_dimensions(place, words.stored_size)
-            if listed is None:
-                listed = append(place, _mwg("RegionList"))
-            container = as_list(listed, "Bag")
-            for region in add.values():
-                _append_region(container, region)
-        if stale and not add and not items_of(listed):
-            remove(listed)
-            if {child.tag for child in place} <= {_mwg("AppliedToDimensions")}:
-                self.packet.remove(regions)
-        return bool(stale or add), tuple(car for car in wanted if car in add or car in noted or car in here)
-
     # --- our own part
 
     def set_notes(self, notes: _Notes | None) -> None:
@@ -278,7 +247,8 @@ class _Document:
             (_SUBJECTS.note, notes.subjects),
             (_HIERARCHICAL.note, notes.hierarchical),
             (_TREE.note, notes.tree),
-            ("Regions", notes.regions),
+            ("Regions", notes.regions.mwg),
+            ("ImageRegions", tuple(f"{box} {key}" for key, box in notes.regions.iptc.items())),
         )
         for name, words in lists:
             if words:
@@ -290,68 +260,16 @@ class _Document:
         return self.packet.description_with(OWN, ("dc", "lr", "digiKam", "cartag"))
 
 
-# --- regions ----------------------------------------------------------------------------------------------------
-
-
-def _append_region(container: Any, region: Region) -> None:
-    item = append(container, rdf_name("li"), resource=True, inside=(AREA, OWN))
-    append(item, _mwg("Name"), region.name)
-    area = append(item, _mwg("Area"), resource=True)
-    for name, value in (("x", region.x), ("y", region.y), ("w", region.width), ("h", region.height)):
-        append(area, f"{{{AREA}}}{name}", _number(value))
-    append(area, f"{{{AREA}}}unit", "normalized")
-    extensions = append(item, _mwg("Extensions"), resource=True)
-    append(extensions, _own("Car"), region.car)
-    append(extensions, _own("Area"), _mark(region))
-
-
-def _append_dimensions(regions: Any, size: tuple[int, int]) -> None:
-    dimensions = append(regions, _mwg("AppliedToDimensions"), resource=True)
-    for name, value in (("w", str(size[0])), ("h", str(size[1])), ("unit", "pixel")):
-        append(dimensions, f"{{{DIMENSIONS}}}{name}", value)
-
-
-def _region_car(item: Any) -> str:
-    """The id of the car that a region of ours shows; of another's, an empty text."""
-    extensions = fields_of(item).get(_mwg("Extensions"))
-    return "" if extensions is None else text_of(fields_of(extensions).get(_own("Car")))
-
-
-def _marked(item: Any) -> str:
-    """Where a region of ours was when it was written."""
-    extensions = fields_of(item).get(_mwg("Extensions"))
-    return "" if extensions is None else text_of(fields_of(extensions).get(_own("Area")))
-
-
-def _is_unmoved(item: Any) -> bool:
-    area = fields_of(item).get(_mwg("Area"))
-    if area is None:
-        return False
-    fields = fields_of(area)
-    try:
-        now = [float(text_of(fields.get(f"{{{AREA}}}{name}"))) for name in "xywh"]
-        then = [float(value) for value in _marked(item).split()]
-    except ValueError:
-        return False
-    return len(then) == len(now) and all(abs(a - b) < 1e-5 for a, b in zip(now, then, strict=True))
-
-
-def _mark(region: Region) -> str:
-    return " ".join(map(_number, (region.x, region.y, region.width, region.height)))
-
-
-def _number(value: float) -> str:
-    return f"{value:.6f}".rstrip("0").rstrip(".")
-
-
 def _own_name(name: Any) -> str:
     """The local name of a name of our namespace, else an empty text."""
     return name.removeprefix(f"{{{OWN}}}") if isinstance(name, str) and name.startswith(f"{{{OWN}}}") else ""
 
 
-def _mwg(name: str) -> str:
-    return f"{{{MWG}}}{name}"
-
-
 def _own(name: str) -> str:
     return f"{{{OWN}}}{name}"
+
+
+def _noted_region(text: str) -> tuple[str, str]:
+    """Key and box of a region, from its note: four numbers, and the key."""
+    *numbers, key = text.split(" ", 4)
+    return key, " ".join(numbers)

@@ -17,6 +17,8 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
 AREA = "http://ns.adobe.com/xmp/sType/Area#"
 DIMENSIONS = "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+XMP = "http://ns.adobe.com/xap/1.0/"
 OWN = "urn:cartag:xmp:1#"  # exiv2 adds a slash to a namespace that ends in anything but "/" or "#"
 PREFIXES = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -25,6 +27,8 @@ PREFIXES = {
     "mwg-rs": MWG,
     "stArea": AREA,
     "stDim": DIMENSIONS,
+    "Iptc4xmpExt": IPTC,
+    "xmp": XMP,
     "cartag": OWN,
 }
 # A private character takes the place of "&" while a packet is edited, or lxml would write &quot; and &#39; otherwise.

@@ -11,11 +11,13 @@ import msgspec
 from msgspec import UNSET
 
 from cartag.exporting.job import CarTag, Job, Photo
+from cartag.exporting.places import places_of
 
 COLUMNS = (
     *("path", "outcome", "car", "name", "make", "score", "source"),
     *("box_x", "box_y", "box_width", "box_height"),
     *("width", "height", "sha256", "error", "path_on_disk"),
+    "regions",
 )
 
 
@@ -30,7 +32,7 @@ def csv_text(job: Job) -> bytes:
 
 
 def _rows(photo: Photo) -> Iterator[dict[str, Any]]:
-    common = _facts(photo)
+    common = _facts(photo) | {"regions": _cell(photo)}
     for tag in photo.tags:
         box = dict(zip(("box_x", "box_y", "box_width", "box_height"), tag.box or (), strict=False))
         yield common | {key: _tag(tag)[key] for key in ("car", "name", "make", "score", "source")} | box
@@ -38,8 +40,16 @@ def _rows(photo: Photo) -> Iterator[dict[str, Any]]:
         yield common
 
 
+def _cell(photo: Photo) -> str:
+    """Every box that holds a car, in one cell: ``x y width height car|car`` or ``unknown``, between them semicolons."""
+    return "; ".join(
+        f"{' '.join(map(str, place.box))} {'|'.join(tag.car for tag in place.tags) or 'unknown'}"
+        for place in places_of(photo)
+    )
+
+
 def json_lines(job: Job) -> bytes:
-    """One object a photo, its tags and candidates inside, with names."""
+    """One object a photo, its tags and candidates inside, with names, and its regions as the index has them."""
     names = {car.id: car.name for car in job.cars}
     return b"".join(msgspec.json.encode(_object(photo, names)) + b"\n" for photo in job.photos)
 
@@ -48,7 +58,9 @@ def _object(photo: Photo, names: dict[str, str]) -> dict[str, Any]:
     candidates = [
         {"car": c.car, "name": names.get(c.car, c.car), "score": c.score} for c in photo.record.candidates
     ]  # of a car that is in no catalog any more, the id is all there is
-    return _facts(photo) | {"tags": [_tag(tag) for tag in photo.tags], "candidates": candidates}
+    whole = _facts(photo) | {"tags": [_tag(tag) for tag in photo.tags], "candidates": candidates}
+    regions = photo.record.regions
+    return whole if regions is UNSET else whole | {"regions": regions}
 
 
 def _facts(photo: Photo) -> dict[str, Any]:

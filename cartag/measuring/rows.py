@@ -215,7 +215,7 @@ def placed(label: Label, box: Box | None, where: str) -> Label:
         return label
     if label.truth == "none":
         raise LabelsError(
-            f"{where}: 'none' with a box, but a box is of a car; remove the row, or empty its box where the photo shows none"
+            f"{where}: 'none' with a box, but a box is of a car; remove the row, or empty its box for a photo of none"
         )
     return Label(label.file, label.cars, label.other, (BoxLabel(box, label.cars, label.other),))
 

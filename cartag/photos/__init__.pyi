@@ -1,3 +1,4 @@
+from .cutting import pieces as pieces
 from .framing import PICTURE as PICTURE, around as around
 from .images import (
     content_hash as content_hash,

@@ -56,6 +56,8 @@ _DRAFTED = ("JPEG", "MPO")
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _BITS = 258
 _JPEG = b"\xff\xd8\xff"
+_HEAD = 2**18
+"""Bytes of a JPEG in which its EXIF lies, with profile and thumbnail."""
 
 
 def read_bytes(path: Path, max_megabytes: int = DEFAULT_MAX_MEGABYTES) -> bytes:
@@ -200,22 +202,44 @@ def small_jpeg(data: bytes, longest: int, max_pixels: int = DEFAULT_MAX_PIXELS, 
     whole = decode(data, None, max_pixels, raw=raw)
     scale = min(1.0, longest / max(whole.width, whole.height))
     height, width = (max(1, round(side * scale)) for side in (whole.height, whole.width))
-    spec = ImageSpec(height, width, "squash", longest, Image.Resampling.LANCZOS, (0.5,) * 3, (0.5,) * 3)
+    spec = reduced_to(height, width)
     if longest > _LARGE:  # nobody sees the difference, and a camera photo takes half the time
         spec = replace(spec, drafted=1)
     pixels = decode(data, spec, max_pixels, raw=raw).pixels
     assert pixels is not None  # a spec was given
+    return jpeg_of(pixels, progressive=longest > _LARGE)
+
+
+def reduced_to(height: int, width: int) -> ImageSpec:
+    """A photo as a whole, at a size."""
+    return ImageSpec(height, width, "squash", max(height, width), Image.Resampling.LANCZOS, (0.5,) * 3, (0.5,) * 3)
+
+
+def jpeg_of(pixels: np.ndarray, *, progressive: bool = False) -> bytes:
+    """Pixels, uint8 RGB of shape (height, width, 3), as a JPEG without metadata."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True, progressive=longest > _LARGE)
+    Image.fromarray(pixels).save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True, progressive=progressive)
     return out.getvalue()
 
 
-def orientation(data: bytes) -> int:
+def orientation(path: Path) -> int:
     """How a photo has to be turned to be upright: an EXIF orientation, 1 to 8; 1 where nothing is said of it.
 
+    Of a JPEG only the beginning is read, where that is said.
+
     Raises:
-        PhotoError: no decoder recognises the file.
+        PhotoError: it cannot be read, or no decoder recognises it.
     """
+    with suppress(OSError, PhotoError):
+        if path.is_file():
+            with path.open("rb") as f:
+                head = f.read(_HEAD)
+            if head.startswith(_JPEG):
+                return _orientation_in(head)
+    return _orientation_in(read_bytes(path))
+
+
+def _orientation_in(data: bytes) -> int:
     try:
         with _opened(data) as image:
             return _recorded_orientation(image)

@@ -147,10 +147,10 @@ def test_exiftool_keys_are_flat_or_grouped(tagged: Gallery) -> None:
     flat = {row["SourceFile"]: row for row in json.loads(document(tagged, "exiftool"))}
     row = flat[str(tagged.path / "a b.jpg")]
     assert (row["Subject"], row["TagsList"]) == (["Red Racer"], ["Cars/Rossi/Red Racer"])
-    assert row["RegionInfo"]["RegionList"][0]["Area"]["X"] == 0.25
+    assert row["ImageRegion"][0]["RegionBoundary"]["RbW"] == 0.5
     assert str(tagged.path / "green.jpg") not in flat
     grouped = json.loads(document(tagged, "exiftool", exiftool_keys="grouped"))
-    assert {key for row in grouped for key in row} == {"SourceFile", "XMP:Subject", "XMP:HierarchicalSubject", "XMP:TagsList", "XMP:RegionInfo"}  # fmt: skip
+    assert {key for row in grouped for key in row} == {"SourceFile", "XMP:Subject", "XMP:HierarchicalSubject", "XMP:TagsList", "XMP:ImageRegion"}  # fmt: skip
 
 
 @needs_exiftool
@@ -169,13 +169,13 @@ def test_exiftool_imports_the_file(keys: str, tagged: Gallery, tmp_path: Path) -
         str(copy.path),
     ]
     subprocess.run(imported, check=False, capture_output=True)  # photos that the file does not name make it complain
-    read = ["exiftool", "-json", "-struct", "-Subject", "-HierarchicalSubject", "-TagsList", "-RegionInfo"]
+    read = ["exiftool", "-json", "-struct", "-Subject", "-HierarchicalSubject", "-TagsList", "-ImageRegion"]
     out = subprocess.run(
         [*read, str(copy.path / "a b.jpg"), str(copy.path / "sub/é.jpg")], check=True, capture_output=True
     )
     first, second = json.loads(out.stdout)
     assert first["Subject"] in ("Red Racer", ["Red Racer"])
-    assert first["RegionInfo"]["RegionList"][0]["Name"] == "Red Racer"
+    assert first["ImageRegion"][0]["Name"] == "Red Racer"
     assert second["HierarchicalSubject"] in ("Cars|Rossi|Yellow Yeti", ["Cars|Rossi|Yellow Yeti"])
 
 
