@@ -37,7 +37,8 @@ def command(
         Path | None,
         typer.Argument(
             metavar="LABELS",
-            help="CSV with the columns file,label; a folder of folders named after cars; or an index with human tags.",
+            help="CSV with the columns file,label (or file,label,x,y,w,h); a folder of folders named after cars; "
+            "or an index with human tags.",
             show_default=False,
         ),
     ] = None,
@@ -153,6 +154,7 @@ def _put_tables(r: Evaluation) -> None:
     output.put_table(
         ("figure", "value"), ((name, v if isinstance(v, str) else percent(v)) for name, v in figures), right=[1]
     )
+    _put_groups(r)
     output.put()
     rows = (
         (c.name, c.photos, c.top1, c.tagged, c.right, percent(c.precision), percent(c.recall), percent(c.f1))
@@ -186,6 +188,29 @@ def _put_tables(r: Evaluation) -> None:
         )
     if r.against is not None:
         _put_comparison(r.against)
+
+
+def _put_groups(r: Evaluation) -> None:
+    """Photos with one car and with several, and where labels have boxes how far these were found."""
+    rows = [
+        (name, g.photos, percent(g.accuracy), percent(g.precision), percent(g.recall)) for name, g in r.groups.items()
+    ]
+    output.put()
+    output.put_table(("cars in the photo", "photos", "exactly right", "precision", "recall"), rows, right=range(1, 5))
+    groups = [("all", r.boxes), *((name, g.boxes) for name, g in r.groups.items())]
+    figures = [
+        (name, b.photos, b.labelled, b.found, *map(_share, (b.recall, b.precision, b.tags_right, b.cars_right)))
+        for name, b in groups
+        if b is not None
+    ]
+    if figures:
+        header = ("boxes", "photos", "labelled", "found", "recall", "precision", "tags right", "cars right")
+        output.put()
+        output.put_table(header, figures, right=range(1, 8))
+
+
+def _share(interval: Interval | None) -> str | None:
+    return percent(None if interval is None else interval.value)
 
 
 MOST_ROWS = 20

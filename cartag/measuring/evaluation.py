@@ -12,13 +12,14 @@ from msgspec import UNSET
 
 from cartag.errors import LabelsError
 from cartag.measuring import metrics
-from cartag.measuring.figures import CarFigures, Comparison, Evaluation, Mistake, SuspiciousLabel
+from cartag.measuring.detection import box_figures, found_in, group_of, matches, misplaced
+from cartag.measuring.figures import CarFigures, Comparison, Evaluation, Group, Mistake, SuspiciousLabel
 from cartag.measuring.metrics import Answers
 from cartag.measuring.rows import Label
 from cartag.measuring.truth import read_truth
 from cartag.settings import load_settings
 from cartag.state import Index, read_index
-from cartag.values import OUTCOMES, PhotoRecord, as_model_has_it, ranking
+from cartag.values import OUTCOMES, Box, PhotoRecord, as_model_has_it, ranking
 
 TRUTHS = ("car", "unknown", "none")
 _RIGHT_OUTCOME = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
@@ -39,7 +40,8 @@ def evaluate(
 
     Args:
         gallery: the folder of photos, tagged before.
-        labels: a CSV ``file,label``, a folder of folders named after cars, or another index with a person's tags.
+        labels: a CSV ``file,label``, a folder of folders named after cars, or another index with a person's tags. With
+            the columns x, y, w, h, or a person's boxes, it is measured as well what was found where.
         index: where the index lies, if not in the gallery.
         against: another index of the same photos, to say which of the two is better.
         report: a folder to write the report to, `index.html` and `metrics.json`.
@@ -126,6 +128,8 @@ def _figures(pairs: Sequence[_Pair], index: Index, **coverage: Any) -> Evaluatio
         coverage=metrics.coverage_curve(confidence, right),
         mistakes=_mistakes(pairs),
         suspicious=_suspicious(pairs, answers, [car.id for car in index.header.catalog.cars]),
+        groups=_groups(pairs),
+        boxes=box_figures(pairs),
         uses_learned="+" in (index.header.scoring or ""),
         **further,
         **coverage,
@@ -183,18 +187,50 @@ def _mistakes(pairs: Sequence[_Pair]) -> tuple[Mistake, ...]:
     for label, record in pairs:
         truth = _words(label)
         wrong += [
-            Mistake(record.path, "wrong tag", truth, tag.car, tag.score)
+            Mistake(record.path, "wrong tag", truth, tag.car, tag.score, None if tag.box is UNSET else tag.box)
             for tag in record.tags
             if tag.car not in label.cars
         ]
-        scores = _scores(record)
+        scores, boxes = _scores(record), _missed_boxes(label, record)
+        wrong += [
+            Mistake(record.path, "wrong box", truth, car, scores.get(car, 0.0), box)
+            for car, box in misplaced(label, record).items()
+        ]
         missed += [
-            Mistake(record.path, "missed", (car,), _likeliest(record), scores.get(car, 0.0))
+            Mistake(record.path, "missed", (car,), _likeliest(record), scores.get(car, 0.0), boxes.get(car))
             for car in sorted(label.cars - _tagged(record))
         ]
     wrong.sort(key=lambda m: (-m.score, m.path, m.answer))
     missed.sort(key=lambda m: (m.score, m.path, m.truth))
     return (*wrong[:_MOST_MISTAKES], *missed[: max(0, _MOST_MISTAKES - len(wrong))])
+
+
+def _missed_boxes(label: Label, record: PhotoRecord) -> dict[str, Box]:
+    """Where the cars of a label stand, the ones that were not found before the others."""
+    found = matches(label, found_in(record))
+    order = sorted(range(len(label.boxes)), key=lambda i: (i not in found, -i))
+    return {car: label.boxes[i].box for i in order for car in label.boxes[i].cars}
+
+
+def _groups(pairs: Sequence[_Pair]) -> dict[str, Group]:
+    groups: dict[str, list[_Pair]] = {"one": [], "several": []}
+    for label, record in pairs:
+        if (name := group_of(label)) is not None:
+            groups[name].append((label, record))
+    return {name: _group(some) for name, some in groups.items()}
+
+
+def _group(pairs: Sequence[_Pair]) -> Group:
+    right = sum(len(_tagged(record) & label.cars) for label, record in pairs)
+    tagged = sum(len(_tagged(record)) for _, record in pairs)
+    shown = sum(len(label.cars) for label, _ in pairs)
+    return Group(
+        photos=len(pairs),
+        accuracy=_rate(_is_exact(*pair) for pair in pairs),
+        precision=round(right / tagged, 4) if tagged else None,
+        recall=round(right / shown, 4) if shown else None,
+        boxes=box_figures(pairs),
+    )
 
 
 def _suspicious(pairs: Sequence[_Pair], answers: Answers, ids: Sequence[str]) -> tuple[SuspiciousLabel, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cartag.measuring.metrics import Bin, Coverage, Interval
+from cartag.values import Box
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,57 @@ class CarFigures:
 
 
 @dataclass(frozen=True)
+class BoxFigures:
+    """How far the boxes that were found are those that are labelled: the same where their IoU is at least 0.5, one to
+    one. Shares are with their 95 % Wilson intervals; None where there is nothing to count."""
+
+    photos: int
+    """Photos whose labels have boxes; no others count."""
+    labelled: int
+    found: int
+    matched: int
+    precision: Interval | None
+    """Share of the found boxes that are labelled ones."""
+    recall: Interval | None
+    """Share of the labelled boxes that were found."""
+    tags: int
+    """Of the found boxes."""
+    tags_right: Interval | None
+    """Share of these that name the car that is labelled there."""
+    cars: int
+    """Labelled boxes of a car of the catalog."""
+    cars_right: Interval | None
+    """Share of these that were found and have the right tag."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The figures of some of the photos."""
+
+    photos: int
+    accuracy: float | None
+    """Tags and outcome exactly as labelled."""
+    precision: float | None
+    """Micro-averaged over all tags."""
+    recall: float | None
+    boxes: BoxFigures | None
+
+
+@dataclass(frozen=True)
 class Mistake:
     """A photo whose answer is wrong."""
 
     path: str
     kind: str
-    """``wrong tag`` or ``missed``."""
+    """``wrong tag``, ``missed``, or ``wrong box``: right for the photo, and not for the car that it is put to."""
     truth: tuple[str, ...]
     """Car ids, or unknown, or none."""
     answer: str
     """The wrong car, or the outcome of a photo whose car was missed."""
     score: float
     """Of the wrong tag, or of the car that was missed (0 where the index did not keep it)."""
+    box: Box | None = None
+    """Where the wrong tag is put, or where the car that was missed stands, as far as that is known."""
 
 
 @dataclass(frozen=True)
@@ -146,5 +186,9 @@ class Evaluation:
     uses_learned: bool
     """The tags were made with what `learn` fitted: on the labels it learned from, these figures flatter."""
     against: Comparison | None
+    groups: dict[str, Group] = field(default_factory=dict)
+    """Photos with ``one`` car and with ``several``, by what the labels say; those without a car are in neither."""
+    boxes: BoxFigures | None = None
+    """Where labels have boxes."""
     without_picture: dict[str, str] = field(default_factory=dict)
     """Photos that the page of the report names and could not show, with the reason."""

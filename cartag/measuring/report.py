@@ -5,7 +5,6 @@ Nothing is fetched when it is opened; every name in it is escaped.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -14,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cartag.errors import PhotoError, UsageError
-from cartag.paths import disk_path, printable, printable_values, why_no_folder
-from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_raw, read_photo, small_jpeg
+from cartag.errors import UsageError
+from cartag.measuring import cards
+from cartag.paths import printable, printable_values, why_no_folder
+from cartag.photos import check_holds_no_photo, check_is_no_gallery
 from cartag.state import Footprint, Index, digest_of
 
 if TYPE_CHECKING:
-    from cartag.measuring.figures import Evaluation
+    from cartag.measuring.figures import BoxFigures, Evaluation
     from cartag.measuring.metrics import Interval
 
 PAGE, FIGURES = "index.html", "metrics.json"
-_THUMBNAIL = 320
-_PICTURES = 24
 HEADLINES = {
     "accuracy": ("Exactly right", "tags and outcome as labelled"),
     "precision": ("Precision", "share of tags that are right"),
@@ -83,7 +81,7 @@ def write_report(evaluation: Evaluation, index: Index, gallery: Path, made: Foot
         UsageError: the folder cannot be written.
         ForeignFileError: somebody else wrote one of the two meanwhile.
     """
-    pictures = _Pictures(index, gallery)
+    pictures = cards.Pictures(index, gallery)
     page = page_of(evaluation, index, pictures).encode("utf-8", "backslashreplace")
     figures = msgspec.json.format(msgspec.json.encode(printable_values(_figures_of(evaluation))), indent=2) + b"\n"
     try:
@@ -113,11 +111,11 @@ def _figures_of(evaluation: Evaluation) -> dict[str, Any]:
     return {name: value for name, value in asdict(evaluation).items() if name not in _NO_FIGURES}
 
 
-def page_of(e: Evaluation, index: Index, pictures: _Pictures) -> str:
+def page_of(e: Evaluation, index: Index, pictures: cards.Pictures) -> str:
     """The page's HTML."""
     names = {car.id: car.name for car in index.header.catalog.named}
     header = index.header
-    mistakes, suspicious = _mistakes(e, names, pictures), _suspicious(e, names, pictures)
+    mistakes, suspicious = cards.mistakes(e, names, pictures), cards.suspicious(e, names, pictures)
     parts = [
         f"<header><h1>How right are the tags?</h1>"
         f"<p>{e.photos} labelled photos, catalog {escape(header.catalog.name)}, "
@@ -146,7 +144,15 @@ def page_of(e: Evaluation, index: Index, pictures: _Pictures) -> str:
         ),
         "</div>",
         _section("Outcomes", _outcomes(e), "Rows: truth. Columns: outcome."),
-        _section("Worst mistakes", mistakes, "Wrong tags, the surest first; then missed cars."),
+        _section(
+            "One car, several cars", _groups(e), "By what the labels say; photos without a car are in neither row."
+        ),
+        _boxes(e),
+        _section(
+            "Worst mistakes",
+            mistakes,
+            "Wrong tags, the surest first; then missed cars. White: boxes that were found; red: the one it is about.",
+        ),
         _section(
             "Labels worth another look",
             suspicious,
@@ -184,17 +190,17 @@ def _remarks(e: Evaluation, without_picture: int) -> str:
 
 
 def _headlines(e: Evaluation) -> str:
-    cards = []
+    figures = []
     for name, (title, meaning) in HEADLINES.items():
         interval = e.intervals.get(name)
         if interval is not None:
-            cards.append(
+            figures.append(
                 f"<div class=card><div class=value>{_figure(name, interval.value)}</div><div>{escape(title)}</div>"
                 f"<div class=note>{escape(meaning)}<br><span class=span>{_span(name, interval)}</span></div></div>"
             )
     meant = "Under each figure its 95 % interval: with other photos of this kind it would most likely lie in it."
     note = f"<p class=note>{meant}</p>"
-    return f"<section><div class=cards>{''.join(cards)}</div>{note}</section>"
+    return f"<section><div class=cards>{''.join(figures)}</div>{note}</section>"
 
 
 def _against(e: Evaluation) -> str:
@@ -351,65 +357,51 @@ def _outcomes(e: Evaluation) -> str:
     return _table(("truth", *columns), [(words[t], *map(str, row.values())) for t, row in e.outcomes.items()])
 
 
+GROUPS = {"one": "one car", "several": "several cars"}
+BOXES = {
+    "recall": ("Labelled boxes found", "labelled"),
+    "precision": ("Found boxes that are labelled", "found"),
+    "tags_right": ("Tags right on the right box", "tags"),
+    "cars_right": ("Cars found and rightly tagged", "cars"),
+}
+"""Shares of `BoxFigures`: what each is, and the count that it is a share of."""
+
+
+def _groups(e: Evaluation) -> str:
+    rows = [
+        (GROUPS[name], str(g.photos), *map(_percent, (g.accuracy, g.precision, g.recall, *_of_boxes(g.boxes))))
+        for name, g in e.groups.items()
+    ]
+    header = ("photos with", "photos", "exactly right", "precision", "recall", "boxes found", "boxes right")
+    return _table(header, rows)
+
+
+def _of_boxes(boxes: BoxFigures | None) -> tuple[float | None, float | None]:
+    shares = (None, None) if boxes is None else (boxes.recall, boxes.precision)
+    recall, precision = (None if share is None else share.value for share in shares)
+    return recall, precision
+
+
+def _boxes(e: Evaluation) -> str:
+    if e.boxes is None:
+        return ""
+    rows = [
+        (title, "–" if i is None else _percent(i.value), str(getattr(e.boxes, of)), "" if i is None else _span(name, i))
+        for name, (title, of) in BOXES.items()
+        for i in (getattr(e.boxes, name),)
+    ]
+    return _section(
+        "Boxes",
+        _table(("figure", "share", "of", "95 % interval"), rows),
+        f"On the {e.boxes.photos} photos whose labels have boxes. A box is found where an IoU of 0.5 says so.",
+    )
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells are HTML already."""
     head = "".join(f"<th>{cell}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _mistakes(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) -> str:
-    cards = [
-        pictures.card(
-            m.path,
-            f"<b>{'tagged' if m.kind == 'wrong tag' else 'missed'}: "
-            f"{escape(names.get(shown := m.answer if m.kind == 'wrong tag' else m.truth[0], shown))}</b>"
-            f"<br>{'shows' if m.kind == 'wrong tag' else 'answered'} "
-            f"{escape(_said(m.truth, names) if m.kind == 'wrong tag' else names.get(m.answer, m.answer))}, "
-            f"score {m.score:.2f}",
-        )
-        for m in e.mistakes[:_PICTURES]
-    ]
-    return f"<div class=photos>{''.join(cards)}</div>" if cards else "<p>None.</p>"
-
-
-def _suspicious(e: Evaluation, names: Mapping[str, str], pictures: _Pictures) -> str:
-    cards = [
-        pictures.card(
-            s.path,
-            f"<b>labelled {escape(_said(s.label, names))}</b><br>likelier: "
-            f"{escape('none of these cars' if s.likely == 'other' else names.get(s.likely, s.likely))}, {s.score:.2f}",
-        )
-        for s in e.suspicious[:_PICTURES]
-    ]
-    return f"<div class=photos>{''.join(cards)}</div>"
-
-
-def _said(words: Sequence[str], names: Mapping[str, str]) -> str:
-    special = {"none": "no car", "unknown": "another car"}
-    return ", ".join(names.get(word, special.get(word, word)) for word in words)
-
-
-class _Pictures:
-    """Cards with a thumbnail, or with the reason why there is none."""
-
-    def __init__(self, index: Index, gallery: Path) -> None:
-        self._index, self._gallery = index, gallery
-        self.missing: dict[str, str] = {}
-        """Of the photos asked for so far those without a picture, and why."""
-
-    def card(self, path: str, text: str) -> str:
-        record = self._index.photos[path]
-        on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
-        try:
-            photo = read_photo(self._gallery, disk_path(path, on_disk))
-            data = small_jpeg(photo, _THUMBNAIL, raw=is_raw(path))
-            source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-            picture = f'<img src="{source}" alt="{escape(path)}" loading=lazy>'
-        except PhotoError as e:
-            self.missing[path] = f"{e.reason}: {e.detail}"
-            picture = f"<div class=nothing>{escape(self.missing[path])}</div>"
-        return f"<figure>{picture}<figcaption>{text}<br><small>{escape(path)}</small></figcaption></figure>"
 
 
 def _percent(value: float | None) -> str:
@@ -459,6 +451,9 @@ padding:5px 0}.bars{background:var(--line);border-radius:3px;overflow:hidden}
 .photos{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:14px}
 figure{margin:0;overflow:hidden}
 figure img{width:100%;aspect-ratio:3/2;object-fit:contain;background:#0001;display:block}
+.photo{position:relative}.boxes{position:absolute;inset:0;height:100%}
+.boxes rect{fill:none;stroke:#fff;stroke-width:1.5;vector-effect:non-scaling-stroke}
+.boxes .mistake{stroke:#e5402a;stroke-width:3}
 .nothing{aspect-ratio:3/2;display:grid;place-items:center;padding:10px;color:var(--dim);text-align:center}
 figcaption{padding:8px 10px 10px;font-size:.92rem;overflow-wrap:anywhere}
 @media(max-width:640px){.cards{grid-template-columns:1fr 1fr}.car{grid-template-columns:1fr}

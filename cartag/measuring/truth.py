@@ -16,10 +16,10 @@ from msgspec import UNSET
 from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
 from cartag.errors import CatalogError, LabelsError
 from cartag.measuring.labels import read_folders, read_labels
-from cartag.measuring.rows import Label
+from cartag.measuring.rows import BoxLabel, Label
 from cartag.photos import walk
 from cartag.state import FILE_NAME, Index, contents_of, place_words, read_index, word_of
-from cartag.values import Car, IndexedCar, PhotoRecord, human_tags, is_settled_by_human
+from cartag.values import Car, IndexedCar, PhotoRecord, Region, human_tags, is_settled_by_human
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,19 @@ def _said(record: PhotoRecord, here: Mapping[str, str], names: Mapping[str, str]
     other = tuple(names.get(car, car) for car in tags if car not in here)
     if not tags and record.outcome != "no-car":
         other = (UNKNOWN,)
-    return Label(record.path, frozenset(here[car] for car in tags if car in here), other)
+    boxes = () if record.regions is UNSET or record.confirmed is not True else _boxes_said(record.regions, here, names)
+    return Label(record.path, frozenset(here[car] for car in tags if car in here), other, boxes)
+
+
+def _boxes_said(regions: Sequence[Region], here: Mapping[str, str], names: Mapping[str, str]) -> tuple[BoxLabel, ...]:
+    """The boxes of a photo of which a person settled every one: some alone would make the others look wrong."""
+    if any(region.source != "human" for region in regions):
+        return ()
+    boxes = []
+    for region in regions:
+        if region.outcome != "no-car":
+            cars = [tag.car for tag in region.tags]
+            other = tuple(names.get(car, car) for car in cars if car not in here)
+            known = frozenset(here[car] for car in cars if car in here)
+            boxes.append(BoxLabel(region.box, known, other if other or known else (UNKNOWN,)))
+    return tuple(boxes)
