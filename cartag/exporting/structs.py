@@ -62,18 +62,21 @@ def leaves(value: Any, name: str = "") -> Leaves:
     return sorted(leaf for inner, part in value.items() for leaf in leaves(part, inner))
 
 
-def leaves_in(element: Any, name: str = "") -> Leaves:
-    """Those of an element, as another program may have spelt it."""
-    found = [
-        (attribute, _normal(text_of(value)))
-        for attribute, value in element.attrib.items()
-        if attribute.startswith("{") and not attribute.startswith((f"{{{RDF}}}", _LANGUAGE))
-    ]
-    children = [child for child in element if isinstance(child.tag, str)]
-    for child in children:
-        found += leaves_in(child, name if child.tag.startswith(f"{{{RDF}}}") else child.tag)
-    if not children and (text := text_of(element)).strip():
-        found.append((name, _normal(text)))
+def leaves_in(element: Any) -> Leaves:
+    """Those of an element, as another program may have spelt it, and however deep."""
+    names = {element.getparent(): ""}
+    found: Leaves = []
+    for node in element.iter():
+        if not isinstance(node.tag, str):
+            continue
+        names[node] = names[node.getparent()] if node.tag.startswith(f"{{{RDF}}}") else node.tag
+        found += [
+            (attribute, _normal(text_of(value)))
+            for attribute, value in node.attrib.items()
+            if attribute.startswith("{") and not attribute.startswith((f"{{{RDF}}}", _LANGUAGE))
+        ]
+        if not any(isinstance(child.tag, str) for child in node) and (text := text_of(node)).strip():
+            found.append((names[node], _normal(text)))
     return sorted(found)
 
 
