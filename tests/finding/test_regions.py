@@ -18,6 +18,7 @@ import cartag
 from cartag.cli import app
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import IndexFileError, UsageError
+from cartag.finding import Match
 from cartag.state import Store, place_of
 
 LARGE, SMALL, THIRD = [0.1, 0.35, 0.6, 0.55], [0.75, 0.41, 0.2, 0.18], [0.0, 0.0, 0.1, 0.1]
@@ -101,11 +102,11 @@ def test_all_wanted_cars_in_one_photo_count_as_much_as_the_weakest(parade: Galle
     assert [path for path, _, _ in scored(parade, "rossi", "volt", every=True, exclude=["yeti"])] == ["both.jpg"]
     (hit,) = cartag.find(parade.path, ["rossi", "volt", "yeti"], every=True)
     assert (hit.path, hit.box) == ("red.jpg", tuple(THIRD))
-    assert [(m.car, m.score, list(m.box or ())) for m in hit.matches] == [
-        ("red-racer", 0.9, LARGE),
-        ("blue-bolt", 0.8, SMALL),
-        ("yellow-yeti", 0.7, THIRD),
-    ]
+    assert hit.matches == (
+        Match("red-racer", 0.9, (0.1, 0.35, 0.6, 0.55)),
+        Match("blue-bolt", 0.8, (0.75, 0.41, 0.2, 0.18)),
+        Match("yellow-yeti", 0.7, (0.0, 0.0, 0.1, 0.1)),
+    )
 
 
 def test_a_candidate_stands_where_its_region_does(parade: Gallery) -> None:

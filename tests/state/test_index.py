@@ -226,7 +226,7 @@ def test_a_newer_index_is_refused_by_its_version_whatever_else_it_holds(
     gallery.paint("a.jpg")
     gallery.tag()
     gallery.edit(lambda raw: raw.update(schema_version=2, **change))
-    for read in (indexes.read_index, indexes.read_tags):
+    for read in (indexes.read_index, indexes.read_tags, indexes.read_outcomes):
         with pytest.raises(IndexFileError, match="written by a newer cartag \\(schema 2"):
             read(gallery.path)
 
