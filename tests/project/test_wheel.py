@@ -55,7 +55,7 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
     }
     assert models == {f"mini/{path.name}" for path in (ROOT / "models" / "mini").iterdir()}  # and no recipe
     assert not [n for n in names if n.startswith("models/")]
-    for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js"):
+    for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js", "cartag/pages/boxes.js"):
         assert needed in names
     assert [n for n in names if n.endswith("share/man/man1/cartag.1")]
     assert not [n for n in names if n.endswith((".jpg", ".sqlite", ".pyc")) or "/tests/" in n or "cartag.json" in n]

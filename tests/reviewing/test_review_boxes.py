@@ -352,8 +352,8 @@ def live(record: PhotoRecord) -> dict[tuple[float, ...], tuple[tuple[str, ...], 
     }
 
 
-@given(steps=st.lists(_ways, max_size=14))
-@settings(max_examples=80, deadline=None)
+@given(steps=st.lists(_ways, max_size=12))
+@settings(max_examples=50, deadline=None)
 def test_whatever_is_done_to_boxes_what_was_said_last_stands(base: Gallery, steps: list[Any]) -> None:
     start, labels = base.index_file.read_bytes(), base.path / "labels.csv"
     first = dict(cartag.load(base.path).photos)
@@ -389,10 +389,10 @@ def test_whatever_is_done_to_boxes_what_was_said_last_stands(base: Gallery, step
                 if session.snapshot().state.step != step:
                     stack.append((before, rows))
                 _check(before[path], session.index.photos[path], decision)
-            check_index(base.index_file)
-            for name, record in cartag.load(base.path).photos.items():
-                assert record == session.index.photos[name], "what the page is told is in the file"
+            for name, record in session.index.photos.items():
                 assert _unordered(as_model_has_it(record)) == _unordered(first[name]), "the model's own say is there"
+        check_index(base.index_file)
+        assert dict(cartag.load(base.path).photos) == dict(session.index.photos), "what the page is told is in the file"
         _check_labels(base, session, labels)
     finally:
         base.index_file.write_bytes(start)
