@@ -147,6 +147,8 @@ class Work:
 
     def _judge(self, photos: Mapping[str, Looked]) -> dict[str, Verdict]:
         """Scores photos by their vectors, by hash: every region by itself, and the photo follows."""
+        if not photos:
+            return {}
         model, keep = self._model_facts, self._run.settings.candidates
         vectors = np.concatenate([looked.vectors for looked in photos.values()])
         scores = score(
