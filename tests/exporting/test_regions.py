@@ -217,7 +217,7 @@ def test_a_region_of_an_older_version_becomes_one_of_today() -> None:
 
 def test_a_region_of_any_depth_is_no_stumbling_block() -> None:
     once = put(None, said("Red Racer", regions=(region(),)))
-    deep = once.replace(b"<Iptc4xmpExt:rId>", b"<dc:x>" * 1500 + b"</dc:x>" * 1500 + b"<Iptc4xmpExt:rId>", 1)
+    deep = once.replace(b"<Iptc4xmpExt:rId>", b"<dc:x>" * 1500 + b"hers" + b"</dc:x>" * 1500 + b"<Iptc4xmpExt:rId>", 1)
     assert merged(deep, said("Red Racer", regions=(region(0.7),))) == deep, "it is not as cartag wrote it"
 
 
