@@ -1,7 +1,8 @@
 """What decoding small and computing in another dtype change, on a folder of photos.
 
-The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32; photos
-are looked at as wholes. Shown are the cosine of the embeddings to the reference's, and on how many photos the likeliest car is another one.
+The reference decodes every photo in full, resizes it with the checkpoint's own processor, and computes in float32.
+Photos are looked at as wholes. Shown are the cosine of the embeddings to the reference's, and on how many photos the
+likeliest car is another one.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from cartag.checkpoints import choose_device, folded, without_tf32
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
 from cartag.detector.processor import read_image_spec
-from cartag.detector.spec import LookSpec, read_look_spec, write_look_spec
+from cartag.detector.spec import LookSpec, read_look_spec, sure_enough, write_look_spec
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
@@ -36,8 +36,7 @@ class LookDetector:
         self.image_spec: ImageSpec = read_image_spec(folder)
         if self.image_spec.fit != "squash" or self.image_spec.height % 16 or self.image_spec.width % 16:
             raise ModelError(f"{folder}: look wants its photos squashed to sides that are multiples of 16")
-        spec = read_look_spec(folder)
-        self._least = spec.least
+        self._spec = spec = read_look_spec(folder)
         self._device = choose_device(device)
         network = _loaded(spec.architecture, folder / WEIGHTS)
         network.eval().float().to(memory_format=torch.channels_last)
@@ -49,7 +48,7 @@ class LookDetector:
         found: list[np.ndarray] = []
         for start in range(0, len(photos), _AT_ONCE):
             cells = self._cells(np.stack(photos[start : start + _AT_ONCE]))
-            found += [boxes_of(answer, self._least) for answer in cells]
+            found += [sure_enough(boxes_of(answer, self._spec.least), self._spec) for answer in cells]
         return found
 
     @torch.inference_mode()

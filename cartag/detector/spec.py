@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from cartag.detector.config import LOOK
 from cartag.errors import ModelError
@@ -13,6 +14,7 @@ from cartag.errors import ModelError
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
 _BILINEAR = 2
+_SMALL, _LARGE = 1 / 12, 1 / 4  # of the photo's width
 
 
 class LookSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,8 +23,17 @@ class LookSpec(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     """Of timm: its first five stages."""
     least: float
-    """Confidence from which on something is a car."""
+    """Confidence from which on something is a car that takes a quarter of the photo's width or more."""
+    least_small: float
+    """... and from which on one that takes a twelfth or less; between them the bound moves evenly."""
     model_type: str = LOOK
+
+
+def sure_enough(boxes: np.ndarray, spec: LookSpec) -> np.ndarray:
+    """The boxes (n, 5) that are cars: of a small one it has to be surer, for more of them are none."""
+    bounds = np.interp(boxes[:, 2], (_SMALL, _LARGE), (spec.least_small, spec.least))
+    kept: np.ndarray = boxes[boxes[:, 4] >= bounds]
+    return kept
 
 
 def read_look_spec(folder: Path) -> LookSpec:
@@ -34,8 +45,8 @@ def read_look_spec(folder: Path) -> LookSpec:
     path = folder / _CONFIG
     try:
         spec = msgspec.json.decode(path.read_bytes(), type=LookSpec)
-        if spec.model_type != LOOK or not 0 < spec.least < 1:
-            raise ValueError("not a config of look, or its least confidence is no probability")
+        if spec.model_type != LOOK or not 0 < spec.least <= spec.least_small < 1:
+            raise ValueError("not a config of look, or its least confidences are no probabilities")
     except (OSError, msgspec.DecodeError, ValueError) as e:
         raise ModelError(f"{path}: cannot be understood ({' '.join(str(e).split())[:200]})") from e
     return spec

@@ -1,4 +1,4 @@
-"""Stage 2, a program: trains the image tower on whole photographs, cut around their cars, with a share of crops and drawings.
+"""Stage 2, a program: trains the image tower on photographs cut around their cars, with a share of crops and drawings.
 
 Without --fold it trains on all photographs, which makes the tower that ships, and then on those of every fold.
 """

@@ -16,10 +16,10 @@ import cartag
 from cartag.detector.fake import FakeDetector
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import ModelError
+from cartag.scoring import Verdict
 from cartag.state import matched, overlap
 from cartag.state.store import Store
 from cartag.tagging.merging import _record
-from cartag.scoring import Verdict
 from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions
 
 ROAD = (128, 128, 128)
@@ -58,7 +58,8 @@ def test_two_cars_side_by_side_are_both_tagged_each_in_its_box(gallery: Gallery)
     assert record["outcome"] == "tagged"
     assert {t["car"] for t in record["tags"]} == {"red-racer", "blue-bolt"}
     boxes = {t["car"]: t["box"] for t in record["tags"]}
-    assert near(boxes["red-racer"], TWO[0][1]) and near(boxes["blue-bolt"], TWO[1][1])
+    assert near(boxes["red-racer"], TWO[0][1])
+    assert near(boxes["blue-bolt"], TWO[1][1])
     assert [r["outcome"] for r in record["regions"]] == ["tagged", "tagged"]
     assert [r["tags"][0]["car"] for r in record["regions"]] == ["red-racer", "blue-bolt"]  # the larger first
     assert all(0 < r["found"] <= 1 for r in record["regions"])

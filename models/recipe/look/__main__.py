@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 from pathlib import Path
 
 import torch
 
+from cartag.detector.look import write
+from cartag.detector.network import ARCHITECTURE, Look
+from cartag.detector.spec import LookSpec
+from models.recipe.look import card, tool
+from models.recipe.look.card import BOUNDS
+from models.recipe.look.measure import Seen, finder, seen_of
+from models.recipe.look.scenes import GLANCE_HW
 from models.recipe.look.sources import read_sources
 from models.recipe.look.train import EPOCHS, VIEWS, train, views_of
 from models.recipe.progress import say
 from models.recipe.world import read_world
 
+MADE = ("model.safetensors", "config.json", "preprocessor_config.json")
 OUT = Path(__file__).resolve().parents[2] / "look"
 
 
@@ -29,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--folds", type=int, default=3)
     found.add_argument("--views", type=int, default=VIEWS)
     found.add_argument("--epochs", type=float, default=EPOCHS)
-    found.add_argument("--only", choices=("ship", "folds", "report"))
+    found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
+    found.add_argument("--only", choices=("ship", "folds", "report"), help="one part; default: all")
     return found
 
 
@@ -42,12 +53,40 @@ def main() -> int:
     sources = read_sources(world, args.data, args.folds)
     views = views_of(sources, args.work, args.folds, args.seed, args.views)
     say("views ready")
-    if args.only in (None, "folds"):
-        for fold in range(args.folds):
-            train(views, args.work, f"fold{fold}of{args.folds}", fold, args.seed, args.epochs)
+    spec = LookSpec(architecture=ARCHITECTURE, least=args.least[0], least_small=args.least[1])
+    tags = [f"fold{fold}of{args.folds}" for fold in range(args.folds)]
+    if args.only != "ship":
+        for fold, tag in enumerate(tags):
+            save(train(views, args.work, tag, fold, args.seed, args.epochs), args.work / f"look-{tag}", spec)
     if args.only in (None, "ship"):
-        train(views, args.work, "all", None, args.seed, args.epochs)
+        save(train(views, args.work, "all", None, args.seed, args.epochs), args.out, spec)
+    if args.only in (None, "report"):
+        seen: list[Seen] = []
+        for fold, tag in enumerate(tags):
+            find = finder(train(views, args.work, tag, fold, args.seed, args.epochs))
+            seen += seen_of(world, sources, args.data, fold, args.folds, find)
+        folders = [args.work / f"look-{tag}" for tag in tags]
+        metrics = {
+            "bounds": card.name_of(*args.least),
+            "photographs": len(world.photos),
+            "thresholds": card.metrics_of(seen),
+            "tool": tool.measure(world, sources, args.data, folders),
+        }
+        card.write(args.out, metrics)
+        write_digests(args.out)
     return 0
+
+
+def save(network: Look, to: Path, spec: LookSpec) -> None:
+    """Writes a detector's folder, weights in float16."""
+    write(to, spec, network, *GLANCE_HW)
+    write_digests(to)
+
+
+def write_digests(to: Path) -> None:
+    """Writes `digests.json`: the SHA-256 of what decides boxes."""
+    made = {name: hashlib.sha256((to / name).read_bytes()).hexdigest() for name in MADE}
+    (to / "digests.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

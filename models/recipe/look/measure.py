@@ -1,10 +1,11 @@
-"""How well networks find the cars of photographs that they never saw: each fold's network on the photographs of its fold."""
+"""How well networks find the cars of photographs that they never saw: those of their fold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
+from cartag.detector.spec import LookSpec, sure_enough
 from models.recipe.labels import held_out
 from models.recipe.look.scenes import GLANCE_HW, View, pasted
 from models.recipe.look.sources import Place, Sources, fold_of_nothing, read_boxes
@@ -23,13 +25,14 @@ WIDTHS = (0.08, 0.15, 0.3)
 COMPOSITES = 400  # a fold
 _SAME = 0.5
 Box = tuple[float, float, float, float]
+_T = TypeVar("_T")
 
 
 @dataclass
 class Seen:
     """A picture: what is there, what nobody knows, and the boxes (n, 5) that were found."""
 
-    kind: str  # photo, composite or empty
+    kind: str  # photo, composite, empty or scenery: the last two hold no car
     cars: list[Box]
     unclear: list[Box]
     is_blind: bool
@@ -91,7 +94,7 @@ def seen_of(world: World, sources: Sources, data: Path, fold: int, folds: int, f
         kind = "empty" if files[scene.row].cars == ("none",) else "photo"
         seen.append(Seen(kind, cars, unclear, scene.is_blind, found, len(_large(rows)) > 1))
     nothing = [item for item in sources.nothing if fold_of_nothing(item, folds) == fold]
-    seen += [Seen("empty", [], [], False, f) for _, f in _found(nothing, lambda i: sources.crop_pixels[i.row], find)]
+    seen += [Seen("scenery", [], [], False, f) for _, f in _found(nothing, lambda i: sources.crop_pixels[i.row], find)]
     return seen + composites(world, sources, fold, folds, find)
 
 
@@ -112,7 +115,7 @@ def _of_view(view: View, found: np.ndarray) -> Seen:
     return Seen("composite", [box(r) for r in view.cars], [box(r) for r in view.unclear], view.is_blind, found)
 
 
-def _found[T](things: Sequence[T], pixels: Callable[[T], np.ndarray], find: Finder) -> list[tuple[T, np.ndarray]]:
+def _found(things: Sequence[_T], pixels: Callable[[_T], np.ndarray], find: Finder) -> list[tuple[_T, np.ndarray]]:
     found: list[np.ndarray] = []
     for start in range(0, len(things), 128):
         found += find(glances([pixels(thing) for thing in things[start : start + 128]]))
@@ -123,11 +126,16 @@ def _large(rows: Sequence[tuple[str, Place]]) -> list[Place]:
     return [p for kind, p in rows if kind == "car" and p.box[2] >= WIDTHS[0]]
 
 
-def figures(seen: Sequence[Seen], least: float, narrowest: float) -> Figures:
-    """Counts over pictures, of boxes from this confidence and width on."""
+def kept(found: np.ndarray, spec: LookSpec, narrowest: float) -> np.ndarray:
+    """The boxes that are sure enough, and no narrower than that."""
+    return sure_enough(found[found[:, 2] >= narrowest], spec)
+
+
+def figures(seen: Sequence[Seen], spec: LookSpec, narrowest: float) -> Figures:
+    """Counts over pictures, of boxes that are sure enough and no narrower than that."""
     total = Figures()
     for picture in seen:
-        boxes = picture.found[(picture.found[:, 4] >= least) & (picture.found[:, 2] >= narrowest)]
+        boxes = kept(picture.found, spec, narrowest)
         overlaps = _overlaps(boxes, picture.cars)
         taken: set[int] = set()
         hit: set[int] = set()

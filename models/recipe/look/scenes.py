@@ -108,7 +108,7 @@ def _seen(box: tuple[float, float, float, float], window: Rect) -> tuple[Rect, f
 
 
 def _window(photo: np.ndarray, window: Rect, hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """The window of a photograph (fractions; beyond its sides lies one colour, or what a blurred photo goes on with)."""
+    """The window of a photograph, in fractions; beyond its sides lies one colour, or the photograph much blurred."""
     height, width = photo.shape[:2]
     left, top, right, bottom = window
     inner = [max(0, round(left * width)), max(0, round(top * height))]
@@ -239,8 +239,8 @@ def _placed(
             return None
         x, y, w, h = scene.cars[0].box
         photo = sources.pixels[scene.row]
-        H, W = photo.shape[:2]
-        picture = photo[round(y * H) : round((y + h) * H), round(x * W) : round((x + w) * W)]
+        rows, columns = photo.shape[:2]
+        picture = photo[round(y * rows) : round((y + h) * rows), round(x * columns) : round((x + w) * columns)]
         if min(picture.shape[:2]) < 24:
             return None
         ratio, alpha = float(sources.aspects[scene.row]) * w / h, None

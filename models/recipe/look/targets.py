@@ -20,7 +20,7 @@ _BLIND = 0.0  # weight of the background of a photograph whose car nobody drew a
 
 @dataclass(frozen=True)
 class Targets:
-    """For a batch: heat (B, h, w) in 0..1, its weights (B, h, w), sides (B, 4, h, w) in cells, their weights (B, h, w)."""
+    """Of a batch: heat (B, h, w) in 0..1 and its weights, sides (B, 4, h, w) in cells and their weights (B, h, w)."""
 
     heat: Tensor
     asked: Tensor
@@ -67,8 +67,8 @@ def targets_of(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 
 
 def loss_of(cells: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """Focal loss of the heat (Law and Deng, "CornerNet", 2018) and loss of the sides by generalised overlap (Rezatofighi et
-    al. 2019), of answers (B, 5, h, w)."""
+    """Focal loss of the heat (Law and Deng, "CornerNet", 2018) and loss of the sides by generalised overlap
+    (Rezatofighi et al. 2019), of answers (B, 5, h, w)."""
     logits = cells[:, 0]
     probability = logits.sigmoid().clamp(1e-5, 1 - 1e-5)
     is_middle = (targets.heat > 0.999).float()

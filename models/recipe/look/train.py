@@ -1,4 +1,4 @@
-"""Training `look`: what its front sees of the views is computed once, the rest is trained on it, in folds and as it ships."""
+"""Training `look`: what its front sees of all views is computed once, and the rest is trained on that."""
 
 from __future__ import annotations
 
@@ -184,9 +184,8 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
         sums = [sums[0] + float(heat.detach()), sums[1] + float(sides.detach())]
         if step % 100 == 99:
             rate = (step + 1 - start) * BATCH / (time.time() - began)
-            say(
-                f"look {tag} step {step + 1}/{steps} heat {sums[0] / 100:.3f} sides {sums[1] / 100:.3f}, {rate:.0f} views/s"
-            )
+            losses = f"heat {sums[0] / 100:.3f} sides {sums[1] / 100:.3f}"
+            say(f"look {tag} step {step + 1}/{steps} {losses}, {rate:.0f} views/s")
             sums = [0.0, 0.0]
         if (step + 1) % _EVERY == 0 or step + 1 == steps:
             state = {"average": average.state_dict(), "network": network.state_dict(), "adam": adam.state_dict()}
