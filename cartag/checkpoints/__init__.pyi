@@ -21,4 +21,4 @@ from .table import (
     resolve_detector as resolve_detector,
     resolve_either as resolve_either,
 )
-from .vetting import is_plain_word as is_plain_word, vet as vet
+from .vetting import vet as vet

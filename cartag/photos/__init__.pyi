@@ -1,5 +1,5 @@
 from .cutting import pieces as pieces
-from .framing import PICTURE as PICTURE, around as around
+from .framing import PICTURE as PICTURE
 from .images import (
     content_hash as content_hash,
     cut as cut,

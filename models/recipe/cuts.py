@@ -10,7 +10,8 @@ from PIL import Image
 
 from cartag import detector as detectors
 from cartag.checkpoints import BUNDLED_DETECTOR, resolve_detector
-from cartag.photos import around, cut, shaped
+from cartag.photos import cut, shaped
+from cartag.photos.framing import around
 from cartag.progress import Silent
 from cartag.scoring import Sight
 from cartag.values import Box, ImageSpec

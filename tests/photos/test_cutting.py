@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from cartag.errors import PhotoError
-from cartag.photos import cut
+from cartag.photos import pieces
 
 
 def quarters(size: tuple[int, int] = (200, 100), **options: object) -> bytes:
@@ -30,7 +30,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def test_every_box_is_cut_in_its_order() -> None:
-    red, white = map(opened, cut(quarters(), [(0, 0, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5)], 640))
+    red, white = map(opened, pieces(quarters(), [(0, 0, 0.5, 0.5), (0.5, 0.5, 0.5, 0.5)], 640))
     assert red.size == white.size == (100, 50)
     assert red.getpixel((50, 25))[0] > 240 > 20 > red.getpixel((50, 25))[1]  # type: ignore[index]
     assert min(white.getpixel((50, 25))) > 240  # type: ignore[type-var]
@@ -39,13 +39,13 @@ def test_every_box_is_cut_in_its_order() -> None:
 def test_boxes_are_those_of_the_upright_photo() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: blue comes to the top left
-    (found,) = map(opened, cut(quarters(exif=exif.tobytes()), [(0, 0, 0.5, 0.5)], 640))
+    (found,) = map(opened, pieces(quarters(exif=exif.tobytes()), [(0, 0, 0.5, 0.5)], 640))
     assert found.size == (50, 100)
     assert found.getpixel((25, 50))[2] > 200  # type: ignore[index]
 
 
 def test_a_margin_ends_where_the_photo_does() -> None:
-    sizes = [opened(piece).size for piece in cut(quarters(), [(0.4, 0.4, 0.2, 0.2), (0, 0, 1, 1)], 640, margin=0.5)]
+    sizes = [opened(piece).size for piece in pieces(quarters(), [(0.4, 0.4, 0.2, 0.2), (0, 0, 1, 1)], 640, margin=0.5)]
     assert sizes == [(80, 40), (200, 100)]
 
 
@@ -59,11 +59,11 @@ def test_a_piece_has_a_pixel_at_least_and_is_no_larger_than_asked_for(
     size: tuple[int, int], boxes: list[tuple[float, float, float, float]], longest: int
 ) -> None:
     boxes = [(min(x, 1 - w), min(y, 1 - h), w, h) for x, y, w, h in boxes]
-    pieces = cut(image_bytes(Image.new("RGB", size)), boxes, longest)
-    assert len(pieces) == len(boxes)
-    assert all(1 <= side <= longest for piece in pieces for side in opened(piece).size)
+    cut = pieces(image_bytes(Image.new("RGB", size)), boxes, longest)
+    assert len(cut) == len(boxes)
+    assert all(1 <= side <= longest for piece in cut for side in opened(piece).size)
 
 
 def test_what_is_no_photo_is_said() -> None:
     with pytest.raises(PhotoError):
-        cut(b"no picture", [(0, 0, 1, 1)], 640)
+        pieces(b"no picture", [(0, 0, 1, 1)], 640)

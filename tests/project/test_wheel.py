@@ -48,12 +48,14 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
         "configs/models.yaml",
         "configs/gazetteer.yaml",
         "models/mini/model.safetensors",
+        "models/look/model.safetensors",
     ):
         assert f"cartag/_shipped/{needed}" in names
     models = {
         n.removeprefix("cartag/_shipped/models/") for n in names if "models/" in n and n.startswith("cartag/_shipped/")
     }
-    assert models == {f"mini/{path.name}" for path in (ROOT / "models" / "mini").iterdir()}  # and no recipe
+    shipped = {f"{name}/{path.name}" for name in ("mini", "look") for path in (ROOT / "models" / name).iterdir()}
+    assert models == shipped  # and no recipe
     assert not [n for n in names if n.startswith("models/")]
     for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js", "cartag/pages/boxes.js"):
         assert needed in names
