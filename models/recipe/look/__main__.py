@@ -19,7 +19,7 @@ from models.recipe.look.card import BOUNDS
 from models.recipe.look.measure import Seen, finder, seen_of
 from models.recipe.look.scenes import GLANCE_HW
 from models.recipe.look.sources import read_sources
-from models.recipe.look.train import EPOCHS, VIEWS, train, views_of
+from models.recipe.look.train import AGAIN, FIRST, trained, views_of
 from models.recipe.progress import say
 from models.recipe.world import read_world
 
@@ -37,8 +37,6 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--out", type=Path, default=OUT)
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--folds", type=int, default=3)
-    found.add_argument("--views", type=int, default=VIEWS)
-    found.add_argument("--epochs", type=float, default=EPOCHS)
     found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
     found.add_argument("--only", choices=("ship", "folds", "report"), help="one part; default: all")
     return found
@@ -51,19 +49,19 @@ def main() -> int:
     torch.set_num_threads(os.cpu_count() or 1)
     world = read_world(args.data, args.work, args.seed, 0)
     sources = read_sources(world, args.data, args.folds)
-    views = views_of(sources, args.work, args.folds, args.seed, args.views)
+    views = {c.name: views_of(sources, args.work, args.folds, args.seed, c) for c in (FIRST, AGAIN)}
     say("views ready")
     spec = LookSpec(architecture=ARCHITECTURE, least=args.least[0], least_small=args.least[1])
     tags = [f"fold{fold}of{args.folds}" for fold in range(args.folds)]
     if args.only != "ship":
         for fold, tag in enumerate(tags):
-            save(train(views, args.work, tag, fold, args.seed, args.epochs), args.work / f"look-{tag}", spec)
+            save(trained(views, args.work, tag, fold, args.seed), args.work / f"look-{tag}", spec)
     if args.only in (None, "ship"):
-        save(train(views, args.work, "all", None, args.seed, args.epochs), args.out, spec)
+        save(trained(views, args.work, "all", None, args.seed), args.out, spec)
     if args.only in (None, "report"):
         seen: list[Seen] = []
         for fold, tag in enumerate(tags):
-            find = finder(train(views, args.work, tag, fold, args.seed, args.epochs))
+            find = finder(trained(views, args.work, tag, fold, args.seed))
             seen += seen_of(world, sources, args.data, fold, args.folds, find)
         folders = [args.work / f"look-{tag}" for tag in tags]
         metrics = {

@@ -35,15 +35,26 @@ class View:
         (self.cars if is_asked else self.unclear).append((left, top, right, bottom))
 
 
-def any_view(sources: Sources, fold: int, folds: int, rng: np.random.Generator) -> View:
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the kinds of views; what is left shows no car."""
+
+    photos: float
+    side_by_side: float
+    pasted: float
+
+
+def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.Generator) -> View:
     """A view of one of all kinds, made of photographs and scenery of this fold alone."""
     chance = rng.random()
-    if chance < 0.5:
+    if chance < mix.photos:
         view = photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
-    elif chance < 0.66:
+    elif chance < mix.photos + mix.side_by_side:
         view = side_by_side(sources, fold, rng)
-    elif chance < 0.92:
+    elif chance < mix.photos + mix.side_by_side + mix.pasted:
         view = pasted(sources, fold, folds, rng)
+    elif rng.random() < 0.25 and (empty := [s for s in sources.by_fold[fold] if s.is_empty]):
+        view = photo_view(sources, empty[rng.integers(len(empty))], GLANCE_HW, rng)
     else:
         view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
     view.pixels = recoloured(view.pixels, rng)
@@ -133,7 +144,7 @@ def _window(photo: np.ndarray, window: Rect, hw: tuple[int, int], rng: np.random
 
 def _fitted(pixels: np.ndarray, hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A picture without a car, or a part of it."""
-    size = rng.uniform(0.5, 1.0)
+    size = 1.0 if rng.random() < 0.4 else rng.uniform(0.5, 1.0)
     x, y = rng.uniform(0, 1 - size, 2)
     return _window(pixels, (x, y, x + size, y + size), hw, rng)
 

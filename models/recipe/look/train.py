@@ -16,18 +16,35 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cartag.detector.network import FRONT, Look
+from cartag.detector.network import Look
 from models.recipe import checkpoints
-from models.recipe.look.scenes import GLANCE_HW, any_view
+from models.recipe.look.scenes import GLANCE_HW, Mix, any_view
 from models.recipe.look.sources import Sources
 from models.recipe.look.targets import CELLS_HW, Targets, loss_of, targets_of
 from models.recipe.pictures import MEAN, STD
 from models.recipe.progress import say
 
-VIEWS, EPOCHS, BATCH = 30_000, 1.5, 32
+BATCH = 32
 _AT_ONCE = 60
-_RATE_HEAD, _RATE_TRUNK, _AVERAGED = 1.2e-3, 4e-4, 0.998
+_AVERAGED = 0.998
 _EVERY = 200  # steps between two checkpoints
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One cycle of the learning rate, and the views that it sees."""
+
+    name: str
+    views: int
+    epochs: float
+    mix: Mix
+    rates: tuple[float, float]  # of the head, and of the trunk
+    number: int  # in the seeds of its draws
+
+
+# The second makes it quiet: on scenery, where the first one still sees cars that were pasted there.
+FIRST = Cycle("look", 30_000, 1.5, Mix(0.5, 0.16, 0.26), (1.2e-3, 4e-4), 21)
+AGAIN = Cycle("look-again", 18_000, 1.0, Mix(0.42, 0.12, 0.14), (6e-4, 3e-4), 25)
 
 
 @dataclass(frozen=True)
@@ -70,28 +87,28 @@ def normalised(pixels: np.ndarray) -> Tensor:
     )
 
 
-_shared: tuple[Sources, int, int] | None = None  # of this process and those forked from it
+_shared: tuple[Sources, int, int, Cycle] | None = None  # of this process and those forked from it
 
 
 def _made(number: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """One part of all views: what the front says, targets, folds."""
     assert _shared is not None  # set before the pool forks
-    sources, folds, seed = _shared
+    sources, folds, seed, cycle = _shared
     torch.set_num_threads(1)
-    rng = np.random.default_rng([seed, 21, number])
-    made = [(any_view(sources, i % folds, folds, rng), i % folds) for i in range(_AT_ONCE)]
+    rng = np.random.default_rng([seed, cycle.number, number])
+    made = [(any_view(sources, i % folds, folds, cycle.mix, rng), i % folds) for i in range(_AT_ONCE)]
     with torch.inference_mode():
         fronts = begun(seed).eval().front(normalised(np.stack([view.pixels for view, _ in made])))
     parts = [np.stack(part) for part in zip(*(targets_of(view) for view, _ in made), strict=True)]
     return fronts.half().numpy(), parts, np.array([fold for _, fold in made], np.int8)
 
 
-def views_of(sources: Sources, work: Path, folds: int, seed: int, count: int) -> Views:
-    """All views, made once and kept in the scratch folder."""
+def views_of(sources: Sources, work: Path, folds: int, seed: int, cycle: Cycle) -> Views:
+    """All views of a cycle, made once and kept in the scratch folder."""
     global _shared
-    total = count // _AT_ONCE * _AT_ONCE
+    total = cycle.views // _AT_ONCE * _AT_ONCE
     shape = (total, 24, GLANCE_HW[0] // 4, GLANCE_HW[1] // 4)
-    stem = str(work / "look-views")
+    stem = str(work / f"{cycle.name}-views")
     names = ("heat", "asked", "sides", "near")
     if not Path(f"{stem}.folds.npy").exists():
         fronts = np.lib.format.open_memmap(f"{stem}.fronts.npy", mode="w+", dtype=np.float16, shape=shape)
@@ -99,7 +116,7 @@ def views_of(sources: Sources, work: Path, folds: int, seed: int, count: int) ->
             n: np.empty((total, *((4,) if n == "sides" else ()), *CELLS_HW), np.float16) for n in names
         }
         of_fold = np.empty(total, np.int8)
-        _shared = (sources, folds, seed)
+        _shared = (sources, folds, seed, cycle)
         began = time.time()
         with multiprocessing.get_context("fork").Pool(os.cpu_count() or 1) as pool:
             for number, (front, parts, fold) in enumerate(pool.imap(_made, range(total // _AT_ONCE))):
@@ -117,11 +134,11 @@ def views_of(sources: Sources, work: Path, folds: int, seed: int, count: int) ->
     return Views(np.load(f"{stem}.fronts.npy", mmap_mode="r"), targets, np.load(f"{stem}.folds.npy"))
 
 
-def _groups(network: Look) -> list[dict[str, object]]:
+def _groups(network: Look, rates: tuple[float, float]) -> list[dict[str, object]]:
     trunk = [p for part in (network.middle, network.deep) for p in part.parameters()]
     known = {id(p) for p in (*trunk, *network.front.parameters())}
     head = [p for p in network.parameters() if id(p) not in known]
-    return [{"params": head, "lr": _RATE_HEAD}, {"params": trunk, "lr": _RATE_TRUNK}]
+    return [{"params": head, "lr": rates[0]}, {"params": trunk, "lr": rates[1]}]
 
 
 def _mode(network: Look) -> None:
@@ -144,16 +161,21 @@ def _order(rows: np.ndarray, steps: int, seed: int) -> Iterator[np.ndarray]:
         left = left[BATCH:]
 
 
-def train(views: Views, work: Path, tag: str, without: int | None, seed: int, epochs: float) -> Look:
-    """A network trained on all views but those made of the fold ``without``; goes on where it was stopped."""
+def trained(views: dict[str, Views], work: Path, tag: str, without: int | None, seed: int) -> Look:
+    """A network trained through both cycles on all views but those made of the fold ``without``."""
+    first = train(FIRST, views[FIRST.name], work, tag, without, begun(seed), seed)
+    return train(AGAIN, views[AGAIN.name], work, tag, without, first, seed)
+
+
+def train(cycle: Cycle, views: Views, work: Path, tag: str, without: int | None, network: Look, seed: int) -> Look:
+    """Trains a network through a cycle, and goes on where it was stopped; gives the mean of its last steps."""
     rows = np.arange(len(views.folds)) if without is None else np.flatnonzero(views.folds != without)
-    steps = max(1, round(epochs * len(rows) / BATCH))
-    saved = work / f"look-{tag}.pt"
-    network = begun(seed)
+    steps = max(1, round(cycle.epochs * len(rows) / BATCH))
+    saved = work / f"{cycle.name}-{tag}.pt"
     average = copy.deepcopy(network)
     network.front.requires_grad_(False)
-    adam = torch.optim.AdamW(_groups(network), weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.LambdaLR(
+    adam = torch.optim.AdamW(_groups(network, cycle.rates), weight_decay=0.02)
+    rates = torch.optim.lr_scheduler.LambdaLR(
         adam, lambda s: min(1.0, (s + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * s / steps))
     )
     start = 0
@@ -164,10 +186,10 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
         if start < steps:
             network.load_state_dict(state["network"])
             adam.load_state_dict(state["adam"])
-            cycle.load_state_dict(state["cycle"])
+            rates.load_state_dict(state["rates"])
     _mode(network)
     began, sums = time.time(), [0.0, 0.0]
-    for step, chosen in enumerate(_order(rows, steps, seed)):
+    for step, chosen in enumerate(_order(rows, steps, seed + cycle.number)):
         if step < start:
             continue
         fronts = torch.from_numpy(views.fronts[chosen]).float().contiguous(memory_format=torch.channels_last)
@@ -176,7 +198,7 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
         (heat + 2.0 * sides).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         adam.step()
-        cycle.step()
+        rates.step()
         with torch.no_grad():
             weight = min(_AVERAGED, (step + 1) / (step + 10))
             for ours, theirs in zip(average.parameters(), network.parameters(), strict=True):
@@ -185,12 +207,9 @@ def train(views: Views, work: Path, tag: str, without: int | None, seed: int, ep
         if step % 100 == 99:
             rate = (step + 1 - start) * BATCH / (time.time() - began)
             losses = f"heat {sums[0] / 100:.3f} sides {sums[1] / 100:.3f}"
-            say(f"look {tag} step {step + 1}/{steps} {losses}, {rate:.0f} views/s")
+            say(f"{cycle.name} {tag} step {step + 1}/{steps} {losses}, {rate:.0f} views/s")
             sums = [0.0, 0.0]
         if (step + 1) % _EVERY == 0 or step + 1 == steps:
             state = {"average": average.state_dict(), "network": network.state_dict(), "adam": adam.state_dict()}
-            checkpoints.keep(state | {"cycle": cycle.state_dict(), "step": step + 1}, saved)
+            checkpoints.keep(state | {"rates": rates.state_dict(), "step": step + 1}, saved)
     return average.eval()
-
-
-__all__ = ["BATCH", "EPOCHS", "FRONT", "VIEWS", "Views", "begun", "normalised", "train", "views_of"]
