@@ -13,13 +13,14 @@ from sqlite3 import Error
 import numpy as np
 from msgspec import UNSET
 
-from cartag import checkpoints, encoder as encoders
+from cartag import checkpoints, detector as detectors, encoder as encoders
 from cartag.catalogs import query_texts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.finding.hits import Hit
-from cartag.photos import content_hash, decode, is_raw, read_bytes
+from cartag.photos import PICTURE, content_hash, cut, decode, is_raw, read_bytes, shaped
 from cartag.progress import Progress
+from cartag.scoring import sight_of
 from cartag.settings import Settings
 from cartag.state import Index, Place, Store
 from cartag.values import Box, PhotoRecord, shown_regions
@@ -52,7 +53,7 @@ class Similar:
     def __init__(self, index: Index, place: Place, settings: Settings, progress: Progress) -> None:
         self._index = index
         self._place = place
-        self._settings = settings
+        self._settings, self._progress = settings, progress
         # The index's own model, whatever the settings say: only its embeddings are comparable.
         self._files = checkpoints.resolve_auto(index.header.model, progress)
         self._identity = encoders.identity(self._files, dtype=settings.dtype, fit=settings.fit)
@@ -120,25 +121,42 @@ class Similar:
             record = next(chain((r for r in same if shown_regions(r)), same), None)
             if record is not None and (number is not None or shown_regions(record)):
                 return self._embedded_region(record, number, like)
-            if number is not None:
-                raise UsageError(f"--like {like}: {photo} is no photo of this gallery; only their regions are numbered")
-            known = self._cached(same[:1])[0].get(key)
+            known = self._cached(same[:1])[0].get(key) if number is None else None
             if known is not None:
                 return known
-            spec = encoders.image_spec(self._files, fit=self._settings.fit)
-            pixels = decode(data, spec, self._settings.max_pixels, raw=is_raw(str(photo))).pixels
+            pixels = self._pixels(data, is_raw(str(photo)), number, like)
         except PhotoError as e:
             raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
-        assert pixels is not None  # a spec was given
         embedding: np.ndarray = self._load().embed_images([pixels])[0]
         return embedding
+
+    def _pixels(self, data: bytes, raw: bool, number: int | None, like: Path | str) -> np.ndarray:
+        """What the model is shown of a photo that the index does not know: a car in it, if the index knows cars."""
+        settings, header = self._settings, self._index.header
+        spec = encoders.image_spec(self._files, fit=settings.fit)
+        sight = None if header.detector is UNSET else sight_of(settings, self._files, self._index, self._progress)
+        if sight is None:
+            if number is not None:
+                raise UsageError(f"--like {like}: photos of this index have no regions; leave the number out")
+            pixels = decode(data, spec, settings.max_pixels, raw=raw).pixels
+            assert pixels is not None  # a spec was given
+            return pixels
+        picture = decode(data, PICTURE, settings.max_pixels, raw=raw).pixels
+        assert picture is not None  # likewise
+        detector = detectors.load(sight.files, device=settings.device)
+        boxes = [box for box, _ in sight.chosen(detector.boxes([shaped(picture, sight.image_spec)])[0])]
+        if number is None and not boxes:
+            return shaped(picture, spec)
+        wanted = 1 if number is None else number
+        if not 1 <= wanted <= len(boxes):
+            raise _no_such_region(like, len(boxes))
+        return cut(picture, boxes[wanted - 1], spec)
 
     def _embedded_region(self, record: PhotoRecord, number: int | None, like: Path | str) -> np.ndarray:
         regions = shown_regions(record)
         wanted = 1 if number is None else number
         if not 1 <= wanted <= len(regions):
-            count = f"{len(regions)} region{'' if len(regions) == 1 else 's'}"
-            raise UsageError(f"--like {like}: that photo has {count}, numbered from 1 by size; name one that it has")
+            raise _no_such_region(like, len(regions))
         known = self._cached([record])[1].get(str(record.sha256), {}).get(_digits(regions[wanted - 1].box))
         if known is None:
             raise self._not_embedded(f"region {wanted} of {record.path}")
@@ -163,6 +181,11 @@ def _views(
     if not found:  # boxes that hold no car, as the model says: nothing else was embedded of that photo
         found = [(None, vector) for vector in cached.values()]
     return _Views(tuple(box for box, _ in found), np.stack([vector for _, vector in found])) if found else None
+
+
+def _no_such_region(like: Path | str, count: int) -> UsageError:
+    regions = f"{count} region{'' if count == 1 else 's'}"
+    return UsageError(f"--like {like}: that photo has {regions}, numbered from 1 by size; name one that it has")
 
 
 def _digits(box: Box) -> Box:

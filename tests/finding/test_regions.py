@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Gallery, picture
+from PIL import Image
 from typer.testing import CliRunner
 
 import cartag
 from cartag.cli import app
-from cartag.encoder.fake import FakeEncoder
+from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import IndexFileError, UsageError
 from cartag.finding import Match
 from cartag.state import Store, place_of
@@ -163,7 +164,7 @@ def test_a_photo_without_regions_is_like_as_a_whole(parade: Gallery) -> None:
         ("red.jpg#2", "has 1 region, numbered from 1"),
         ("street.jpg#1", "has 0 regions"),
         ("plain.jpg#1", "has 0 regions"),
-        ("../elsewhere.jpg#1", "no photo of this gallery"),
+        ("../elsewhere.jpg#1", "have no regions"),
         ("nowhere.jpg#1", "cannot be read"),
     ],
 )
@@ -260,3 +261,24 @@ def test_csv_and_table_say_the_box_where_there_is_one(parade: Gallery) -> None:
     stand(parade, "both.jpg")
     stand(parade, "blue.jpg")
     assert out(parade, "blue bolt", "--format", "table").splitlines()[0].split() == ["score", "photo", "cars"]
+
+
+def test_a_photo_from_elsewhere_is_looked_at_as_the_gallery_was(gallery: Gallery, tmp_path: Path) -> None:
+    def street(path: Path, *spots: tuple[str, tuple[int, int, int, int]]) -> Path:
+        image = Image.new("RGB", (640, 400), (128, 128, 128))
+        for colour, box in spots:
+            image.paste(COLOURS[colour], box)
+        image.save(path, quality=95)
+        return path
+
+    large, small = (40, 60, 300, 240), (420, 160, 560, 230)
+    street(gallery.path / "red.jpg", ("red", large))
+    street(gallery.path / "blue-behind.jpg", ("yellow", large), ("blue", small))
+    gallery.tag(detector="fake")
+    other = street(tmp_path / "elsewhere.jpg", ("blue", large), ("red", small))
+    hits = cartag.find(gallery.path, like=other)
+    (blue,) = [t for t in gallery.record("blue-behind.jpg")["tags"] if t["car"] == "blue-bolt"]
+    assert (hits[0].path, hits[0].box) == ("blue-behind.jpg", tuple(blue["box"]))
+    assert cartag.find(gallery.path, like=f"{other}#2")[0].path == "red.jpg"
+    with pytest.raises(UsageError, match="has 2 regions"):
+        cartag.find(gallery.path, like=f"{other}#3")
