@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
+from msgspec import UNSET
 
 from cartag import detector as detectors
-from cartag.checkpoints import FAKE_MODEL, resolve_detector
+from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors, resolve_detector
 from cartag.progress import Progress
 from cartag.settings import Settings
 from cartag.state import Index
 from cartag.values import Box, ImageSpec, IndexedDetector, ModelFiles
 
-BUNDLED = "look"
 _STEPS = 10_000  # a box has four digits, as the index has it: what is embedded is what is written
 
 
@@ -58,7 +58,7 @@ def sight_of(settings: Settings, model: ModelFiles, old: Index | None, progress:
     """What the settings ask for; None: photos are looked at as wholes.
 
     A detector that nobody named is the one of the index, else the bundled one. The fake model, which is there for
-    tests, gets none.
+    tests, gets none then.
 
     Raises:
         ModelError: the detector cannot be had.
@@ -67,20 +67,18 @@ def sight_of(settings: Settings, model: ModelFiles, old: Index | None, progress:
         return None
     if settings.detector != "auto":
         files = resolve_detector(settings.detector, progress)
+    elif (indexed := old.header.detector if old is not None else UNSET) is not UNSET:
+        files = resolve_detector(_name_of(indexed), progress)
     elif model.spec.source == FAKE_MODEL:
         return None
     else:
-        files = resolve_detector(_of_index(old), progress)
+        files = resolve_detector(BUNDLED_DETECTOR, progress)
     mode = cast(Literal["all", "main"], settings.regions)
     return Sight(files, detectors.identity(files), mode, settings.most_regions, settings.least_region)
 
 
-def _of_index(old: Index | None) -> str:
-    indexed = old.header.detector if old is not None else None
-    if not isinstance(indexed, IndexedDetector) or indexed.name == BUNDLED:
-        return BUNDLED
-    from cartag.checkpoints import known_detectors  # noqa: PLC0415 - reads a file
-
+def _name_of(indexed: IndexedDetector) -> str:
+    """How the detector of an index is asked for: a folder may have the name of another one, its source tells."""
     known = known_detectors().get(indexed.name)
     return indexed.name if known is not None and known.source == indexed.source else indexed.source
 
