@@ -12,7 +12,7 @@ import pytest
 from conftest import Gallery, snapshot
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from test_regions import LEFT, RIGHT, SMALL, regions_of
+from test_export_regions import LEFT, RIGHT, SMALL, regions_of
 
 import cartag
 from cartag.errors import ForeignFileError, UsageError
