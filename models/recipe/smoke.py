@@ -33,7 +33,7 @@ def make_toy_data(to: Path, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
 
-    train, photos = [], []
+    train, photos, boxes = [], [], []
     for i in range(240):
         kind = i % 6
         name = ("Audi TT Coupe", "BMW M5 Sedan", "Audi TT Coupe", "BMW M5 Sedan", "Porsche Macan", "")[kind]
@@ -53,6 +53,8 @@ def make_toy_data(to: Path, seed: int) -> None:
     for i in range(48):
         name = ("Pagani Huayra", "Ferrari F40", "Porsche 911", "")[i % 4]
         picture(name, to / "photos" / f"{i}.jpg")
+        if name:
+            boxes.append([f"{i}.jpg", "car", "car", "0.9", "0.125", "0.25", "0.75", "0.5"])
         photos.append(
             [
                 f"{i}.jpg",
@@ -69,6 +71,7 @@ def make_toy_data(to: Path, seed: int) -> None:
     for file, head, rows in (
         ("train.csv", "file,name,year,colour,kind,source", train),
         ("photos.csv", "file,label,car,n_cars_visible,kind,licence,source_repo,source_path,note", photos),
+        ("boxes.csv", "file,kind,class,score,x,y,w,h", boxes),
     ):
         with (to / file).open("w", newline="", encoding="utf-8") as out:
             csv.writer(out).writerows([head.split(","), *rows])

@@ -7,20 +7,28 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from cartag import detector as detectors
+from cartag.checkpoints import resolve_detector
 from cartag.detector.look import write
 from cartag.detector.network import ARCHITECTURE, Look
 from cartag.detector.spec import LookSpec
+from cartag.photos import shaped
+from cartag.progress import Silent
+from cartag.state import overlap
 from models.recipe.look import card, tool
 from models.recipe.look.card import BOUNDS
 from models.recipe.look.measure import Seen, finder, seen_of
 from models.recipe.look.scenes import GLANCE_HW
 from models.recipe.look.sources import read_sources
-from models.recipe.look.train import AGAIN, FIRST, trained, views_of
+from models.recipe.look.train import AGAIN, FIRST, begun, train, trained, views_of
 from models.recipe.progress import say
+from models.recipe.smoke import make_toy_data
 from models.recipe.world import read_world
 
 MADE = ("model.safetensors", "config.json", "preprocessor_config.json")
@@ -31,20 +39,26 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     found = argparse.ArgumentParser(prog="python -m models.recipe.look", description=__doc__)
     found.add_argument(
-        "--data", type=Path, required=True, help="folder with train/, train.csv, photos/, photos.csv, boxes.csv"
+        "--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv, boxes.csv"
     )
-    found.add_argument("--work", type=Path, required=True, help="scratch folder for caches and checkpoints (6 GB)")
+    found.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints (6 GB)")
     found.add_argument("--out", type=Path, default=OUT)
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--folds", type=int, default=3)
     found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
     found.add_argument("--only", choices=("ship", "folds", "report"), help="one part; default: all")
+    found.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
     return found
 
 
 def main() -> int:
     """Runs what the options say; what is finished is not done again."""
-    args = parser().parse_args()
+    found = parser()
+    args = found.parse_args()
+    if args.smoke:
+        return smoke(args.seed)
+    if args.data is None or args.work is None:
+        found.error("--data and --work are needed")
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
     world = read_world(args.data, args.work, args.seed, 0)
@@ -73,6 +87,31 @@ def main() -> int:
         card.write(args.out, metrics)
         write_digests(args.out)
     return 0
+
+
+def smoke(seed: int) -> int:
+    """Both cycles on made-up pictures; 1 unless cars are found where they stand, by the tool's own code."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, work = Path(folder) / "data", Path(folder) / "work"
+        make_toy_data(data, seed)
+        world = read_world(data, work, seed, 0)
+        sources = read_sources(world, data, 2)
+        cycles = [replace(cycle, views=240, epochs=6.0) for cycle in (FIRST, AGAIN)]
+        network = begun(seed)
+        for cycle in cycles:
+            views = views_of(sources, work, 2, seed, cycle)
+            network = train(cycle, views, work, "smoke", None, network, seed)
+        save(network, work / "look", LookSpec(architecture=ARCHITECTURE, least=0.2, least_small=0.2))
+        files = resolve_detector(str(work / "look"), Silent())
+        detector = detectors.load(files, device="cpu")
+        shown = [scene for scene in sources.scenes if scene.cars]
+        found = detector.boxes([shaped(sources.pixels[s.row], detector.image_spec) for s in shown])
+        hits = sum(
+            any(overlap(box[:4].tolist(), scene.cars[0].box) >= 0.5 for box in boxes)
+            for scene, boxes in zip(shown, found, strict=True)
+        )
+        say(f"look found {hits} of {len(shown)} made-up cars")
+        return 0 if hits > 0.8 * len(shown) else 1
 
 
 def save(network: Look, to: Path, spec: LookSpec) -> None:
