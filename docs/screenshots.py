@@ -1,4 +1,4 @@
-"""Writes docs/pictures/gallery.jpg and review.jpg: the pages over the sample gallery, as a browser shows them.
+"""Writes docs/pictures/gallery.jpg, regions.jpg and review.jpg: pages over the sample gallery, in a browser.
 
 python docs/screenshots.py    needs chromium and the test tools (playwright)
 """
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH = 1200
 ROWS = 2
+TWO_CARS = "mille-miglia-2013-30.jpg"
 
 
 def main() -> None:
@@ -32,6 +33,7 @@ def main() -> None:
         cartag.tag(gallery, model="mini")
         cartag.export(gallery, "html", to=Path(folder) / "page")
         shoot_gallery(Path(folder) / "page" / "index.html")
+        shoot_regions(Path(folder) / "page" / "index.html")
         cartag.review(gallery, ready=lambda address: threading.Thread(target=shoot_review, args=(address,)).start())
 
 
@@ -52,6 +54,20 @@ def shoot_gallery(index: Path) -> None:
         )
         shot = page.screenshot(clip={"x": 0, "y": 0, "width": width, "height": height})
     Image.open(BytesIO(shot)).convert("RGB").save(PICTURES / "gallery.jpg", "JPEG", quality=80, optimize=True)
+
+
+def shoot_regions(index: Path) -> None:
+    """A drawing of two cars in the large view of the gallery page, its boxes with their names."""
+    with browser_page(height=680) as page:
+        page.goto(index.as_uri())
+        page.wait_for_selector("#grid li")
+        page.fill("#search", TWO_CARS)  # only the rows in view are in the page
+        page.click(f"[title='{TWO_CARS}']")
+        page.wait_for_selector("#frame .box")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(500)
+        shot = page.screenshot()
+    Image.open(BytesIO(shot)).convert("RGB").save(PICTURES / "regions.jpg", "JPEG", quality=80, optimize=True)
 
 
 def shoot_review(address: str) -> None:
