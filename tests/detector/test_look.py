@@ -1,0 +1,154 @@
+"""The bundled detector: its peaks, its files, and that it finds the cars of the sample gallery."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from cartag import detector as detectors
+from cartag.checkpoints import resolve_detector
+from cartag.detector.peaks import boxes_of
+from cartag.detector.spec import LookSpec, sure_enough
+from cartag.errors import ModelError
+from cartag.photos import shaped
+from cartag.progress import Silent
+from cartag.state import overlap
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOK = ROOT / "models" / "look"
+SPEC = LookSpec(architecture="tf_efficientnet_lite0", least=0.25, least_small=0.5)
+
+
+def cells(*peaks: tuple[int, int, float, float], height: int = 20, width: int = 28) -> np.ndarray:
+    """An answer with peaks: row, column, logit, and half of a side in cells."""
+    answer = np.full((5, height, width), -9.0, np.float32)
+    answer[1:] = 1.0
+    for row, column, logit, half in peaks:
+        answer[0, row, column] = logit
+        answer[1:, row, column] = half
+    return answer
+
+
+# --- peaks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_peak_is_a_box_around_its_cell() -> None:
+    (box,) = boxes_of(cells((10, 14, 2.0, 3.5)), 0.25)
+    np.testing.assert_allclose(box[:4], [11 / 28, 7 / 20, 7 / 28, 7 / 20], atol=1e-6)
+    assert box[4] == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
+def test_the_surest_comes_first_and_the_faint_not_at_all() -> None:
+    boxes = boxes_of(cells((5, 5, 0.5, 2), (5, 20, 3.0, 2), (15, 10, -3.0, 2)), 0.25)
+    assert len(boxes) == 2
+    assert boxes[0, 4] > boxes[1, 4]
+
+
+def test_a_car_that_is_said_twice_is_one_and_cars_behind_each_other_are_two() -> None:
+    assert len(boxes_of(cells((10, 10, 2.0, 5), (10, 12, 1.0, 5)), 0.25)) == 1
+    assert len(boxes_of(cells((10, 10, 2.0, 4), (10, 15, 1.0, 4)), 0.25)) == 2
+
+
+def test_a_piece_of_a_surer_car_is_none() -> None:
+    assert len(boxes_of(cells((10, 10, 3.0, 7), (8, 12, -0.5, 2)), 0.25)) == 1
+    assert len(boxes_of(cells((10, 10, 1.0, 7), (8, 12, 1.5, 2)), 0.25)) == 2  # a car in front of another
+
+
+@settings(max_examples=60)
+@given(answer=arrays.arrays(np.float32, (5, 6, 8), elements=st.floats(-20, 20, width=32)))
+def test_boxes_are_always_within_the_photo_and_have_a_size(answer: np.ndarray) -> None:
+    answer[1:] = np.abs(answer[1:])
+    boxes = boxes_of(answer, 0.2)
+    assert np.isfinite(boxes).all()
+    assert ((boxes[:, :2] >= 0) & (boxes[:, 2:4] > 0)).all()
+    assert (boxes[:, :2] + boxes[:, 2:4] <= 1 + 1e-5).all()
+    assert (np.diff(boxes[:, 4]) <= 0).all()
+
+
+def test_of_a_small_car_it_has_to_be_surer() -> None:
+    small, large = [0.1, 0.1, 0.05, 0.05, 0.4], [0.1, 0.1, 0.6, 0.3, 0.4]
+    kept = sure_enough(np.array([small, large], np.float32), SPEC)
+    np.testing.assert_allclose(kept, [large], atol=1e-6)
+
+
+# --- the detector that ships ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def look() -> detectors.Detector:
+    return detectors.load(resolve_detector("look", Silent()), device="cpu")
+
+
+def glance(look: detectors.Detector, name: str) -> np.ndarray:
+    with Image.open(ROOT / "data" / "gallery" / name) as image:
+        return shaped(np.asarray(image.convert("RGB")), look.image_spec)
+
+
+def test_it_finds_the_two_cars_of_a_drawing(look: detectors.Detector) -> None:
+    (boxes,) = look.boxes([glance(look, "mille-miglia-2013-30.jpg")])
+    assert len(boxes) == 2
+    assert overlap(boxes[0, :4].tolist(), boxes[1, :4].tolist()) < 0.2
+
+
+def test_a_photo_does_not_depend_on_those_beside_it(look: detectors.Detector) -> None:
+    names = [f"mille-miglia-2013-{n:02}.jpg" for n in range(1, 21)]
+    glances = [glance(look, name) for name in names]
+    together = look.boxes(glances)
+    for alone, boxes in zip(glances[::7], together[::7], strict=True):
+        np.testing.assert_allclose(look.boxes([alone])[0], boxes, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (900, 3), (3, 900)])
+def test_pictures_of_any_shape_can_be_looked_at(look: detectors.Detector, size: tuple[int, int]) -> None:
+    picture = np.zeros((size[1], size[0], 3), np.uint8)
+    (boxes,) = look.boxes([shaped(picture, look.image_spec)])
+    assert boxes.shape[1] == 5
+
+
+def test_it_is_small_and_a_copy_of_it_is_the_same(look: detectors.Detector, tmp_path: Path) -> None:
+    assert sum(path.stat().st_size for path in LOOK.glob("*.safetensors")) <= 3_000_000
+    copy = shutil.copytree(LOOK, tmp_path / "copy")
+    carried = detectors.load(resolve_detector(str(copy), Silent()), device="cpu")
+    shown = glance(look, "mille-miglia-2013-01.jpg")
+    np.testing.assert_array_equal(carried.boxes([shown])[0], look.boxes([shown])[0])
+
+
+def _edit(name: str, **changes: object) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return edit
+
+
+def _cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_cut, "cannot be loaded"),
+        (_edit("config.json", least=2.0), "cannot be understood"),
+        (_edit("config.json", least="much"), "cannot be understood"),
+        (_edit("config.json", architecture="resnet18"), "cannot be loaded"),
+        (_edit("preprocessor_config.json", size={"height": 150, "width": 224}), "multiples of 16"),
+        (_edit("preprocessor_config.json", size={"longest_edge": 1024}), "multiples of 16"),
+    ],
+)
+def test_a_damaged_one_is_one_line_with_its_place(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(LOOK, tmp_path / "look")
+    damage(folder)
+    with pytest.raises(ModelError, match=words) as raised:
+        detectors.load(resolve_detector(str(folder), Silent()), device="cpu")
+    assert str(folder) in str(raised.value)
+    assert "\n" not in str(raised.value)
