@@ -120,11 +120,16 @@ class Similar:
             same = [record for record in self._index if record.sha256 == key]
             record = next(chain((r for r in same if shown_regions(r)), same), None)
             if record is not None and (number is not None or shown_regions(record)):
-                return self._embedded_region(record, number, like)
-            known = self._cached(same[:1])[0].get(key) if number is None else None
-            if known is not None:
-                return known
-            pixels = self._pixels(data, is_raw(str(photo)), number, like)
+                box = self._box(record, number, like)
+                known = self._cached([record])[1].get(key, {}).get(_digits(box))
+                if known is not None:
+                    return known
+                pixels = self._cut_out(data, is_raw(str(photo)), box)  # a person drew it: no run looks into that
+            else:
+                whole = self._cached(same[:1])[0].get(key) if number is None else None
+                if whole is not None:
+                    return whole
+                pixels = self._pixels(data, is_raw(str(photo)), number, like)
         except PhotoError as e:
             raise UsageError(f"--like {photo}: cannot be read ({e.reason}: {e.detail}); name another photo") from e
         embedding: np.ndarray = self._load().embed_images([pixels])[0]
@@ -152,15 +157,18 @@ class Similar:
             raise _no_such_region(like, len(boxes))
         return cut(picture, boxes[wanted - 1], spec)
 
-    def _embedded_region(self, record: PhotoRecord, number: int | None, like: Path | str) -> np.ndarray:
+    def _cut_out(self, data: bytes, raw: bool, box: Box) -> np.ndarray:
+        picture = decode(data, PICTURE, self._settings.max_pixels, raw=raw).pixels
+        assert picture is not None  # a spec was given
+        return cut(picture, box, encoders.image_spec(self._files, fit=self._settings.fit))
+
+    def _box(self, record: PhotoRecord, number: int | None, like: Path | str) -> Box:
+        """That of the wanted region: of the largest, or of the one that is named."""
         regions = shown_regions(record)
         wanted = 1 if number is None else number
         if not 1 <= wanted <= len(regions):
             raise _no_such_region(like, len(regions))
-        known = self._cached([record])[1].get(str(record.sha256), {}).get(_digits(regions[wanted - 1].box))
-        if known is None:
-            raise self._not_embedded(f"region {wanted} of {record.path}")
-        return known
+        return regions[wanted - 1].box
 
     def _load(self) -> Encoder:
         s = self._settings
