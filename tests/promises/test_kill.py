@@ -28,11 +28,11 @@ resource = pytest.importorskip("resource", reason="limits of POSIX")
 INTERRUPTED = 130
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+@pytest.fixture(scope="module", params=["", "fake"], ids=["wholes", "regions"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     folder = tmp_path_factory.mktemp("kill")
     (folder / "gallery").mkdir()
-    return make_trial(Gallery(folder / "gallery", write_catalog(folder)), 200)
+    return make_trial(Gallery(folder / "gallery", write_catalog(folder)), 200, detector=request.param)
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ class Trial:
 
     gallery: Gallery
     model: str
+    detector: str = ""
+    """Of regions; "" looks at photos as the model does by itself."""
     old: bytes = b""
     """The index before: of the first photos only, with a person's words in it."""
     wanted: dict[str, Any] = field(default_factory=dict)
@@ -96,7 +98,8 @@ class Trial:
         return len(self.wanted["photos"]) - self.old.count(b'"path"')
 
     def start(self, fault: str = "", *options: str) -> subprocess.Popen[str]:
-        return start(self.gallery, fault, "--model", self.model, *options, log=self.log)
+        looked = ("--detector", self.detector) if self.detector else ()
+        return start(self.gallery, fault, "--model", self.model, *looked, *options, log=self.log)
 
     def run(self, fault: str = "", *options: str) -> subprocess.CompletedProcess[str]:
         process = self.start(fault, *options)
@@ -112,7 +115,8 @@ class Trial:
     def finish(self) -> None:
         """Runs to the end, and holds the index against the one of an uninterrupted run."""
         if self.model == "fake":  # a process of its own would tell no more, and take a second
-            report = self.gallery.tag(batch_size=BATCH)
+            looked = {"detector": self.detector} if self.detector else {}
+            report = self.gallery.tag(batch_size=BATCH, **looked)
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(f"{report.embedded}\n")
         else:
@@ -165,7 +169,7 @@ def stored(place: Place) -> set[str]:
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return set()
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
-        return {row[0].hex() for row in db.execute("SELECT sha256 FROM photo")}
+        return {row[0].hex() for row in db.execute("SELECT sha256 FROM photo UNION SELECT sha256 FROM region")}
 
 
 def leftovers(gallery: Gallery) -> list[Path]:
@@ -191,9 +195,9 @@ def paint_many(gallery: Gallery, numbers: range) -> None:
         os.utime(photo, ns=(0, 10**9 * (i + 1)))
 
 
-def make_trial(gallery: Gallery, photos: int, model: str = "fake") -> Trial:
+def make_trial(gallery: Gallery, photos: int, model: str = "fake", detector: str = "") -> Trial:
     """Tags the first tenth, lets a person have their say, and measures an uninterrupted run over the rest."""
-    trial = Trial(gallery, model)
+    trial = Trial(gallery, model, detector)
     paint_many(gallery, range(photos // 10))
     first = trial.run()
     assert first.returncode == 0, first.stderr

@@ -117,6 +117,7 @@ def smoke(seed: int) -> int:
 def save(network: Look, to: Path, spec: LookSpec) -> None:
     """Writes a detector's folder, weights in float16."""
     write(to, spec, network, *GLANCE_HW)
+    (to / "model.safetensors").chmod(0o644)
     write_digests(to)
 
 

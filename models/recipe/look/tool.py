@@ -34,7 +34,7 @@ def measure(world: World, sources: Sources, data: Path, detectors: list[Path]) -
     seconds: dict[str, float] = dict.fromkeys(counts, 0.0)
     folds = {scene.row: scene.fold for scene in sources.scenes}
     visible = {scene.row: len(scene.cars) for scene in sources.scenes}
-    eleven = {car.id for car in cartag.cars()}
+    eleven = {car.id for car in cartag.cars().cars}
     for fold, detector in enumerate(detectors):
         gallery = world.work / "look-tool" / f"fold{fold}"
         photos = [p for p in world.photos if folds[p.row] == fold]
