@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_SAME = 0.6
-"""Intersection over union from which on two boxes are of one car: cars behind each other overlap by half."""
+_SAME = 0.5
+"""Intersection over union from which on two boxes are of one car; those of cars behind each other overlap less."""
 _WITHIN = 0.85
 """Share of a box that lies in a surer one, from which on it is a piece of that car: a door, a mirrored front."""
 _PIECE = 0.45

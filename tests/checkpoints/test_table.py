@@ -73,7 +73,7 @@ def test_a_name_of_the_table_is_found_in_the_hubs_cache(name: str, hub: Path, ch
     snapshot = put_in_cache(hub, spec.source, checkpoints("clip"), spec.revision or "main")
     files = resolve(name, Silent())
     assert (files.spec, Path(files.folder), files.revision) == (spec, snapshot, COMMIT)
-    assert {m.name for m in cartag.models() if m.here} == {"mini", name}
+    assert {m.name for m in cartag.models() if m.here} == {"mini", "look", name}
 
 
 def test_an_unknown_name_lists_the_known_ones(hub: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_download_that_broke_off_is_no_model(
     loss(put_in_cache(hub, table.known_models()["clip-b32"].source, checkpoints("clip")))
     with pytest.raises(ModelError, match=r"clip-b32.*not in the local cache"):
         resolve("clip-b32", Silent())
-    assert [model.name for model in cartag.models() if model.here] == ["mini"]
+    assert [model.name for model in cartag.models() if model.here] == ["mini", "look"]
     assert resolve_auto(None, Silent()).spec.name == "mini"
 
 
