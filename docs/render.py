@@ -170,7 +170,7 @@ def pictures() -> dict[str, str]:
         page = (scratch / "report" / "index.html").read_text(encoding="utf-8")
     found = {}
     style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
-    for chart in re.findall(r"<svg .*?</svg>", page, re.DOTALL):
+    for chart in re.findall(r'<svg [^>]*aria-label="[^>]*>.*?</svg>', page, re.DOTALL):
         drawn = ET.fromstring(chart)
         inside = "".join(ET.tostring(part, encoding="unicode") for part in drawn)
         found[f"docs/pictures/{PICTURES[drawn.attrib['aria-label']]}.svg"] = (
