@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cartag.checkpoints import choose_device, folded, without_tf32
+from cartag.checkpoints import Passes, choose_device, folded, without_tf32
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
 from cartag.detector.processor import read_image_spec
@@ -18,8 +18,8 @@ from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
 WEIGHTS = "model.safetensors"
-_AT_ONCE = 16
-"""Photos a pass: of more the activations no longer stay in the caches of a processor."""
+_ON_CORE = 4
+"""Glances a pass on a core: of more the activations no longer stay in its caches."""
 
 
 class LookDetector:
@@ -42,21 +42,20 @@ class LookDetector:
         network.eval().float().to(memory_format=torch.channels_last)
         self._network = folded(network).to(self._device)
         self._network.requires_grad_(False)
+        self._passes = Passes(self._device, on_core=_ON_CORE)
 
     def boxes(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Boxes (n, 5) of glances, uint8 RGB of `image_spec`'s height and width: x, y, width, height, confidence."""
-        found: list[np.ndarray] = []
-        for start in range(0, len(photos), _AT_ONCE):
-            cells = self._cells(np.stack(photos[start : start + _AT_ONCE]))
-            found += [sure_enough(boxes_of(answer, self._spec.least), self._spec) for answer in cells]
-        return found
+        if not photos:
+            return []
+        cells = self._passes.run(self._cells, photos).numpy()
+        return [sure_enough(boxes_of(answer, self._spec.least), self._spec) for answer in cells]
 
-    @torch.inference_mode()
-    def _cells(self, glances: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(glances).to(self._device).permute(0, 3, 1, 2).float()
+    def _cells(self, glances: Sequence[np.ndarray]) -> torch.Tensor:
+        pixels = torch.from_numpy(np.stack(glances)).to(self._device).permute(0, 3, 1, 2).float()
         pixels = pixels.div_(255).sub_(0.5).div_(0.5).contiguous(memory_format=torch.channels_last)
         with without_tf32(self._device):
-            cells: np.ndarray = self._network(pixels).float().cpu().numpy()
+            cells: torch.Tensor = self._network(pixels).float()
         return cells
 
 
