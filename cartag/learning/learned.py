@@ -47,6 +47,8 @@ class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the CSV that the labels came from: while it is the same, nobody has edited it since."""
     cv: int = 5
     """Folds asked for."""
+    seen: str = ""
+    """How the photos were looked at, detector and choice of regions ; "" as wholes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -153,6 +153,7 @@ def learn(
             truth=truth.digest(),
             file=following.digest_of(Path(labels)),
             cv=cv,
+            seen=_seen(found),
         )
         applied = fit.applied(zero)
         assert applied.biases is not None
@@ -207,7 +208,7 @@ def refit(
         identity = encoders.identity(
             checkpoints.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
         )
-        stands = found.fits(model=identity, catalog=index.header.catalog.sha256)
+        stands = found.fits(model=identity, catalog=index.header.catalog.sha256) and found.facts.seen == _seen(index)
         if stands and not anew and read_truth(labels, index, gallery, settings.not_hers).digest() == found.facts.truth:
             return False
         report = learn(gallery, labels, cv=found.facts.cv, index=settings.index, settings=settings, progress=progress)
@@ -240,6 +241,12 @@ class _Loaded:
 
 
 _Pairs = list[tuple[Label, PhotoRecord]]
+
+
+def _seen(index: Index) -> str:
+    """How photos of an index were looked at, as `LearnedFacts.seen` has it."""
+    detector = index.header.detector
+    return "" if detector is UNSET else f"{detector.name}@{detector.revision}-{detector.regions}"
 
 
 def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:

@@ -25,7 +25,7 @@ from cartag.values import ImageSpec, PhotoFile, ReadError
 log = logging.getLogger(__name__)
 
 _PHOTOS_A_CORE = 16
-_SMALLEST_BATCH, _LARGEST_BATCH = 32, 256
+_SMALLEST_BATCH, _LARGEST_BATCH, _LARGEST_CUT_FROM = 32, 256, 64
 _LOOK_AHEAD_BYTES = 64 * 2**20
 _NATIVE_SIDE = 1024
 
@@ -41,11 +41,15 @@ class ReadPhoto:
     """As its ``glance`` asks, of the same pixels."""
 
 
-def batch_size(settings: Settings) -> int:
-    """Photos between two writes to the cache; unless it is set, enough to give every core a pass of its own."""
+def batch_size(settings: Settings, spec: ImageSpec | None = None) -> int:
+    """Photos between two writes to the cache; unless it is set, enough to give every core a pass of its own.
+
+    Of photos that cars are cut from (``spec``), which are some forty times as large, no more than the memory holds.
+    """
     if settings.batch_size is not None:
         return settings.batch_size
-    return min(max(_SMALLEST_BATCH, _PHOTOS_A_CORE * usable_cores()), _LARGEST_BATCH)
+    most = _LARGEST_CUT_FROM if spec is not None and spec.fit == "whole" else _LARGEST_BATCH
+    return min(max(_SMALLEST_BATCH, _PHOTOS_A_CORE * usable_cores()), most)
 
 
 def window(settings: Settings, spec: ImageSpec) -> int:
@@ -54,11 +58,12 @@ def window(settings: Settings, spec: ImageSpec) -> int:
     That is long enough for decoding to go on while the model loads, and short enough for memory not to grow with the
     gallery.
     """
-    batch = batch_size(settings)
+    batch = batch_size(settings, spec)
     if settings.look_ahead is not None:
         return batch * settings.look_ahead
     side = _NATIVE_SIDE if spec.fit in ("native", "whole") else 0
-    return max(batch, _LOOK_AHEAD_BYTES // (3 * max(spec.height, side) * max(spec.width, side)))
+    ahead = _LOOK_AHEAD_BYTES // (3 * max(spec.height, side) * max(spec.width, side))
+    return max(2 * usable_cores(), ahead) if spec.fit == "whole" else max(batch, ahead)
 
 
 class Reader:
@@ -148,4 +153,11 @@ class Reader:
         facts = replace(identity, sha256=sha256, width=decoded.width, height=decoded.height)
         if decoded.pixels is None or self._glance is None:
             return ReadPhoto(facts, decoded.pixels)
-        return ReadPhoto(facts, decoded.pixels, images.shaped(decoded.pixels, self._glance))
+        try:
+            glance = images.shaped(decoded.pixels, self._glance)
+        except MemoryError:
+            if not is_alone:
+                raise
+            error = ReadError(reason="too-large", detail="looking at it needs more memory than there is")
+            return ReadPhoto(replace(identity, sha256=sha256, error=error), None)
+        return ReadPhoto(facts, decoded.pixels, glance)

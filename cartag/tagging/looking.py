@@ -2,12 +2,12 @@
 
 Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the
 cache, another detector embeds what it sees otherwise, another model all of it. A photo in which no car was found has a
-vector of its own, the same as where photos are looked at as wholes.
+vector of its own, all but the same as where photos are looked at as wholes: they are reduced in two steps then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,7 @@ from cartag.state import Store
 from cartag.values import Box, ImageSpec
 
 _AT_ONCE = 4096
+_CUTS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,13 +82,14 @@ class Eyes:
         wholes = [h for h, boxes in chosen.items() if not boxes]
         known = {} if self._anew else self._store.regions(keys)
         known_wholes = {} if self._anew else self._store.get(wholes)
-        new = [key for key in keys if key not in known]
-        new_wholes = [h for h in wholes if h not in known_wholes]
-        pixels = [*self._cuts(photos, new), *self._wholes(photos, new_wholes)]
-        if pixels:
-            vectors = self._encoder().embed_images(pixels)
-            fresh = dict(zip(new, vectors[: len(new)], strict=True))
-            fresh_wholes = dict(zip(new_wholes, vectors[len(new) :], strict=True))
+        new: list[tuple[str, Box | None]] = [key for key in keys if key not in known]
+        new += [(h, None) for h in wholes if h not in known_wholes]
+        for start in range(0, len(new), _CUTS_AT_ONCE):
+            some = new[start : start + _CUTS_AT_ONCE]
+            pixels = list(self._pool.map(lambda what: self._pixels(photos[what[0]].picture, what[1]), some))
+            vectors = dict(zip(some, self._encoder().embed_images(pixels), strict=True))
+            fresh = {(h, box): vector for (h, box), vector in vectors.items() if box is not None}
+            fresh_wholes = {h: vector for (h, box), vector in vectors.items() if box is None}
             self._store.put_regions(fresh)
             self._store.put(fresh_wholes)
             known, known_wholes = known | fresh, known_wholes | fresh_wholes
@@ -102,11 +104,8 @@ class Eyes:
             seen = seen | fresh
         return {h: self._sight.chosen(seen[h]) for h in photos}
 
-    def _cuts(self, photos: Mapping[str, Pixels], keys: Iterable[tuple[str, Box]]) -> Iterator[np.ndarray]:
-        return self._pool.map(lambda key: cut(photos[key[0]].picture, key[1], self._spec), keys)
-
-    def _wholes(self, photos: Mapping[str, Pixels], hashes: Iterable[str]) -> Iterator[np.ndarray]:
-        return self._pool.map(lambda h: shaped(photos[h].picture, self._spec), hashes)
+    def _pixels(self, picture: np.ndarray, box: Box | None) -> np.ndarray:
+        return shaped(picture, self._spec) if box is None else cut(picture, box, self._spec)
 
 
 def _keys(chosen: Mapping[str, Sequence[tuple[Box, float]]]) -> list[tuple[str, Box]]:

@@ -212,16 +212,17 @@ class Work:
             return
         settings, sight = self._run.settings, self._run.sight
         self._progress.start("tagging", len(photos))
+        spec = PICTURE if sight else encoders.image_spec(self._run.files, fit=settings.fit)
         with Reader(
             self._run.gallery,
             photos,
-            PICTURE if sight else encoders.image_spec(self._run.files, fit=settings.fit),
+            spec,
             embedded=self._cached,
             settings=settings,
             glance=sight.image_spec if sight else None,
         ) as reader:
             reading = iter(reader)
-            while batch := list(islice(reading, batch_size(settings))):
+            while batch := list(islice(reading, batch_size(settings, spec))):
                 self._take(batch)
                 self._progress.advance(len(batch))
         self._progress.finish()

@@ -16,8 +16,12 @@ import cartag
 from cartag.detector.fake import FakeDetector
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import ModelError
+from cartag.learning import load_learned
+from cartag.photos import PICTURE, reading
 from cartag.scoring import Verdict
+from cartag.settings import Settings
 from cartag.state import matched, overlap
+from cartag.state.index import place_of
 from cartag.state.store import Store
 from cartag.tagging.merging import _record
 from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions
@@ -302,3 +306,42 @@ def test_no_run_alters_a_persons_boxes_or_puts_one_where_she_has_one(
     assert len(models) == len(model) - len(same)
     for one, other in itertools.product(models, person):
         assert model.index(one) not in same.values() or overlap(one.box, other.box) < 1
+
+
+# --- memory, and what was learned -----------------------------------------------------------------------------------
+
+
+def test_no_memory_for_a_glance_is_a_record_and_not_the_end(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shaped(*_: Any) -> Any:
+        raise MemoryError
+
+    street(gallery, "both.jpg", *TWO)
+    monkeypatch.setattr("cartag.photos.images.shaped", shaped)
+    tag(gallery)
+    assert gallery.record("both.jpg")["error"]["reason"] == "too-large"
+
+
+def test_pictures_to_cut_from_are_held_in_bounds_however_many_cores_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cartag.photos.reading.usable_cores", lambda: 64)
+    assert reading.batch_size(Settings()) == 256
+    assert reading.batch_size(Settings(), PICTURE) == 64
+    assert reading.window(Settings(), PICTURE) <= 128
+
+
+def test_what_was_learned_from_wholes_is_learned_again_from_regions(gallery: Gallery, tmp_path: Path) -> None:
+    rows = ["file,label"]
+    for i in range(3):  # too few to hold any out
+        colour = ("red", "blue", "orange")[i % 3]
+        street(gallery, f"{i}.jpg", (colour, (40 + 30 * i, 60, 300 + 50 * i, 240)))
+        rows.append(f"{i}.jpg,{('red-racer', 'blue-bolt', 'yellow-yeti')[i % 3]}")  # an orange one is hers
+    (gallery.path / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    gallery.tag()
+    if not cartag.learn(gallery.path, gallery.path / "labels.csv").kept:
+        pytest.fail("nothing was learned from wholes")
+    place = place_of(gallery.path)
+    before = load_learned(place)
+    assert before is not None
+    assert before.facts.seen == ""
+    tag(gallery)
+    after = load_learned(place)
+    assert after is None or after.facts.seen == "fake@1-all"
