@@ -55,8 +55,8 @@ def batch_size(settings: Settings, spec: ImageSpec | None = None) -> int:
 def window(settings: Settings, spec: ImageSpec) -> int:
     """Photos decoded ahead of the model: unless it is set, as many as fit into 64 MiB, and a batch at least.
 
-    That is long enough for decoding to go on while the model loads, and short enough for memory not to grow with the
-    gallery.
+    Of photos that cars are cut from a batch may not fit: at least two for every core then, so that none waits. That is
+    long enough for decoding to go on while the model loads, and short enough for memory not to grow with the gallery.
     """
     batch = batch_size(settings, spec)
     if settings.look_ahead is not None:
