@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -164,8 +165,9 @@ def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: P
     elif outcome == "no-car" and any(region.outcome != "no-car" for region in hers):
         outcome = "unknown"  # she has drawn a car of which nobody knows the name
     by_model: ModelAnswer | UnsetType = UNSET
-    if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
-        by_model = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
+    if old is not None and is_settled_by_human(old) and (old.by_model is not UNSET or old.confirmed is False):
+        whole: Literal[True] | UnsetType = True if model.regions is UNSET and hers else UNSET
+        by_model = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates, whole=whole)
     sha256 = facts.sha256
     if old is not None and sha256 is UNSET:  # not to be read: she spoke of what lay there before
         sha256 = old.sha256
