@@ -21,7 +21,9 @@ _EDGE = 0.04
 _LONG = 0.45
 """Of a tile's length: what is longer may be cut by every tile, for they overlap by half; what is not, one sees whole."""
 _COVERED = 0.5
-"""Share of a box that says nothing new where others say it already: two cars in one, or a piece of one."""
+"""Share of a box from which on others say what it does: of one from the whole photo, or of a car that is cut."""
+_TWO, _ONE = 0.8, 0.65
+"""Share that several others say of a box around two cars, and that none of them says alone, or it hides another car."""
 
 
 def boxes_in(
@@ -64,16 +66,23 @@ def joined(parts: Sequence[np.ndarray], tiles: Sequence[Box]) -> np.ndarray:
     seams = [_around(a, b) for i, a in cut_far for j, b in cut_near if j == i + 1 and _go_together(a, b, axis)]
     pieces = [row for _, row in (*cut_far, *cut_near)]
     kept: list[np.ndarray] = []
-    for rows, least in ((uncut, 1.0), (long, _COVERED), (seams, _COVERED), (pieces, _COVERED)):
+    for rows, is_whole in ((uncut, True), (long, False), (seams, False), (pieces, False)):
         for row in sorted(rows, key=lambda row: (-row[4], *row[:4])):
-            shared = [_shared(row, other) for other in kept]
-            covered = sum(shared) / (row[2] * row[3])
-            union = [row[2] * row[3] + other[2] * other[3] - s for other, s in zip(kept, shared, strict=True)]
-            is_same = any(s > SAME * u for s, u in zip(shared, union, strict=True))
-            if not is_same and (least == 1.0 or covered <= least):
+            if not _is_said(row, kept, is_whole):
                 kept.append(row)
     kept.sort(key=lambda row: (-row[4], *row[:4]))
     return np.array(kept[:MOST], np.float32).reshape(-1, 5)
+
+
+def _is_said(row: np.ndarray, kept: Sequence[np.ndarray], is_whole: bool) -> bool:
+    """Whether boxes say already what this one does: the same car, two cars in one, or a part of one that is cut."""
+    own = row[2] * row[3]
+    shared = [_shared(row, other) for other in kept]
+    if any(both > SAME * (own + other[2] * other[3] - both) for both, other in zip(shared, kept, strict=True)):
+        return True
+    if not is_whole:
+        return sum(shared) > _COVERED * own
+    return sum(shared) > _TWO * own and max(shared) < _ONE * own
 
 
 def _of_photo(part: np.ndarray, tile: Box) -> np.ndarray:

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import OUTCOME_OF, Gallery, check_index, counts, later
 from hypothesis import given, settings, strategies as st
@@ -182,6 +183,45 @@ def test_other_choices_of_regions_use_what_is_cached(gallery: Gallery, spied: di
     tag(gallery, regions="off")
     assert spied == {"looked": 1, "embedded": 3}
     assert counts(tag(gallery)) == (0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("index_is_there", [True, False])
+def test_a_panorama_that_an_older_version_looked_at_is_looked_at_again_in_tiles(
+    gallery: Gallery, spied: dict[str, int], index_is_there: bool
+) -> None:
+    spots: list[Spot] = [
+        ("red", (40, 100, 200, 220)),
+        ("blue", (850, 120, 1100, 260)),
+        ("yellow", (1700, 90, 1900, 250)),
+    ]
+    street(gallery, "long.jpg", *spots, size=(2000, 400))
+    street(gallery, "both.jpg", *TWO)
+    tag(gallery)
+    assert spied["looked"] == 1 + 1 + 4, "the whole and four tiles, and a photo of the usual shape once"
+    before = gallery.record("long.jpg")
+    assert {t["car"] for t in before["tags"]} == {"red-racer", "blue-bolt", "yellow-yeti"}
+    assert len(before["regions"]) == 3
+    for spot, car in zip(spots, ("red-racer", "blue-bolt", "yellow-yeti"), strict=True):
+        at = next(t["box"] for t in before["tags"] if t["car"] == car)
+        assert near(at, spot[1], (2000, 400))
+    assert counts(tag(gallery)) == (2, 0, 0, 0)
+    with Store(gallery.path / ".cartag", FakeEncoder.identity) as store, store._db:
+        sha256 = bytes.fromhex(before["sha256"])
+        squashed = np.array([[0.4, 0.2, 0.2, 0.6, 0.9]], np.float32).tobytes()
+        store._db.execute(
+            "UPDATE seen SET detector = ?, boxes = ? WHERE sha256 = ?", (FakeDetector.identity, squashed, sha256)
+        )
+        vector = store.regions_of([before["sha256"]])[before["sha256"]][0][1]
+        store.put_regions({(before["sha256"], (0.4, 0.2, 0.2, 0.6)): vector})
+    if index_is_there:
+        gallery.edit(lambda raw: raw.update(scoring=raw["scoring"].removesuffix("-tiles")))
+    else:
+        gallery.index_file.unlink()
+    spied.update(looked=0, embedded=0)
+    report = tag(gallery)
+    assert spied == {"looked": 5, "embedded": 0}
+    assert gallery.record("long.jpg") == before
+    assert sorted(report.outcomes.values()) == [0, 0, 0, 2]
 
 
 def test_a_damaged_row_is_computed_again(gallery: Gallery, spied: dict[str, int]) -> None:
