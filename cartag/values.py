@@ -195,6 +195,9 @@ class ModelAnswer(Struct, frozen=True, kw_only=True, gc=False):
     outcome: Outcome
     tags: tuple[Tag, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    whole: Literal[True] | UnsetType = UNSET
+    """True: of a photo that was not looked at for cars, so that its regions are a person's alone, and there may be
+    more."""
 
 
 def why_no_box(box: Sequence[float]) -> str | None:
@@ -229,7 +232,8 @@ class Region(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """`human`: a person drew or moved the box, or said what it shows; no run changes or removes it. With the outcome
     `no-car` it is a box that she deleted: no run puts one there again."""
     by_model: ModelAnswer | UnsetType = UNSET
-    """Beside what a person said of a box that the model has looked at, what the model says."""
+    """Beside what a person said of a box that the model has looked at, what the model says. Without ``found``
+    that is of a box which she drew and no detector sees."""
 
     def __post_init__(self) -> None:
         if why := why_no_box(self.box):
@@ -388,7 +392,7 @@ def as_model_has_it(record: PhotoRecord) -> PhotoRecord | None:
     said = record.by_model
     if said is UNSET:
         return None
-    regions = record.regions if record.regions is UNSET else model_regions(record.regions)
+    regions = UNSET if record.regions is UNSET or said.whole is True else model_regions(record.regions)
     return replace(
         record,
         outcome=said.outcome,
@@ -408,7 +412,7 @@ def model_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
 
 def _of_model(region: Region) -> Region | None:
     said = region.by_model
-    if said is UNSET or said.outcome == "error":
+    if said is UNSET or said.outcome == "error" or region.found is UNSET:  # she drew it: the detector sees none there
         return None
     return Region(
         box=region.box,

@@ -18,11 +18,11 @@ from cartag.catalogs import query_texts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.finding.hits import Hit
-from cartag.photos import PICTURE, content_hash, cut, decode, is_raw, read_bytes, shaped
+from cartag.photos import PICTURE, content_hash, cut, decode, glances, is_raw, read_bytes, shaped, tiles
 from cartag.progress import Progress
 from cartag.scoring import sight_of
 from cartag.settings import Settings
-from cartag.state import Index, Place, Store
+from cartag.state import Index, Place, Store, in_digits
 from cartag.values import Box, PhotoRecord, shown_regions
 
 _READ_AT_ONCE = 4096
@@ -121,10 +121,10 @@ class Similar:
             record = next(chain((r for r in same if shown_regions(r)), same), None)
             if record is not None and (number is not None or shown_regions(record)):
                 box = self._box(record, number, like)
-                known = self._cached([record])[1].get(key, {}).get(_digits(box))
+                known = self._cached([record])[1].get(key, {}).get(in_digits(box))
                 if known is not None:
                     return known
-                pixels = self._cut_out(data, is_raw(str(photo)), box)  # a person drew it: no run looks into that
+                pixels = self._cut_out(data, is_raw(str(photo)), box)  # a person drew it, and no run has looked since
             else:
                 whole = self._cached(same[:1])[0].get(key) if number is None else None
                 if whole is not None:
@@ -149,7 +149,8 @@ class Similar:
         picture = decode(data, PICTURE, settings.max_pixels, raw=raw).pixels
         assert picture is not None  # likewise
         detector = detectors.load(sight.files, device=settings.device)
-        boxes = [box for box, _ in sight.chosen(detector.boxes([shaped(picture, sight.image_spec)])[0])]
+        shown, shape = glances(picture, sight.image_spec), picture.shape
+        boxes = [box for box, _ in sight.chosen(detectors.boxes_in(detector, [shown], [tiles(shape[1], shape[0])])[0])]
         if number is None and not boxes:
             return shaped(picture, spec)
         wanted = 1 if number is None else number
@@ -182,7 +183,7 @@ def _views(
         return None
     cached = regions.get(record.sha256, {})
     found: list[tuple[Box | None, np.ndarray]] = [
-        (region.box, cached[box]) for region in shown_regions(record) if (box := _digits(region.box)) in cached
+        (region.box, cached[box]) for region in shown_regions(record) if (box := in_digits(region.box)) in cached
     ]
     if record.sha256 in wholes:
         found.append((None, wholes[record.sha256]))
@@ -194,12 +195,6 @@ def _views(
 def _no_such_region(like: Path | str, count: int) -> UsageError:
     regions = f"{count} region{'' if count == 1 else 's'}"
     return UsageError(f"--like {like}: that photo has {regions}, numbered from 1 by size; name one that it has")
-
-
-def _digits(box: Box) -> Box:
-    """A box in the four digits that the cache has it by, whoever wrote the index."""
-    x, y, width, height = (round(number, 4) for number in box)
-    return x, y, width, height
 
 
 def _photo_and_number(like: Path | str) -> tuple[Path, int | None]:

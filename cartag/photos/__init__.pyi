@@ -1,9 +1,10 @@
 from .cutting import pieces as pieces
-from .framing import PICTURE as PICTURE
+from .framing import PICTURE as PICTURE, tiles as tiles
 from .images import (
     content_hash as content_hash,
     cut as cut,
     decode as decode,
+    glances as glances,
     orientation as orientation,
     read_bytes as read_bytes,
     read_photo as read_photo,

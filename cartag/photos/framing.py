@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cartag.values import Box, ImageSpec
@@ -16,6 +18,31 @@ _MARGIN = 0.2
 """Of a box's size, on either side: mini was trained so, and what stands around a car tells something of it."""
 _SQUASHED = 4 / 3
 """How far a cut may be wider or narrower than the model's input: the rest is taken from around the car."""
+
+
+_LONG = 2.5
+"""Aspect beyond which a photo is looked at in tiles."""
+_WIDE_TILE, _HIGH_TILE = 2.0, 4 / 3
+"""Length of a tile of a wide photo, and of a high one, in short sides, at most: where a car fits into half of it."""
+_MOST_TILES = 8
+_WHOLE = (0.0, 0.0, 1.0, 1.0)
+
+
+def tiles(width: int, height: int) -> tuple[Box, ...]:
+    """What a detector is shown of a photo of this size, as fractions of it: the whole.
+
+    Of a panorama also tiles along its long side, evenly spread, each half over the next one. There are eight at most,
+    which are longer then: what a picture costs has a bound.
+    """
+    long, short = max(width, height), min(width, height)
+    if long <= _LONG * short:
+        return (_WHOLE,)
+    sides = 2 * long / short / (_WIDE_TILE if width > height else _HIGH_TILE)  # in halves of a tile
+    count = min(_MOST_TILES, max(2, math.ceil(sides) - 1))
+    length = 2 / (count + 1)
+    starts = [i * length / 2 for i in range(count)]
+    cut = [(start, 0.0, length, 1.0) if width > height else (0.0, start, 1.0, length) for start in starts]
+    return (_WHOLE, *cut)
 
 
 def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 from cartag.errors import PhotoError
 from cartag.paths import LEADS_OUT, leads_out
 from cartag.photos import jpegs, raw as raws, samples, tiffs
-from cartag.photos.framing import around, fit, resized_size
+from cartag.photos.framing import around, fit, resized_size, tiles
 from cartag.values import Box, Decoded, ImageSpec
 
 # Pillow's own limit is a constant of 179 megapixels, below what phones take today. `decode` reads the size from the
@@ -388,6 +388,17 @@ def shaped(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
     if spec.fit == "crop" and max(image.size) > _EXTREME_ASPECT * min(image.size):
         image = _less_extreme(image)
     return fit(np.asarray(_resize(image, resized_size(image.size, spec), spec, None)), spec)
+
+
+def glances(picture: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, ...]:
+    """What a detector is shown of a decoded photo (h, w, 3) uint8: one picture as ``spec`` wants it for each of its
+    `framing.tiles`."""
+    height, width = picture.shape[:2]
+    shown = []
+    for x, y, w, h in tiles(width, height):
+        left, top, right, bottom = round(x * width), round(y * height), round((x + w) * width), round((y + h) * height)
+        shown.append(shaped(picture[top : max(bottom, top + 1), left : max(right, left + 1)], spec))
+    return tuple(shown)
 
 
 def cut(picture: np.ndarray, box: Box, spec: ImageSpec) -> np.ndarray:

@@ -37,8 +37,8 @@ class ReadPhoto:
     facts: Facts
     pixels: np.ndarray | None
     """As the reader's ``spec`` asks."""
-    glance: np.ndarray | None = None
-    """As its ``glance`` asks, of the same pixels."""
+    glances: tuple[np.ndarray, ...] = ()
+    """As its ``glance`` asks, of the same pixels: one, of a panorama several."""
 
 
 def batch_size(settings: Settings, spec: ImageSpec | None = None) -> int:
@@ -75,8 +75,8 @@ class Reader:
     With ``settings.isolate`` every thread has its decoding done by a worker process of its own.
 
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
-    in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each,
-    for a detector.
+    in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each
+    (`images.glances`), for a detector.
     """
 
     def __init__(
@@ -154,10 +154,10 @@ class Reader:
         if decoded.pixels is None or self._glance is None:
             return ReadPhoto(facts, decoded.pixels)
         try:
-            glance = images.shaped(decoded.pixels, self._glance)
+            glances = images.glances(decoded.pixels, self._glance)
         except MemoryError:
             if not is_alone:
                 raise
             error = ReadError(reason="too-large", detail="looking at it needs more memory than there is")
             return ReadPhoto(replace(identity, sha256=sha256, error=error), None)
-        return ReadPhoto(facts, decoded.pixels, glance)
+        return ReadPhoto(facts, decoded.pixels, glances)

@@ -127,6 +127,12 @@ class Session:
         to_do = sum(not is_done(r) for r in photos.values() if r.missing is UNSET)
         return Counts(len(as_the_model), len(settled) - len(as_the_model), to_do)
 
+    @property
+    def _only_main(self) -> bool:
+        """Whether the largest box of each photo was looked at, and no other."""
+        detector = self._index.header.detector
+        return detector is not UNSET and detector.regions == "main"
+
     def _state(self) -> State:
         return State(self._edition, self._steps[-1].number if self._steps else 0, len(self._owed))
 
@@ -261,7 +267,8 @@ class Session:
                 for path, r in last.after.items()
                 if path in photos and what_she_said(photos[path]) == what_she_said(r)
             ]
-            back = {path: restored(last.before[path], last.after[path], photos[path]) for path in still}
+            main = self._only_main
+            back = {path: restored(last.before[path], last.after[path], photos[path], main=main) for path in still}
             changed = [path for path in back if back[path] != photos[path]]
             self._write(back)
             self._steps.pop()
@@ -369,7 +376,7 @@ class Session:
             allowed |= {tag.car for region in regions for tag in region.tags}
             if bool(said.cars) != (said.truth == "car") or not allowed.issuperset(said.cars):
                 raise ReviewError(f"{record.path}: {said.truth} with the cars {list(said.cars)} is no answer")
-            record = decided(record, said)
+            record = decided(record, said, main=self._only_main)
         return record
 
     def _write(self, changed: Mapping[str, PhotoRecord]) -> None:

@@ -1,7 +1,8 @@
 """What a person says of a photo, or of one box in it, put into its record. Pure: records in, records out.
 
 A word on a box makes its region hers. A box of the model's that she moves or deletes stays as one that she deleted, so
-that no run puts it there again and all can be taken back. Where every box is hers, the photo is settled.
+that no run puts it there again and all can be taken back. Where every box is hers, the photo is settled: unless nobody
+has looked at it for cars yet, for then there may be more, and what the model says of the whole stands beside her boxes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cartag.catalogs import UNKNOWN
 from cartag.errors import ReviewError
 from cartag.measuring import BoxLabel, Label
 from cartag.reviewing.decisions import Decision, Truth
-from cartag.scoring import follow
+from cartag.scoring import Verdict, follow
 from cartag.state import matched
 from cartag.values import (
     Box,
@@ -46,8 +47,10 @@ def live_regions(record: PhotoRecord) -> tuple[Region, ...]:
     return tuple(region for region in _regions(record) if not _is_deleted(region))
 
 
-def decided(record: PhotoRecord, decision: Decision) -> PhotoRecord:
+def decided(record: PhotoRecord, decision: Decision, *, main: bool = False) -> PhotoRecord:
     """A record with what a person says of it.
+
+    ``main``: of each photo the largest box was looked at, and no other; when she deletes that, the next one is.
 
     Raises:
         ReviewError: the box that she speaks of is not there, or she puts one exactly where another is.
@@ -56,7 +59,7 @@ def decided(record: PhotoRecord, decision: Decision) -> PhotoRecord:
         if decision.truth is None:
             return taken_back(record)
         return _with_answer(record, decision.truth, tuple(dict.fromkeys(decision.cars)))
-    return _with_box(record, decision)
+    return _with_box(record, decision, main)
 
 
 def taken_back(record: PhotoRecord) -> PhotoRecord:
@@ -64,22 +67,21 @@ def taken_back(record: PhotoRecord) -> PhotoRecord:
     if not is_settled_by_human(record):
         return record
     if (model := as_model_has_it(record)) is not None:
-        return model
+        return _consistent(model)
     by_hand = human_tags(record)
     tags = () if record.confirmed is True else tuple(tag for tag in record.tags if tag not in by_hand)
     outcome: Outcome = "error" if record.error is not UNSET else "tagged" if tags else "unknown"
-    regions = record.regions if record.regions is UNSET else model_regions(record.regions)
+    regions = model_regions(record.regions) if record.regions is not UNSET and _was_looked_at(record) else UNSET
     return replace(record, outcome=outcome, tags=tags, regions=regions, confirmed=False)
 
 
-def restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord) -> PhotoRecord:
-    """What was said before the decision, over what a run has learnt of the photo since."""
+def restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord, *, main: bool = False) -> PhotoRecord:
+    """What was said before the decision, over what a run has learnt of the photo since; ``main`` as in `decided`."""
     if now == after:
         return before
     if not is_settled_by_human(before):
         return taken_back(now)
     model = as_model_has_it(now)
-    by_model = _answer(model)
     hers = human_regions(before)
     if before.regions is UNSET and now.regions is UNSET:
         return replace(
@@ -88,14 +90,16 @@ def restored(before: PhotoRecord, after: PhotoRecord, now: PhotoRecord) -> Photo
             tags=before.tags,
             candidates=before.candidates,
             confirmed=before.confirmed,
-            by_model=by_model,
+            by_model=_answer(model, UNSET),
         )
     regions = _laid_over(model_regions(_regions(now)), hers)
     if before.confirmed is True or not hers:
         said = replace(now, outcome=before.outcome, tags=before.tags, candidates=before.candidates)
-        return replace(said, regions=regions, confirmed=before.confirmed, by_model=by_model)
+        none_known = not regions and model is not None and model.regions is UNSET
+        all_known = UNSET if none_known else regions
+        return replace(said, regions=all_known, confirmed=before.confirmed, by_model=_answer(model, all_known))
     said = replace(now, outcome=before.outcome, tags=before.tags, regions=before.regions, confirmed=before.confirmed)
-    return _followed(replace(said, by_model=by_model), regions, None)
+    return _followed(replace(said, by_model=_answer(model, regions)), regions, None, main)
 
 
 def is_done(record: PhotoRecord) -> bool:
@@ -139,7 +143,7 @@ def _with_answer(record: PhotoRecord, truth: Truth, cars: Sequence[str]) -> Phot
             changed.append(region)
         elif truth == "none":
             changed += _deleted(region)
-        elif len(alive) == 1 and len(cars) <= 1:
+        elif len(alive) == 1 and len(cars) <= 1 and _was_looked_at(record):
             changed.append(_named(region, truth, cars))
         elif region.source == "human" and not {tag.car for tag in region.tags} <= set(cars):
             changed.append(_named(region, "unknown", ()))  # her later word: it is none of those that she named
@@ -154,14 +158,14 @@ def _with_answer(record: PhotoRecord, truth: Truth, cars: Sequence[str]) -> Phot
         candidates=(),
         regions=UNSET if record.regions is UNSET else tuple(changed),
         confirmed=True,
-        by_model=_answer(as_model_has_it(record)),
+        by_model=_answer(as_model_has_it(record), record.regions),
     )
 
 
 # --- one box ------------------------------------------------------------------------------------------------------
 
 
-def _with_box(record: PhotoRecord, decision: Decision) -> PhotoRecord:
+def _with_box(record: PhotoRecord, decision: Decision, main: bool) -> PhotoRecord:
     regions, truth, cars = list(_regions(record)), decision.truth, decision.cars
     spoken = None if decision.box is None else _at(record, decision.box)
     if decision.to is not None and decision.to != decision.box:
@@ -178,7 +182,7 @@ def _with_box(record: PhotoRecord, decision: Decision) -> PhotoRecord:
             regions = _given_back(regions, place)
         else:
             regions[place : place + 1] = _deleted(spoken) if truth == "none" else [_named(spoken, truth, cars)]
-    return _followed(record, tuple(regions), decision.box)
+    return _followed(record, tuple(regions), decision.box, main)
 
 
 def _at(record: PhotoRecord, box: Box) -> Region:
@@ -218,7 +222,7 @@ def _named(region: Region, truth: Truth, cars: Iterable[str]) -> Region:
         tags=tuple(Tag(car=car, score=1.0, source="human") for car in cars),
         candidates=(),
         source="human",
-        by_model=_model_said(region),
+        by_model=region.by_model if region.source == "human" else _model_said(region),
     )
 
 
@@ -229,21 +233,28 @@ def _deleted(region: Region) -> list[Region]:
     return [_named(region, "none", ())]
 
 
-def _followed(record: PhotoRecord, regions: Sequence[Region], spoken: Box | None) -> PhotoRecord:
+def _followed(record: PhotoRecord, regions: Sequence[Region], spoken: Box | None, main: bool) -> PhotoRecord:
     """The record with these regions, and what follows from them for the photo.
 
     Tags that a person gave to the photo as a whole stay beside those of its boxes, but for one of the box that she
-    speaks of now. Of a photo that she settled as a whole, boxes that are still the model's say nothing.
+    speaks of now; and so do the model's of a photo that was not looked at for cars. Of a photo that she settled as a
+    whole, boxes that are still the model's say nothing.
     """
-    model = as_model_has_it(record)
-    by_boxes = _all_hers(_regions(record))
-    is_settled = _all_hers(regions) or (record.confirmed is True and not by_boxes)
+    model, was_looked_at = as_model_has_it(record), _was_looked_at(record)
+    if not was_looked_at:  # a box that an earlier run saw is not given back by one that saw none
+        regions = [region for region in regions if region.source == "human"]
+    by_boxes = was_looked_at and _all_hers(_regions(record))
+    is_next = main and bool(regions) and all(map(_is_deleted, regions))
+    settles = was_looked_at and _all_hers(regions) and not is_next
+    is_settled = settles or (record.confirmed is True and not by_boxes)
     of_boxes = {tag.car for region in human_regions(record) for tag in region.tags}
     whole = [tag for tag in human_tags(record) if tag.car not in of_boxes and (spoken is None or tag.box != spoken)]
     hers = [region for region in regions if region.source == "human"]
     if model is not None and not (whole or hers or is_settled):
-        return replace(model, regions=tuple(regions))
+        return _consistent(replace(model, regions=tuple(regions) if was_looked_at else UNSET))
     verdict = follow(hers if is_settled else [r for r in regions if not _is_deleted(r)], _RANKED)
+    if not (was_looked_at or is_settled):
+        verdict = _beside_the_whole(verdict, model or record)
     named = {tag.car for tag in verdict.tags if tag.source == "human"}
     whole = [tag for tag in whole if tag.car not in named]
     by_hand = {tag.car for tag in whole}
@@ -251,15 +262,51 @@ def _followed(record: PhotoRecord, regions: Sequence[Region], spoken: Box | None
     outcome: Outcome = "tagged" if tags else verdict.outcome
     if is_settled and not tags and not _all_hers(regions) and outcome == "no-car":  # boxes of the model's are left
         outcome = "unknown" if record.outcome == "tagged" else record.outcome
+    given_back = any(region.source == "model" and region not in _regions(record) for region in regions)
+    asks = is_next or record.confirmed is False or (given_back and model is not None and not _is_consistent(model))
     return replace(
         record,
         outcome=outcome,
         tags=tags,
         candidates=() if is_settled else tuple(c for c in verdict.candidates if c.car not in by_hand),
         regions=tuple(regions),
-        confirmed=True if is_settled else False if record.confirmed is False else UNSET,
-        by_model=_answer(model),
+        confirmed=True if is_settled else False if asks else UNSET,
+        by_model=_answer(model, regions),
     )
+
+
+def _was_looked_at(record: PhotoRecord) -> bool:
+    """Whether a photo was looked at for cars, as far as its record tells: then its boxes are all that were found."""
+    if record.regions is UNSET:
+        return False
+    if record.by_model is not UNSET:
+        return record.by_model.whole is UNSET
+    drawn = human_regions(record)
+    return record.confirmed is True or not drawn or any(_model_said(region) is not UNSET for region in record.regions)
+
+
+def _beside_the_whole(boxes: Verdict, photo: PhotoRecord) -> Verdict:
+    """What her boxes say, and beside them what the model says of a photo that it saw as a whole."""
+    named = {tag.car for tag in boxes.tags}
+    tags = (*boxes.tags, *(tag for tag in photo.tags if tag.source == "model" and tag.car not in named))
+    there = {tag.car for tag in tags}
+    outcome: Outcome = "tagged" if tags else "unknown" if "unknown" in (boxes.outcome, photo.outcome) else "no-car"
+    return Verdict(outcome, tags, tuple(c for c in photo.candidates if c.car not in there))
+
+
+def _consistent(model: PhotoRecord) -> PhotoRecord:
+    """What the model says. Where a box is back that its last run did not look at, or saw elsewhere, the photo follows
+    from the boxes that are there now, and the next `tag` asks the model anew."""
+    if _is_consistent(model):
+        return model
+    verdict = follow(_regions(model), _RANKED)
+    return replace(model, outcome=verdict.outcome, tags=verdict.tags, candidates=verdict.candidates, confirmed=False)
+
+
+def _is_consistent(model: PhotoRecord) -> bool:
+    """Whether what the model says of a photo is what follows from its boxes; without a box it is said of the whole."""
+    regions, verdict = _regions(model), follow(_regions(model), 0)
+    return not regions or (model.outcome, set(model.tags)) == (verdict.outcome, set(verdict.tags))
 
 
 def _laid_over(regions: Sequence[Region], hers: Sequence[Region]) -> tuple[Region, ...]:
@@ -286,15 +333,18 @@ def _is_deleted(region: Region) -> bool:
 
 
 def _model_said(region: Region) -> ModelAnswer | UnsetType:
+    """What the model says of a box that it has of itself."""
     if region.source == "human":
-        return region.by_model
+        return UNSET if region.found is UNSET else region.by_model
     return ModelAnswer(outcome=region.outcome, tags=region.tags, candidates=region.candidates)
 
 
-def _answer(model: PhotoRecord | None) -> ModelAnswer | UnsetType:
+def _answer(model: PhotoRecord | None, regions: Sequence[Region] | UnsetType) -> ModelAnswer | UnsetType:
+    """What the model says of a photo, beside these regions."""
     if model is None:
         return UNSET
-    return ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
+    whole: Literal[True] | UnsetType = True if model.regions is UNSET and regions is not UNSET else UNSET
+    return ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates, whole=whole)
 
 
 def _said(region: Region) -> tuple[object, ...]:

@@ -11,12 +11,15 @@ from cartag.scoring.scoring import Verdict
 from cartag.values import Box, Candidate, OtherCar, Outcome, Region, Tag
 
 
-def region_of(box: Box, found: float, verdict: Verdict, other: OtherCar | None) -> Region:
-    """What is said of one box: the verdict on what it shows, and if that is none of the catalog's cars, which other."""
+def region_of(box: Box, found: float | None, verdict: Verdict, other: OtherCar | None) -> Region:
+    """What is said of one box: the verdict on what it shows, and if that is none of the catalog's cars, which other.
+
+    ``found`` is how sure the detector is of it; None: a person drew it.
+    """
     assert verdict.outcome != "error"  # what was scored could be read
     return Region(
         box=box,
-        found=round(min(max(found, 0.0), 1.0), 4),
+        found=UNSET if found is None else round(min(max(found, 0.0), 1.0), 4),
         outcome=verdict.outcome,
         tags=verdict.tags,
         candidates=verdict.candidates,

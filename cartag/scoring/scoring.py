@@ -55,6 +55,8 @@ class Verdict(Struct, frozen=True, gc=False):
     candidates: tuple[Candidate, ...]
     regions: tuple[Region, ...] | UnsetType = UNSET
     """Of a photo that was looked at for cars: those that were found."""
+    drawn: tuple[Region, ...] = ()
+    """What the model says of boxes that a person drew."""
 
 
 def class_set(classes: Sequence[PromptClass], text_embeddings: np.ndarray) -> ClassSet:

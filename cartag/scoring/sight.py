@@ -13,7 +13,7 @@ from cartag import detector as detectors
 from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors, resolve_detector
 from cartag.progress import Progress
 from cartag.settings import Settings
-from cartag.state import Index
+from cartag.state import Index, matched
 from cartag.values import Box, ImageSpec, IndexedDetector, ModelFiles
 
 _STEPS = 10_000  # a box has four digits, as the index has it: what is embedded is what is written
@@ -44,14 +44,24 @@ class Sight:
     @property
     def digest(self) -> str:
         """Equal digests choose the same boxes of a photo."""
-        return f"{self.regions}-{self.most}-{self.least:g}-{self.identity.split('/')[0]}"
+        return f"{self.regions}-{self.most}-{self.least:g}-{self.identity.split('/')[0]}-tiles"
 
-    def chosen(self, seen: np.ndarray) -> list[tuple[Box, float]]:
-        """The boxes that are looked at, largest first, and how sure the detector is, of what it saw (n, 5)."""
+    def identity_for(self, *, panorama: bool) -> str:
+        """The key of its boxes in the cache; a panorama is looked at in tiles, as it was not in older versions."""
+        return f"{self.identity}/tiles" if panorama else self.identity
+
+    def chosen(self, seen: np.ndarray, deleted: Sequence[Box] = ()) -> list[tuple[Box, float]]:
+        """The boxes that are looked at, largest first, and how sure the detector is, of what it saw (n, 5).
+
+        Where that is one box a photo, it is the largest that is none of those that a person ``deleted``.
+        """
         boxes = [(box, float(row[4])) for row in seen if (box := _rounded(row[:4])) is not None]
         wide = [(box, found) for box, found in boxes if box[2] >= self.least]
         wide.sort(key=lambda of: (-of[0][2] * of[0][3], of[0]))
-        return wide[: 1 if self.regions == "main" else self.most]
+        if self.regions == "all":
+            return wide[: self.most]
+        gone = set(matched(deleted, [box for box, _ in wide]).values())
+        return ([of for i, of in enumerate(wide) if i not in gone] or wide)[:1]
 
 
 def sight_of(settings: Settings, model: ModelFiles, old: Index | None, progress: Progress) -> Sight | None:

@@ -1,4 +1,4 @@
-from .boxes import matched as matched, overlap as overlap
+from .boxes import in_digits as in_digits, matched as matched, overlap as overlap
 from .footprint import Footprint as Footprint, digest_of as digest_of
 from .former import catalog_of as catalog_of, with_names as with_names
 from .index import (

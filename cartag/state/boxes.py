@@ -10,6 +10,12 @@ SAME = 0.5
 """Intersection over union from which on two boxes are taken for those of one car, as is usual in detection."""
 
 
+def in_digits(box: Box) -> Box:
+    """A box in the four digits that the index and the cache have it by, whoever wrote it."""
+    x, y, width, height = (round(number, 4) for number in box)
+    return x, y, width, height
+
+
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes (x, y, width, height), 0 to 1."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])

@@ -1,7 +1,9 @@
 """From pixels to vectors: of every car in a photo, or of the photo as a whole; out of the cache where they are there.
 
 Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the
-cache, another detector embeds what it sees otherwise, another model all of it. A photo in which no car was found has a
+cache, another detector embeds what it sees otherwise, another model all of it. Boxes that a person drew are embedded
+beside those of the detector, and where one box a photo is looked at, one that she deleted is passed over. A photo in
+which no car was found has a
 vector of its own, all but the same as where photos are looked at as wholes: they are reduced in two steps then.
 """
 
@@ -13,15 +15,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from msgspec import UNSET
 
 from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
-from cartag.photos import cut, shaped
+from cartag.photos import cut, shaped, tiles
 from cartag.scoring import Sight
 from cartag.settings import usable_cores
-from cartag.state import Store
-from cartag.values import Box, ImageSpec
+from cartag.state import Facts, Store, in_digits
+from cartag.values import Box, ImageSpec, PhotoRecord, human_regions, why_no_box
 
 _AT_ONCE = 4096
 _CUTS_AT_ONCE = 512
@@ -35,14 +38,27 @@ class Looked:
     """With how sure the detector is, largest first."""
     vectors: np.ndarray
     """Float32 (n, d): of each box; where there is none, (1, d): of the photo as a whole."""
+    drawn: tuple[Box, ...] = ()
+    """Boxes that a person drew, where no box of the detector is the very same."""
+    drawn_vectors: np.ndarray | None = None
+    """Float32 (n, d): of each of these, where there are any."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pixels:
-    """A photo that was read: the picture that cars are cut from, and the glance of the detector."""
+    """A photo that was read: the picture that cars are cut from, and the glances of the detector."""
 
     picture: np.ndarray
-    glance: np.ndarray
+    glances: tuple[np.ndarray, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a photo before it is looked at."""
+
+    panorama: bool = False
+    drawn: tuple[Box, ...] = ()
+    deleted: tuple[Box, ...] = ()
 
 
 class Eyes:
@@ -55,10 +71,27 @@ class Eyes:
         self._sight, self._spec, self._store = sight, spec, store
         self._encoder, self._device, self._anew = encoder, device, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
+        self._known: dict[str, _Known] = {}
+        """By hash, of the photos that are not like any other."""
 
     def close(self) -> None:
         """Ends its threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def heed(self, facts: Facts | PhotoRecord, record: PhotoRecord | None) -> None:
+        """Takes note of a photo's shape, and of what a person said of boxes in it, as its ``record`` has that."""
+        if not facts.sha256:
+            return
+        sized = facts.width is not UNSET and facts.height is not UNSET
+        panorama = sized and len(tiles(facts.width or 1, facts.height or 1)) > 1
+        hers = () if record is None else human_regions(record)
+        if panorama or hers:
+            known = self._known.setdefault(facts.sha256, _Known())
+            known.panorama |= panorama
+            drawn = [box for r in hers if r.outcome != "no-car" and not why_no_box(box := in_digits(r.box))]
+            deleted = [region.box for region in hers if region.outcome == "no-car"]
+            known.drawn = tuple(dict.fromkeys((*known.drawn, *drawn)))
+            known.deleted = tuple(dict.fromkeys((*known.deleted, *deleted)))
 
     @cached_property
     def _detector(self) -> Detector:
@@ -67,19 +100,34 @@ class Eyes:
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""
         for start in range(0, len(hashes), _AT_ONCE):
-            yield self._known(hashes[start : start + _AT_ONCE])
+            chosen = {h: self._chosen(h, seen) for h, seen in self._seen(hashes[start : start + _AT_ONCE]).items()}
+            vectors = self._store.regions([(h, box) for h, view in chosen.items() for box in view.all])
+            wholes = self._store.get([h for h, view in chosen.items() if not view.boxes])
+            yield _complete(chosen, vectors, wholes)
 
-    def _known(self, hashes: Sequence[str]) -> dict[str, Looked]:
-        chosen = {h: self._sight.chosen(s) for h, s in self._store.seen(self._sight.identity, hashes).items()}
-        vectors = self._store.regions(_keys(chosen))
-        wholes = self._store.get([h for h, boxes in chosen.items() if not boxes])
-        return _complete(chosen, vectors, wholes)
+    def seen_hashes(self) -> list[str]:
+        """Hashes of all photos that were looked at for cars."""
+        keys = [self._sight.identity_for(panorama=panorama) for panorama in (False, True)]
+        return sorted({h for key in keys for h in self._store.seen_hashes(key)})
+
+    def _seen(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the cache has of the detector: of panoramas, what it saw in tiles."""
+        long = [h for h in hashes if h in self._known and self._known[h].panorama]
+        others = sorted(set(hashes) - set(long)) if long else hashes
+        seen = self._store.seen(self._sight.identity_for(panorama=False), others)
+        return seen | (self._store.seen(self._sight.identity_for(panorama=True), long) if long else {})
+
+    def _chosen(self, h: str, seen: np.ndarray) -> _View:
+        known = self._known.get(h, _NOTHING)
+        boxes = tuple(self._sight.chosen(seen, known.deleted))
+        there = {box for box, _ in boxes}
+        return _View(boxes, tuple(box for box in known.drawn if box not in there))
 
     def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
         """Finds and embeds the cars of photos, by their hashes, and stores what it finds."""
         chosen = self._boxes(photos)
-        keys = _keys(chosen)
-        wholes = [h for h, boxes in chosen.items() if not boxes]
+        keys = [(h, box) for h, view in chosen.items() for box in view.all]
+        wholes = [h for h, view in chosen.items() if not view.boxes]
         known = {} if self._anew else self._store.regions(keys)
         known_wholes = {} if self._anew else self._store.get(wholes)
         new: list[tuple[str, Box | None]] = [key for key in keys if key not in known]
@@ -95,35 +143,48 @@ class Eyes:
             known, known_wholes = known | fresh, known_wholes | fresh_wholes
         return _complete(chosen, known, known_wholes)
 
-    def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, list[tuple[Box, float]]]:
-        seen = {} if self._anew else self._store.seen(self._sight.identity, list(photos))
+    def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, _View]:
+        seen = {} if self._anew else self._seen(list(photos))
         if new := [h for h in photos if h not in seen]:
-            found = self._detector.boxes([photos[h].glance for h in new])
+            shapes = [photos[h].picture.shape for h in new]
+            found = detectors.boxes_in(
+                self._detector, [photos[h].glances for h in new], [tiles(w, h) for h, w, _ in shapes]
+            )
             fresh = dict(zip(new, found, strict=True))
-            self._store.put_seen(self._sight.identity, fresh)
+            for panorama in (False, True):
+                some = {h: boxes for h, boxes in fresh.items() if self._known.get(h, _NOTHING).panorama is panorama}
+                self._store.put_seen(self._sight.identity_for(panorama=panorama), some)
             seen = seen | fresh
-        return {h: self._sight.chosen(seen[h]) for h in photos}
+        return {h: self._chosen(h, seen[h]) for h in photos}
 
     def _pixels(self, picture: np.ndarray, box: Box | None) -> np.ndarray:
         return shaped(picture, self._spec) if box is None else cut(picture, box, self._spec)
 
 
-def _keys(chosen: Mapping[str, Sequence[tuple[Box, float]]]) -> list[tuple[str, Box]]:
-    return [(h, box) for h, boxes in chosen.items() for box, _ in boxes]
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The boxes of a photo that are embedded: of the detector's, and of a person's."""
+
+    boxes: tuple[tuple[Box, float], ...]
+    drawn: tuple[Box, ...]
+
+    @property
+    def all(self) -> list[Box]:
+        return [*(box for box, _ in self.boxes), *self.drawn]
+
+
+_NOTHING = _Known()
 
 
 def _complete(
-    chosen: Mapping[str, Sequence[tuple[Box, float]]],
-    vectors: Mapping[tuple[str, Box], np.ndarray],
-    wholes: Mapping[str, np.ndarray],
+    chosen: Mapping[str, _View], vectors: Mapping[tuple[str, Box], np.ndarray], wholes: Mapping[str, np.ndarray]
 ) -> dict[str, Looked]:
     """The photos of which every vector is there."""
     looked: dict[str, Looked] = {}
-    for h, boxes in chosen.items():
-        if boxes:
-            rows = [vectors[h, box] for box, _ in boxes if (h, box) in vectors]
-            if len(rows) == len(boxes):
-                looked[h] = Looked(tuple(boxes), np.stack(rows))
-        elif h in wholes:
-            looked[h] = Looked((), wholes[h][None])
+    for h, view in chosen.items():
+        if any((h, box) not in vectors for box in view.all) or not (view.boxes or h in wholes):
+            continue
+        rows = np.stack([vectors[h, box] for box, _ in view.boxes]) if view.boxes else wholes[h][None]
+        drawn = np.stack([vectors[h, box] for box in view.drawn]) if view.drawn else None
+        looked[h] = Looked(view.boxes, rows, view.drawn, drawn)
     return looked

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cartag.paths import disk_path, name_on_disk, printable
 from cartag.scoring import Verdict, follow
-from cartag.state import Contents, Facts, Whereabouts, contents_of, matched, place_words, word_of
+from cartag.state import Contents, Facts, Whereabouts, contents_of, in_digits, matched, place_words, word_of
 from cartag.values import (
+    Box,
     Candidate,
     ModelAnswer,
     Outcome,
@@ -149,7 +151,7 @@ def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: P
     said = human_tags(old) if old is not None and old.tags else ()
     hers = human_regions(old) if old is not None else ()
     confirmed = old is not None and old.confirmed is True
-    regions = _with_hers(model.regions, hers)
+    regions = _with_hers(model.regions, hers, {region.box: region for region in model.drawn})
     answer = _without_deleted(model, hers) if hers else model
     outcome: Outcome = answer.outcome
     tags: tuple[Tag, ...] = (*said, *answer.tags)
@@ -164,8 +166,9 @@ def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: P
     elif outcome == "no-car" and any(region.outcome != "no-car" for region in hers):
         outcome = "unknown"  # she has drawn a car of which nobody knows the name
     by_model: ModelAnswer | UnsetType = UNSET
-    if old is not None and old.by_model is not UNSET and is_settled_by_human(old):
-        by_model = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
+    if old is not None and is_settled_by_human(old) and (old.by_model is not UNSET or old.confirmed is False):
+        whole: Literal[True] | UnsetType = True if model.regions is UNSET and hers else UNSET
+        by_model = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates, whole=whole)
     sha256 = facts.sha256
     if old is not None and sha256 is UNSET:  # not to be read: she spoke of what lay there before
         sha256 = old.sha256
@@ -190,23 +193,33 @@ def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: P
 # --- boxes of a person --------------------------------------------------------------------------------------------
 
 
-def _with_hers(models: tuple[Region, ...] | UnsetType, hers: Sequence[Region]) -> tuple[Region, ...] | UnsetType:
+def _with_hers(
+    models: tuple[Region, ...] | UnsetType, hers: Sequence[Region], drawn: Mapping[Box, Region]
+) -> tuple[Region, ...] | UnsetType:
     """The regions of a photo: a person's as they are, and the model's where she has none; largest first.
 
-    A box of hers that the model finds too holds what it says of that; where it does not find it any more, what it said.
+    A box of hers that the detector finds too holds what the model says of that; one that it does not find, what it says
+    of her box, as ``drawn`` has it.
     """
     if not hers:
         return models
     found = () if models is UNSET else models
     same = matched([region.box for region in hers], [region.box for region in found])
     kept = [region for i, region in enumerate(found) if i not in same.values()]
-    both = [*(_beside(of, found[same[i]]) if i in same else of for i, of in enumerate(hers)), *kept]
+    said = [_beside(of, found[same[i]]) if i in same else _scored(of, drawn) for i, of in enumerate(hers)]
+    both = [*said, *kept]
     return tuple(sorted(both, key=lambda region: -region.box[2] * region.box[3]))
 
 
 def _beside(hers: Region, model: Region) -> Region:
     said = ModelAnswer(outcome=model.outcome, tags=model.tags, candidates=model.candidates)
     return replace(hers, found=model.found, other=model.other, by_model=said)
+
+
+def _scored(hers: Region, drawn: Mapping[Box, Region]) -> Region:
+    if (model := drawn.get(in_digits(hers.box))) is None or hers.outcome == "no-car":
+        return hers
+    return replace(_beside(hers, model), found=hers.found)
 
 
 def _without_deleted(model: Verdict, hers: Sequence[Region]) -> Verdict:

@@ -108,7 +108,19 @@ class Work:
             anew=self._retag,
         )
         self._stack.callback(eyes.close)
+        for record in self._old.values():
+            eyes.heed(record, record)
         return eyes
+
+    @property
+    def _old(self) -> Mapping[str, PhotoRecord]:
+        return self._run.old.photos if self._run.old else {}
+
+    def _heed(self, facts: Sequence[Facts | PhotoRecord]) -> None:
+        """A photo that was edited in place keeps its name, and what a person said of its boxes."""
+        if self._eyes is not None:
+            for one in facts:
+                self._eyes.heed(one, self._old.get(one.path))
 
     @cached_property
     def _cached(self) -> set[str]:
@@ -117,8 +129,7 @@ class Work:
             return set()
         if self._eyes is None:
             return self._store.hashes()
-        seen = self._store.seen_hashes(self._run.sight.identity if self._run.sight else "")
-        return {h for some in self._eyes.cached(seen) for h in some}
+        return {h for some in self._eyes.cached(self._eyes.seen_hashes()) for h in some}
 
     # --- scoring from the cache
 
@@ -126,6 +137,7 @@ class Work:
         """Scores what the cache has embeddings of; the paths of the others, which have to be read."""
         self._facts.update((facts.path, facts) for facts in known)
         readable = [facts for facts in known if facts.error is UNSET]
+        self._heed(readable)
         if hashes := list(dict.fromkeys(facts.sha256 for facts in readable if facts.sha256)):
             self._progress.start("scoring", len(hashes))
             for some in self._looked(hashes):
@@ -150,7 +162,8 @@ class Work:
         if not photos:
             return {}
         model, keep = self._model_facts, self._run.settings.candidates
-        vectors = np.concatenate([looked.vectors for looked in photos.values()])
+        drawn = [looked.drawn_vectors for looked in photos.values() if looked.drawn_vectors is not None]
+        vectors = np.concatenate([*(looked.vectors for looked in photos.values()), *drawn])
         scores = score(
             vectors,
             self._classes,
@@ -171,6 +184,10 @@ class Work:
                 judged[h] = replace(follow(regions, keep), regions=cars)
             else:
                 judged[h] = replace(own[0][0], regions=())
+        for h, looked in photos.items():
+            if looked.drawn:
+                hers = tuple(region_of(box, None, next(verdicts), next(others)) for box in looked.drawn)
+                judged[h] = replace(judged[h], drawn=hers)
         return judged
 
     def _others(self, vectors: np.ndarray, scores: Scores) -> list[OtherCar | None]:
@@ -210,14 +227,21 @@ class Work:
     def read_and_embed(self, photos: Sequence[PhotoFile]) -> None:
         if not photos:
             return
-        settings, sight = self._run.settings, self._run.sight
         self._progress.start("tagging", len(photos))
+        self._read(photos, self._cached)
+        # Its content is in the cache, but not all that its shape and a person's boxes ask for.
+        left = [p for p in photos if (f := self._facts[p.path]).error is UNSET and self._verdict(f) is None]
+        self._read(left, set())
+        self._progress.finish()
+
+    def _read(self, photos: Sequence[PhotoFile], embedded: set[str]) -> None:
+        settings, sight = self._run.settings, self._run.sight
         spec = PICTURE if sight else encoders.image_spec(self._run.files, fit=settings.fit)
         with Reader(
             self._run.gallery,
             photos,
             spec,
-            embedded=self._cached,
+            embedded=embedded,
             settings=settings,
             glance=sight.image_spec if sight else None,
         ) as reader:
@@ -225,10 +249,10 @@ class Work:
             while batch := list(islice(reading, batch_size(settings, spec))):
                 self._take(batch)
                 self._progress.advance(len(batch))
-        self._progress.finish()
 
     def _take(self, batch: Sequence[ReadPhoto]) -> None:
         """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""
+        self._heed([photo.facts for photo in batch])
         new = {
             photo.facts.sha256 or "": photo
             for photo in batch
@@ -251,11 +275,7 @@ class Work:
         """The vectors of photos that were read, computed and stored."""
         if self._eyes is not None:
             return self._eyes.look(
-                {
-                    h: Pixels(p.pixels, p.glance)
-                    for h, p in photos.items()
-                    if p.pixels is not None and p.glance is not None
-                }
+                {h: Pixels(p.pixels, p.glances) for h, p in photos.items() if p.pixels is not None and p.glances}
             )
         pixels = [photo.pixels for photo in photos.values() if photo.pixels is not None]
         vectors = dict(zip(photos, self._encoder.embed_images(pixels), strict=True))

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from conftest import Gallery, check_index, write_catalog
 from hypothesis import given, settings, strategies as st
@@ -17,9 +18,10 @@ import cartag
 from cartag.errors import ReviewError
 from cartag.measuring.labels import read_labels
 from cartag.reviewing import Decision, Session
+from cartag.scoring import follow
 from cartag.state import locks
 from cartag.state.index import place_of
-from cartag.values import PhotoRecord, as_model_has_it
+from cartag.values import PhotoRecord, Region, as_model_has_it
 
 RED, BLUE, YELLOW, ORANGE = BOXES
 NEW = [0.3, 0.1, 0.2, 0.2]
@@ -114,13 +116,50 @@ def test_a_box_is_drawn_where_a_car_was_missed(tagged: Gallery) -> None:
 def test_a_box_is_drawn_where_no_regions_are_known(tagged: Gallery, tmp_path: Path) -> None:
     before = tagged.record("old.jpg")
     with served(tagged.path, labels=tmp_path / "labels.csv") as review:
-        say(review, "old.jpg", "car", "blue-bolt", to=NEW)
-        assert tagged.record("old.jpg")["confirmed"] is True
-        assert tagged.record("old.jpg")["by_model"]["tags"] == before["tags"]
-        assert (tmp_path / "labels.csv").read_text() == "file,label,x,y,w,h\nold.jpg,Blue Bolt,0.3,0.1,0.2,0.2\n"
+        say(review, "old.jpg", "car", "red-racer", to=NEW)
+        record = tagged.record("old.jpg")
+        assert tags(tagged, "old.jpg") == {"red-racer": "human", "blue-bolt": "model"}, "one car more, and none less"
+        assert "confirmed" not in record, "nobody has looked for the other cars yet"
+        assert record["by_model"]["tags"] == before["tags"]
+        assert not (tmp_path / "labels.csv").exists()
+        say(review, "old.jpg", "unknown", to=RED)
+        say(review, "old.jpg", "car", "yellow-yeti", box=RED)
+        assert tags(tagged, "old.jpg") == {"red-racer": "human", "yellow-yeti": "human", "blue-bolt": "model"}
         say(review, "old.jpg", "none", box=NEW)
-        assert tags(tagged, "old.jpg") == {"blue-bolt": "model"}
-        assert (tmp_path / "labels.csv").read_text() == "file,label\n"
+        say(review, "old.jpg", None, box=RED)
+        assert tagged.record("old.jpg") == before, "it has no regions again, not even none"
+
+
+def test_a_word_of_the_photo_settles_it_where_no_regions_are_known(tagged: Gallery, tmp_path: Path) -> None:
+    with served(tagged.path, labels=tmp_path / "labels.csv") as review:
+        say(review, "old.jpg", "unknown", to=NEW)
+        say(review, "old.jpg", "car", "blue-bolt")
+        assert boxes(tagged, "old.jpg") == {tuple(NEW): ("unknown", "human")}, "the photo's car may stand elsewhere"
+        assert tags(tagged, "old.jpg") == {"blue-bolt": "human"}
+        assert (tmp_path / "labels.csv").read_text() == "file,label\nold.jpg,Blue Bolt\n"
+        say(review, "old.jpg", "car", "red-racer", box=NEW)
+        assert tags(tagged, "old.jpg") == {"blue-bolt": "human", "red-racer": "human"}
+        assert tagged.record("old.jpg")["confirmed"] is True
+
+
+@pytest.mark.parametrize("between", [{}, {"regions": "off", "retag": True}])
+def test_the_next_run_looks_for_the_cars_beside_a_box_that_was_drawn(gallery: Gallery, between: dict[str, Any]) -> None:
+    paint_four(gallery)
+    gallery.tag()
+    with served(gallery.path) as review:
+        say(review, "four.jpg", "car", "yellow-yeti", to=RED)
+    if between:  # as a whole once more
+        gallery.tag(**between)
+        with served(gallery.path) as review:
+            say(review, "four.jpg", "unknown", to=NEW)
+            assert gallery.record("four.jpg").get("confirmed") is None
+            say(review, "four.jpg", "none", box=NEW)
+    gallery.tag(detector="fake")
+    there = boxes(gallery, "four.jpg")
+    assert there[tuple(RED)] == ("yellow-yeti", "human")
+    assert sorted(source for _, source in there.values()) == ["human", "model", "model", "model"]
+    assert tags(gallery) == {"yellow-yeti": "human", "blue-bolt": "model"}
+    assert "whole" not in gallery.record("four.jpg")["by_model"]
 
 
 def test_a_box_that_is_moved_keeps_its_name_and_the_model_its_own(tagged: Gallery) -> None:
@@ -312,6 +351,46 @@ def test_undo_after_a_run_keeps_what_the_run_has_learnt(tagged: Gallery) -> None
         assert tags(tagged) == {"yellow-yeti": "human", "blue-bolt": "model"}
 
 
+# --- boxes that the last run did not look at ------------------------------------------------------------------------
+
+
+def follows(record: dict[str, Any]) -> bool:
+    """Whether the model's part of a photo is what its boxes say."""
+    regions = msgspec.convert(record["regions"], list[Region])
+    verdict = follow(regions, 0)
+    return (verdict.outcome, {tag.car for tag in verdict.tags}) == (
+        record["outcome"],
+        {tag["car"] for tag in record["tags"]},
+    )
+
+
+@pytest.mark.parametrize("how", ["box", "photo", "undo"])
+@pytest.mark.parametrize("mode", ["main", "off"])
+def test_a_word_on_a_box_that_no_run_looks_at_any_more_is_taken_back(gallery: Gallery, how: str, mode: str) -> None:
+    paint_four(gallery)
+    gallery.tag(detector="fake")
+    blue = next(one["box"] for one in gallery.record("four.jpg")["regions"] if one["tags"][0]["car"] == "blue-bolt")
+    with served(gallery.path) as review:
+        say(review, "four.jpg", "car", "yellow-yeti", box=blue)
+        gallery.tag(detector="fake", regions=mode)
+        if how == "undo":
+            assert review.undo().json()["refused"] == []
+        else:
+            say(review, "four.jpg", None, **({"box": blue} if how == "box" else {}))
+    record = gallery.record("four.jpg")
+    if mode == "off":
+        assert "regions" not in record
+    else:
+        assert follows(record), "what it says of the photo and of its boxes is one"
+    assert "yellow-yeti" not in {tag["car"] for tag in record["tags"]}
+    gallery.tag(detector="fake", regions=mode)
+    after = gallery.record("four.jpg")
+    assert "confirmed" not in after
+    expected = {"main": ["red-racer"], "off": None}[mode]
+    assert (None if expected is None else [tag["car"] for tag in after["tags"]]) == expected
+    assert len(after.get("regions", ())) == (1 if mode == "main" else 0)
+
+
 # --- whatever is said, in whatever order ----------------------------------------------------------------------------
 
 _PATHS = ("four.jpg", "one.jpg", "old.jpg")
@@ -443,7 +522,11 @@ def _check(before: PhotoRecord, after: PhotoRecord, said: Decision) -> None:
         assert after.outcome == {"car": "tagged", "unknown": "unknown", "none": "no-car"}[said.truth]
     hers = {car for cars, source in now.values() if source == "human" for car in cars}
     assert hers <= {tag.car for tag in after.tags if tag.source == "human"}
-    if now and all(source == "human" for _, source in now.values()):
+    if before.path == "old.jpg":  # it was never looked at for cars
+        if said.is_of_box and before.confirmed is not True:
+            assert after.confirmed is not True, "there may be others"
+            assert "blue-bolt" in {tag.car for tag in after.tags}, "what the photo had it keeps"
+    elif now and all(source == "human" for _, source in now.values()):
         assert after.confirmed is True
     if any(source == "model" for _, source in now.values()) and said.is_of_box and before.confirmed is not True:
         assert after.confirmed is not True, "boxes are left to be confirmed"

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import OUTCOME_OF, Gallery, check_index, counts, later
 from hypothesis import given, settings, strategies as st
@@ -18,13 +19,14 @@ from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.errors import ModelError
 from cartag.learning import load_learned
 from cartag.photos import PICTURE, reading
+from cartag.reviewing import Decision, Session
 from cartag.scoring import Verdict
 from cartag.settings import Settings
 from cartag.state import matched, overlap
 from cartag.state.index import place_of
 from cartag.state.store import Store
 from cartag.tagging.merging import _record
-from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions
+from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions, shown_regions
 
 ROAD = (128, 128, 128)
 Spot = tuple[str, tuple[int, int, int, int]]
@@ -183,6 +185,45 @@ def test_other_choices_of_regions_use_what_is_cached(gallery: Gallery, spied: di
     assert counts(tag(gallery)) == (0, 1, 0, 0)
 
 
+@pytest.mark.parametrize("index_is_there", [True, False])
+def test_a_panorama_that_an_older_version_looked_at_is_looked_at_again_in_tiles(
+    gallery: Gallery, spied: dict[str, int], index_is_there: bool
+) -> None:
+    spots: list[Spot] = [
+        ("red", (40, 100, 200, 220)),
+        ("blue", (850, 120, 1100, 260)),
+        ("yellow", (1700, 90, 1900, 250)),
+    ]
+    street(gallery, "long.jpg", *spots, size=(2000, 400))
+    street(gallery, "both.jpg", *TWO)
+    tag(gallery)
+    assert spied["looked"] == 1 + 1 + 4, "the whole and four tiles, and a photo of the usual shape once"
+    before = gallery.record("long.jpg")
+    assert {t["car"] for t in before["tags"]} == {"red-racer", "blue-bolt", "yellow-yeti"}
+    assert len(before["regions"]) == 3
+    for spot, car in zip(spots, ("red-racer", "blue-bolt", "yellow-yeti"), strict=True):
+        at = next(t["box"] for t in before["tags"] if t["car"] == car)
+        assert near(at, spot[1], (2000, 400))
+    assert counts(tag(gallery)) == (2, 0, 0, 0)
+    with Store(gallery.path / ".cartag", FakeEncoder.identity) as store, store._db:
+        sha256 = bytes.fromhex(before["sha256"])
+        squashed = np.array([[0.4, 0.2, 0.2, 0.6, 0.9]], np.float32).tobytes()
+        store._db.execute(
+            "UPDATE seen SET detector = ?, boxes = ? WHERE sha256 = ?", (FakeDetector.identity, squashed, sha256)
+        )
+        vector = store.regions_of([before["sha256"]])[before["sha256"]][0][1]
+        store.put_regions({(before["sha256"], (0.4, 0.2, 0.2, 0.6)): vector})
+    if index_is_there:
+        gallery.edit(lambda raw: raw.update(scoring=raw["scoring"].removesuffix("-tiles")))
+    else:
+        gallery.index_file.unlink()
+    spied.update(looked=0, embedded=0)
+    report = tag(gallery)
+    assert spied == {"looked": 5, "embedded": 0}
+    assert gallery.record("long.jpg") == before
+    assert sorted(report.outcomes.values()) == [0, 0, 0, 2]
+
+
 def test_a_damaged_row_is_computed_again(gallery: Gallery, spied: dict[str, int]) -> None:
     street(gallery, "both.jpg", *TWO)
     before = tag(gallery).index.photos
@@ -244,8 +285,77 @@ def test_what_a_person_said_of_a_box_stays_whatever_a_run_finds(gallery: Gallery
         assert [t for t in record["tags"] if t["source"] == "human"] == tags
     regions = gallery.record("both.jpg")["regions"]
     assert not [r for r in regions if r.get("source") != "human"]  # both cars are hers
-    by_model = {r["by_model"]["outcome"] for r in regions if "by_model" in r}
-    assert by_model == {"tagged"}
+    by_model = {tuple(r["box"]): (r["by_model"]["outcome"], "found" in r) for r in regions}
+    assert by_model == {
+        tuple(red["box"]): ("tagged", True),
+        tuple(blue["box"]): ("tagged", True),
+        tuple(drawn["box"]): ("no-car", False),  # there is nothing but road
+    }
+
+
+def test_a_box_that_she_drew_is_embedded_and_scored_by_the_next_run(gallery: Gallery, spied: dict[str, int]) -> None:
+    street(gallery, "both.jpg", *TWO)
+    street(gallery, "other.jpg", TWO[1])
+    tag(gallery)
+    door, wheel = [0.1, 0.2, 0.2, 0.2], [0.7, 0.45, 0.1, 0.1]
+    regions = gallery.record("both.jpg")["regions"]
+    said = [{"car": "yellow-yeti", "score": 1.0, "source": "human", "box": door}]
+    drawn = [hers(door, car="yellow-yeti"), hers(wheel, "unknown")]
+    gallery.edit_photo("both.jpg", regions=[*regions, *drawn], tags=[*said, *gallery.record("both.jpg")["tags"]])
+    spied.update(looked=0, embedded=0)
+    report = tag(gallery)
+    assert counts(report) == (1, 0, 1, 0)
+    assert spied == {"looked": 0, "embedded": 2}, "the two boxes, and nothing else"
+    record = gallery.record("both.jpg")
+    at = {tuple(r["box"]): r for r in record["regions"]}
+    assert at[tuple(door)]["by_model"]["tags"][0]["car"] == "red-racer"
+    assert at[tuple(wheel)]["by_model"]["tags"][0]["car"] == "blue-bolt"
+    assert (at[tuple(door)]["tags"], at[tuple(wheel)]["outcome"]) == (drawn[0]["tags"], "unknown"), "as she said"
+    assert {t["car"]: t["source"] for t in record["tags"]} == {
+        "yellow-yeti": "human", "red-racer": "model", "blue-bolt": "model",
+    }  # fmt: skip
+    number = 1 + [tuple(r.box) for r in shown_regions(report.index.photos["both.jpg"])].index(tuple(wheel))
+    hits = cartag.find(gallery.path, [], like=f"{gallery.path / 'both.jpg'}#{number}")
+    assert spied["embedded"] == 2, "its vector is there"
+    assert hits[0].score > 0.99
+    assert counts(tag(gallery)) == (2, 0, 0, 0)
+    gallery.catalog.write_text(gallery.catalog.read_text().replace("Red Racer", "Red Roadster"), encoding="utf-8")
+    assert counts(tag(gallery)) == (0, 2, 0, 0), "another catalog scores them from the cache"
+    after = {tuple(r["box"]): r for r in gallery.record("both.jpg")["regions"]}
+    assert after[tuple(door)]["by_model"]["outcome"] in ("tagged", "unknown")
+    check_index(gallery.index_file)
+
+
+def test_of_one_box_a_photo_it_is_the_largest_that_she_did_not_delete(gallery: Gallery) -> None:
+    photo = street(gallery, "both.jpg", *TWO)
+    tag(gallery, regions="main")
+    (red,) = gallery.record("both.jpg")["regions"]
+    session = Session(gallery.path, place_of(gallery.path))
+    session.decide([Decision(path="both.jpg", truth="none", box=tuple(red["box"]))])
+    assert gallery.record("both.jpg")["confirmed"] is False, "it is the next one's turn"
+    for change in ({}, {"retag": True}, {}):
+        tag(gallery, regions="main", **change)
+        record = gallery.record("both.jpg")
+        assert (record["outcome"], [t["car"] for t in record["tags"]]) == ("tagged", ["blue-bolt"])
+        assert [(r["outcome"], r.get("source", "model")) for r in record["regions"]] == [
+            ("no-car", "human"),
+            ("tagged", "model"),
+        ]
+    with Image.open(photo) as image:
+        image.save(photo, quality=80)  # edited in place
+    later(photo)
+    tag(gallery, regions="main")
+    assert [t["car"] for t in gallery.record("both.jpg")["tags"]] == ["blue-bolt"]
+    session = Session(gallery.path, place_of(gallery.path))
+    blue = gallery.record("both.jpg")["regions"][1]
+    session.decide([Decision(path="both.jpg", truth="none", box=tuple(blue["box"]))])
+    tag(gallery, regions="main")
+    record = gallery.record("both.jpg")
+    assert (record["outcome"], record["tags"], len(record["regions"])) == ("no-car", [], 2)
+    session = Session(gallery.path, place_of(gallery.path))
+    session.decide([Decision(path="both.jpg", truth=None)])
+    tag(gallery, regions="main")
+    assert [t["car"] for t in gallery.record("both.jpg")["tags"]] == ["red-racer"]
 
 
 def test_a_deleted_box_no_longer_tags_its_photo(gallery: Gallery) -> None:
