@@ -68,7 +68,7 @@ def replacing(place: Place, stopped: Callable[[], bool] = lambda: False) -> Iter
 def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.BaseFileLock:
     lock = _system_lock(path)
     try:
-        place.state.mkdir(parents=True, exist_ok=True)
+        rights.make_folder(place.state)
         rights.make_shared(path)  # older releases of filelock would make it for its owner alone
         while True:
             try:
