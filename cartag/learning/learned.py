@@ -82,7 +82,7 @@ def learned_files(place: Place) -> tuple[Path, Path]:
 
 
 def kept_tensors(place: Place) -> Path:
-    """Where the tensors lie that the JSON still names, while new ones take their place: two files change in no one step."""
+    """Where the tensors lie that the JSON still names, while new ones take their place: two files, two steps."""
     return place.state / f"{place.name}.learned.before.safetensors"
 
 
@@ -149,6 +149,23 @@ def _keep_tensors(place: Place) -> None:
         if digest_of(data) == facts.tensors:
             make_folder(place.state)
             replace_file(kept_tensors(place), data)
+
+
+def restore_tensors(place: Place) -> bool:
+    """Puts the kept tensors back where the JSON names them and the file beside it is another; whether it did.
+
+    Raises:
+        OSError: they cannot be read or written.
+    """
+    readable, tensors = learned_files(place)
+    kept = kept_tensors(place).read_bytes()
+    with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
+        if digest_of(kept) == facts.tensors:
+            if not tensors.exists() or digest_of(tensors.read_bytes()) != facts.tensors:
+                replace_file(tensors, kept, through_links=False)
+            return True
+    return False
 
 
 def load_learned(place: Place) -> Learned | None:
