@@ -1,8 +1,8 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
 Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`,
-`review`, `cars`, `models`; `load` reads an index. They are imported on first use, so that ``import cartag`` costs
-nothing.
+`review`, `check`, `cars`, `models`; `load` reads an index. They are imported on first use, so that ``import cartag``
+costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cartag.version import __version__
 
 if TYPE_CHECKING:
     from cartag.catalogs import Mention
+    from cartag.checking import CheckReport, Finding, check
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.learning import LearnReport, learn
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from cartag.tagging import TagReport, tag
 
 _WHERE = {
+    "CheckReport": ("cartag.checking", "CheckReport"),
     "DatasetResult": ("cartag.measuring", "DatasetResult"),
     "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.measuring", "Evaluation"),
     "ExportReport": ("cartag.exporting", "ExportReport"),
+    "Finding": ("cartag.checking", "Finding"),
     "Hit": ("cartag.finding", "Hit"),
     "Index": ("cartag.state", "Index"),
     "LearnReport": ("cartag.learning", "LearnReport"),
@@ -37,6 +40,7 @@ _WHERE = {
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
     "cars": ("cartag.listing", "cars"),
+    "check": ("cartag.checking", "check"),
     "evaluate": ("cartag.measuring", "evaluate"),
     "evaluate_dataset": ("cartag.measuring", "evaluate_dataset"),
     "export": ("cartag.exporting", "export"),
@@ -51,10 +55,12 @@ _WHERE = {
 }
 
 __all__ = [
+    "CheckReport",
     "DatasetResult",
     "Draft",
     "Evaluation",
     "ExportReport",
+    "Finding",
     "Hit",
     "Index",
     "LearnReport",
@@ -65,6 +71,7 @@ __all__ = [
     "TagReport",
     "__version__",
     "cars",
+    "check",
     "evaluate",
     "evaluate_dataset",
     "export",

@@ -1,7 +1,8 @@
 """The command line: one file a command, each a thin shell over the function of the same name.
 
 This is the only place that prints and exits. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 `tag --strict`
-met photos that could not be read; `find`: 1 nothing matched, 2 error.
+met photos that could not be read; `find`: 1 nothing matched, 2 error; `check`: 1 something is damaged, missing or left
+over.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, eval, export, find, learn, models, output, review, show, streams, tag
+from cartag.cli import cars, check, eval, export, find, learn, models, output, review, show, streams, tag
 from cartag.errors import CartagError, UsageError
 from cartag.paths import printable
 from cartag.version import __version__
@@ -39,6 +40,7 @@ app.command("eval")(eval.command)
 app.command("learn")(learn.command)
 app.command("export")(export.command)
 app.command("review")(review.command)
+app.command("check")(check.command)
 app.command("cars")(cars.command)
 app.add_typer(models.app, name="models")
 

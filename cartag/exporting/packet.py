@@ -12,7 +12,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cartag.exporting.encoded import decoded
+from cartag.exporting.encoded import PacketError, decoded
 from cartag.exporting.keywords import Keywords
 from cartag.exporting.rdf import (
     OWN,
@@ -36,6 +36,16 @@ _EMPTY = (
     f' <rdf:RDF xmlns:rdf="{RDF}">\n </rdf:RDF>\n</x:xmpmeta>\n'
     "<?xpacket end='w'?>\n"
 ).encode()
+
+
+def why_torn(packet: bytes) -> str | None:
+    """Why nothing can be merged into a sidecar, in words; None: something can, or nothing but padding is in it."""
+    try:
+        if not decoded(packet).is_blank:
+            Packet(packet)
+    except PacketError as e:
+        return str(e)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

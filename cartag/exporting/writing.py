@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal, get_args
 
 from cartag.errors import CartagError
 from cartag.exporting.job import Job, Remark, Step, Wanted, bytes_at
 from cartag.paths import printable
-from cartag.state import digest_of, replace_file
+from cartag.state import digest_of, folder_of, make_folder, replace_file, sync_folder
 
 Action = Literal["created", "changed", "removed", "unchanged"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -37,6 +38,8 @@ class Writing:
     def __init__(self, job: Job) -> None:
         self._job, self._made = job, job.made
         self._failed = 0
+        self._unsynced: set[Path] = set()
+        """Folders in which sidecars were replaced or removed."""
         self.files: list[ExportedFile] = []
         self.remarks: list[Remark] = []
 
@@ -93,7 +96,7 @@ class Writing:
         """Writes or removes one file; why that cannot be done."""
         try:
             if self._made is None:
-                return _replaced(step)
+                return self._replaced(step)
             if step.after is None:
                 self._made.remove(self._name(step))
             else:
@@ -104,13 +107,33 @@ class Writing:
             return _cannot(step, e)
         return None
 
+    def _replaced(self, step: Wanted) -> str | None:
+        """Writes or removes a file that was merged into, unless it is another by now; why that cannot be done.
+
+        Raises:
+            OSError, ExportError: it cannot be read or written.
+        """
+        if bytes_at(step.path) != step.before:
+            return f"{printable(str(step.path))}: was changed by another program meanwhile; export again"
+        if step.after is None:
+            step.path.unlink()
+            self._unsynced.add(step.path.parent)
+        else:
+            make_folder(step.path.parent)
+            replace_file(step.path, step.after, syncs_folder=False)
+            self._unsynced.add(folder_of(step.path))
+        return None
+
     def _fail(self, reason: str) -> None:
         self._failed += 1
         if self._failed <= _NAMED:
             self.remarks.append(Remark(reason, is_failure=True))
 
     def _settle(self) -> None:
-        if self._made is None or self._job.dry_run:
+        if self._job.dry_run:
+            return
+        self._sync()
+        if self._made is None:
             return
         try:
             self._made.settle()
@@ -120,6 +143,19 @@ class Writing:
                 Remark(
                     f"{folder}: what was made there cannot be noted ({e.strerror}); mend that, and export again", True
                 )
+            )
+
+    def _sync(self) -> None:
+        """What was written is on the disk, under its name, before anybody is told so; each folder once."""
+        try:
+            if self._made is not None:
+                self._made.sync()
+            while self._unsynced:
+                sync_folder(self._unsynced.pop())
+        except OSError as e:
+            folder = printable(str(self._job.to or self._job.gallery))
+            self.remarks.append(
+                Remark(f"{folder}: may lose what was written if the power fails now ({e.strerror}); export again", True)
             )
 
     def _name(self, step: Wanted) -> str:
@@ -134,22 +170,6 @@ def action_of(step: Wanted) -> Action:
     if step.before is None:
         return "created"
     return "removed" if step.after is None else "changed"
-
-
-def _replaced(step: Wanted) -> str | None:
-    """Writes or removes a file that was merged into, unless it is another by now; why that cannot be done.
-
-    Raises:
-        OSError, ExportError: it cannot be read or written.
-    """
-    if bytes_at(step.path) != step.before:
-        return f"{printable(str(step.path))}: was changed by another program meanwhile; export again"
-    if step.after is None:
-        step.path.unlink()
-    else:
-        step.path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(step.path, step.after)
-    return None
 
 
 def _cannot(step: Wanted, error: OSError) -> str:

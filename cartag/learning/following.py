@@ -46,6 +46,11 @@ def owes_rows(place: Place) -> bool:
     return _path(place).exists()
 
 
+def damaged_rows_note(place: Place) -> Path | None:
+    """The note of what is owed, where it is there and cannot be read as one."""
+    return _path(place) if owes_rows(place) and _read(place) is None else None
+
+
 def check_rows(place: Place, labels: Path) -> None:
     """Refuses labels whose rows name photos as they were called before.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from cartag.errors import IndexFileError
 from cartag.paths import is_below
 from cartag.scoring import Calibration, ClassSet
-from cartag.state import Footprint, Place, digest_of
+from cartag.state import Footprint, Place, digest_of, make_folder, replace_file
 
 _VERSION = 1
 
@@ -80,6 +81,11 @@ def learned_files(place: Place) -> tuple[Path, Path]:
     return place.index.with_name(f"{stem}.learned.json"), place.index.with_name(f"{stem}.learned.safetensors")
 
 
+def kept_tensors(place: Place) -> Path:
+    """Where the tensors lie that the JSON still names, while new ones take their place: two files, two steps."""
+    return place.state / f"{place.name}.learned.before.safetensors"
+
+
 def claim_learned(place: Place) -> Footprint:
     """What is ours of the two files; the note lies in the state folder.
 
@@ -122,12 +128,44 @@ def save_learned(place: Place, facts: LearnedFacts, embeddings: np.ndarray, bias
     try:
         text = msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n"
         made.expect({tensors.name: facts.tensors, readable.name: digest_of(text)})
+        _keep_tensors(place)
         made.write(tensors.name, data)
+        made.sync()
         made.write(readable.name, text)
         made.settle()
+        with suppress(OSError):  # one that stays is no reason to say that nothing was learned
+            kept_tensors(place).unlink(missing_ok=True)
     except OSError as e:
         raise IndexFileError(f"{readable}: cannot be written ({e.strerror}); use --index FILE") from e
     return Learned(facts, embeddings, biases)
+
+
+def _keep_tensors(place: Place) -> None:
+    """Keeps the tensors of the pair that stands, so that a kill before the new JSON leaves the old pair whole."""
+    readable, tensors = learned_files(place)
+    with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
+        data = tensors.read_bytes()
+        if digest_of(data) == facts.tensors:
+            make_folder(place.state)
+            replace_file(kept_tensors(place), data)
+
+
+def restore_tensors(place: Place) -> bool:
+    """Puts the kept tensors back where the JSON names them and the file beside it is another; whether it did.
+
+    Raises:
+        OSError: they cannot be read or written.
+    """
+    readable, tensors = learned_files(place)
+    kept = kept_tensors(place).read_bytes()
+    with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        facts = msgspec.json.decode(readable.read_bytes(), type=LearnedFacts)
+        if digest_of(kept) == facts.tensors:
+            if not tensors.exists() or digest_of(tensors.read_bytes()) != facts.tensors:
+                replace_file(tensors, kept, through_links=False)
+            return True
+    return False
 
 
 def load_learned(place: Place) -> Learned | None:
@@ -154,13 +192,27 @@ def load_learned(place: Place) -> Learned | None:
     from safetensors.numpy import load as decode
 
     try:
-        data = tensors.read_bytes()
-        if hashlib.sha256(data).hexdigest() != facts.tensors:
+        data = _tensors_of(place, facts)
+        if data is None:
             raise IndexFileError(f"{tensors}: does not belong to {readable.name}; {remedy}")
         arrays = decode(data)
         return Learned(facts, arrays["embeddings"], arrays["biases"])
     except (OSError, KeyError, SafetensorError) as e:
         raise IndexFileError(f"{tensors}: missing or damaged ({e}); {remedy}") from e
+
+
+def _tensors_of(place: Place, facts: LearnedFacts) -> bytes | None:
+    """The bytes that the JSON names by their digest; those that were kept where new ones were left without their JSON.
+
+    Raises:
+        OSError: the file is not there, or cannot be read, and none was kept.
+    """
+    with suppress(OSError):
+        kept = kept_tensors(place).read_bytes()
+        if digest_of(kept) == facts.tensors:
+            return kept
+    data = learned_files(place)[1].read_bytes()
+    return data if digest_of(data) == facts.tensors else None
 
 
 def _may_be_source(source: str) -> bool:
@@ -182,6 +234,8 @@ def remove_learned(place: Place) -> None:
     try:
         for path, is_own in ((readable, _are_facts), (tensors, _are_tensors)):
             made.remove(path.name, is_own)
+            made.sync()
         made.settle()
+        kept_tensors(place).unlink(missing_ok=True)
     except OSError as e:
         raise IndexFileError(f"{readable}: cannot be removed ({e.strerror}); remove it by hand") from e

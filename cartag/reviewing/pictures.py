@@ -21,7 +21,7 @@ from cartag.values import PhotoRecord
 
 SIDES = {"small": 400, "large": 1600}
 """Pixels of the longer side."""
-FOLDER = "thumbs"
+THUMBS = "thumbs"
 _DANGEROUS = ("crashed", "too-slow")
 """What `tag --isolate` has found of a photo: this process has no cage."""
 _NAME = re.compile(r"[0-9a-f]{64}\.jpg")
@@ -40,8 +40,8 @@ class Pictures:
     """Makes pictures of a gallery's photos, a bounded number at once: decoding a camera photo takes 70 MB."""
 
     def __init__(self, gallery: Path, place: Place, settings: Settings) -> None:
-        self._gallery, self._folder, self._settings = gallery, place.state / FOLDER, settings
-        self._keeps = not leads_out(place.state, FOLDER, to_write=True)
+        self._gallery, self._folder, self._settings = gallery, place.state / THUMBS, settings
+        self._keeps = not leads_out(place.state, THUMBS, to_write=True)
         """Whether small pictures are kept: not where somebody put a link in the place of their folder."""
         self._turn = BoundedSemaphore(settings.decode_threads or usable_cores())
 
@@ -57,7 +57,8 @@ class Pictures:
         kept = self._folder / f"{record.sha256}.jpg" if is_kept else None
         if kept is not None and not kept.is_symlink():
             with suppress(OSError):
-                return Picture(kept.read_bytes(), True)
+                if _is_whole(data := kept.read_bytes()):
+                    return Picture(data, True)
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
         disk = disk_path(record.path, on_disk)
         with self._turn:
@@ -78,6 +79,18 @@ class Pictures:
                 if _NAME.fullmatch(name) and name not in wanted:
                     with suppress(OSError):  # one that stays is no reason to keep the others
                         (self._folder / name).unlink()
+
+
+def is_whole_thumb(path: Path) -> bool:
+    """Whether a small picture that was kept is all there: a power cut may leave half of one."""
+    try:
+        return _is_whole(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _is_whole(data: bytes) -> bool:
+    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
 
 
 def _keep(path: Path, data: bytes) -> None:

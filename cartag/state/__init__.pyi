@@ -9,6 +9,7 @@ from .index import (
     Index as Index,
     Place as Place,
     Stamp as Stamp,
+    folder_of as folder_of,
     outcome_counts as outcome_counts,
     place_of as place_of,
     read_index as read_index,
@@ -21,9 +22,15 @@ from .index import (
     with_foreign_fields as with_foreign_fields,
     write_index as write_index,
 )
+from .inspection import CacheState as CacheState, drop_rotten as drop_rotten, inspect_cache as inspect_cache
 from .journal import Facts as Facts, Journal as Journal, latest as latest
-from .locks import replacing as replacing, running as running, writing_into as writing_into
-from .rights import temporary_for as temporary_for
+from .locks import (
+    holder_of as holder_of,
+    replacing as replacing,
+    running as running,
+    writing_into as writing_into,
+)
+from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
 from .whereabouts import (

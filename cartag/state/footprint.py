@@ -19,7 +19,7 @@ import msgspec
 
 from cartag.errors import ForeignFileError
 from cartag.paths import is_below, printable
-from cartag.state import locks
+from cartag.state import locks, rights
 from cartag.state.index import replace_file
 
 NOTE = ".cartag-made.json"
@@ -56,6 +56,8 @@ class Footprint:
         self._agreed: dict[str, str] = {}
         """Digests of files that `claim` found to be our own by their content."""
         self._expected: set[str] = set()
+        self._unsynced: set[Path] = set()
+        """Folders in which files were replaced or removed since the last `sync`."""
 
     # --- asking
 
@@ -143,7 +145,7 @@ class Footprint:
         self._save()
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file that `expect` was told of, whole, if it may be written.
+        """Writes a file that `expect` was told of, whole, if it may be written; `sync` has its name on the disk too.
 
         Raises:
             ForeignFileError: as `claim`.
@@ -151,8 +153,9 @@ class Footprint:
         """
         self.claim(name)
         path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data, through_links=False)
+        rights.make_folder(path.parent)
+        replace_file(path, data, through_links=False, syncs_folder=False)
+        self._unsynced.add(path.parent)
         self._made[name] = (digest_of(data),)
 
     def adopt(self, name: str, data: bytes) -> None:
@@ -167,11 +170,21 @@ class Footprint:
         """
         if self.is_ours(name, is_own):
             (self.folder / name).unlink()
+            self._unsynced.add((self.folder / name).parent)
         self.forget(name)
 
     def forget(self, name: str) -> None:
         """Holds a file to be ours no longer."""
         self._made.pop(name, None)
+
+    def sync(self) -> None:
+        """Waits until what was written and removed so far is on the disk; a folder once, however many files it got.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        while self._unsynced:
+            rights.sync_folder(self._unsynced.pop())
 
     def settle(self) -> None:
         """Brings the note up to date for what was expected: one digest a file, and nothing for what is not there.
@@ -181,6 +194,7 @@ class Footprint:
         Raises:
             OSError: the note cannot be written.
         """
+        self.sync()
         for name in self._expected & self._made.keys():
             digests = self._made[name]
             ours = {*digests, *self._noted.get(name, ())}  # another export may have written its own over this one's
@@ -228,7 +242,7 @@ class Footprint:
         if self._made == self._noted:
             return
         if self._made:
-            self._note.parent.mkdir(parents=True, exist_ok=True)
+            rights.make_folder(self._note.parent)
         with locks.writing_into(self._note.parent):
             made = self._with_what_others_noted()
             if made:

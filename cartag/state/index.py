@@ -364,7 +364,7 @@ def write_index(index: Index) -> None:
     """
     data = encode(index)
     try:
-        index.path.parent.mkdir(parents=True, exist_ok=True)
+        rights.make_folder(index.path.parent)
         replace_file(index.path, data)
     except OSError as e:
         raise IndexFileError(
@@ -391,20 +391,33 @@ def _with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[s
     return {**raw, **foreign.photos.get(record.path, {})}
 
 
-def replace_file(path: Path, data: bytes, *, through_links: bool = True) -> None:
+def replace_file(path: Path, data: bytes, *, through_links: bool = True, syncs_folder: bool = True) -> None:
     """Writes ``data`` aside, makes it durable, and moves it into place; a link stays a link where ``through_links``.
 
-    Aside is in the state folder, where there is one: what a killed writer leaves there is ours for certain.
+    On return the new file is on the disk under its name; with ``syncs_folder`` False its bytes are, and the name once
+    the caller has called `sync_folder` for the folder (`folder_of`), which many files share. Aside is in the state
+    folder, where there is one: what a killed writer leaves there is ours for certain.
 
     Raises:
-        OSError: it cannot be written; what was there stands as it was.
+        OSError: it cannot be written; what was there stands as it was. If only the folder could not be synced, the new
+            file stands, and may be the old one again after a power cut.
     """
     target = path.resolve() if through_links else path.parent.resolve() / path.name
     state = path.parent / STATE_FOLDER
+    done = False
     if state.is_dir():
         with contextlib.suppress(OSError):  # it may lie on another file system, or be one's own only to read
-            return _replace(target, data, state)
-    return _replace(target, data, target.parent)
+            _replace(target, data, state)
+            done = True
+    if not done:
+        _replace(target, data, target.parent)
+    if syncs_folder:
+        rights.sync_folder(target.parent)
+
+
+def folder_of(path: Path, *, through_links: bool = True) -> Path:
+    """The folder that holds the name of a file that `replace_file` replaces."""
+    return (path.resolve() if through_links else path).parent
 
 
 def _replace(target: Path, data: bytes, aside: Path) -> None:

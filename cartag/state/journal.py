@@ -77,6 +77,12 @@ class Journal:
             os.write(self._file, b"\n")
         _write_all(self._file, _encoder.encode(list(batch)) + b"\n")
 
+    def without(self, facts: Iterable[Facts]) -> bytes:
+        """The file's bytes with all that is whole in it but for these facts."""
+        left_out = set(facts)
+        kept = [fact for fact in self.read() if fact not in left_out]
+        return b"\n" + _encoder.encode(kept) + b"\n" if kept else b""
+
     def remove(self) -> None:
         """Ends the journal: everything in it is in the index now."""
         self.close()

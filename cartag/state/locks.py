@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,7 @@ if sys.platform != "win32":
     import fcntl
 
 from cartag.errors import IndexFileError, LabelsError
+from cartag.paths import printable
 from cartag.state import rights
 from cartag.state.index import Place
 
@@ -68,7 +70,7 @@ def replacing(place: Place, stopped: Callable[[], bool] = lambda: False) -> Iter
 def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.BaseFileLock:
     lock = _system_lock(path)
     try:
-        place.state.mkdir(parents=True, exist_ok=True)
+        rights.make_folder(place.state)
         rights.make_shared(path)  # older releases of filelock would make it for its owner alone
         while True:
             try:
@@ -82,7 +84,8 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
             lock.release()
             raise OSError(errno.ENOSYS, "no locks")
     except filelock.Timeout as e:
-        raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it") from e
+        who = f" ({found})" if (found := holder_of(path)) is not None else ""
+        raise IndexFileError(f"{place.index}: another cartag is writing it; wait for it to end, or stop it{who}") from e
     except (OSError, RuntimeError) as e:  # RuntimeError: how older releases of filelock say that there are no locks
         if not isinstance(e, OSError) or e.errno == errno.ENOSYS:
             raise IndexFileError(
@@ -97,6 +100,81 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
             f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
         ) from e
     return lock
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    pid: int
+    """0: nobody can say, for it is another machine's or another container's."""
+    command: str
+    is_alive: bool
+    """False: it has ended, and processes that it started still have the lock open (``heirs``)."""
+    heirs: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "a process that cannot be named from here"
+        if self.is_alive:
+            return f"process {self.pid}{f': {self.command}' if self.command else ''}"
+        left = f", and has left it to process {', '.join(map(str, self.heirs))}" if self.heirs else ""
+        return f"process {self.pid}, which has ended{left}"
+
+
+def holder_of(lock: Path) -> Holder | None:
+    """Who holds a lock of this module now; None: nobody. Nothing is locked to find that out, where `/proc` tells.
+
+    Raises:
+        OSError: that cannot be told.
+    """
+    try:
+        inode = os.stat(lock).st_ino
+    except FileNotFoundError:
+        return None
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return _found_by_trying(lock)
+    for fields in map(str.split, lines):  # 1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+            return _named(int(fields[4]), lock)
+    return None
+
+
+def _named(pid: int, lock: Path) -> Holder:
+    if pid <= 0:
+        return Holder(0, "", True)
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+        if command or os.path.exists(f"/proc/{pid}/fd/0"):
+            return Holder(pid, printable(os.fsdecode(command))[:120], True)
+    except OSError:
+        pass
+    return Holder(pid, "", False, tuple(_having_open(lock)))
+
+
+def _having_open(path: Path) -> Iterator[int]:
+    """Processes of this user that have a file open."""
+    wanted = os.path.realpath(path)
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            if any(os.readlink(f"/proc/{name}/fd/{fd}") == wanted for fd in os.listdir(f"/proc/{name}/fd")):
+                yield int(name)
+
+
+def _found_by_trying(lock: Path) -> Holder | None:
+    """Where no list of locks is to be had: a moment's shared lock, which those who wait for theirs do not notice."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return Holder(0, "", True)
+    finally:
+        os.close(handle)
+    return None
 
 
 def _system_lock(path: Path) -> filelock.BaseFileLock:

@@ -117,6 +117,42 @@ def make_durable(handle: int) -> None:
             raise
 
 
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk: what was made, replaced or removed there stays so.
+
+    Where the system cannot (Windows, some network drives), or lets nobody open the folder, nothing is waited for.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # a folder that may be written and not listed
+        return
+    try:
+        make_durable(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, so that they are still there after a power cut; one that is there is left.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = []
+    for path in (folder, *folder.parents):
+        if os.path.isdir(path):
+            break
+        made.append(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        sync_folder(path.parent)
+
+
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()

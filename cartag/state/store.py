@@ -27,7 +27,7 @@ from cartag.values import Box, why_no_box
 log = logging.getLogger(__name__)
 
 FILE_NAME = "embeddings.sqlite"
-_VERSION = 1
+VERSION = 1
 TABLES = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE);
 CREATE TABLE photo (model INTEGER NOT NULL, sha256 BLOB NOT NULL, vector BLOB NOT NULL,
@@ -195,7 +195,7 @@ class Store:
         damaged counts as not looked at.
         """
         keys = [bytes.fromhex(h) for h in hashes]
-        found = {key.hex(): _boxes(data) for key, data in _select(self._db, _SEEN, detector, keys)}
+        found = {key.hex(): boxes_in(data) for key, data in _select(self._db, _SEEN, detector, keys)}
         return {h: boxes for h, boxes in found.items() if boxes is not None}
 
     def seen_hashes(self, detector: str) -> list[str]:
@@ -245,15 +245,32 @@ def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
 
 def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connection, int]:
     """Opens and checks the file, and gives the model its number in it."""
+    db = begun(path, patience)
+    try:
+        db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
+        db.commit()
+        return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]
+    except sqlite3.DatabaseError:
+        with contextlib.suppress(sqlite3.Error):
+            db.close()
+        raise
+
+
+def begun(path: Path, patience: float) -> sqlite3.Connection:
+    """Opens and checks the file; one that is not there is made, with its tables.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged, or cannot be had (`sqlite3.OperationalError`).
+    """
     with contextlib.suppress(OSError):  # SQLite says why better, and gives its own other files the rights of this one
         rights.make_shared(path)
     db = sqlite3.connect(path, timeout=patience)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            db.executescript(f"PRAGMA page_size = {_PAGE}; BEGIN; {TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
-            raise sqlite3.DatabaseError(f"cache version {version}, expected {_VERSION}")
+            db.executescript(f"PRAGMA page_size = {_PAGE}; BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            raise sqlite3.DatabaseError(f"cache version {version}, expected {VERSION}")
         (state,) = db.execute("PRAGMA quick_check(1)").fetchone()  # reads the file once: 100 MB in a tenth of a second
         if state != "ok":
             raise sqlite3.DatabaseError(state)
@@ -261,9 +278,7 @@ def _open(path: Path, identity: str, patience: float) -> tuple[sqlite3.Connectio
         db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
         if path.name == FILE_NAME:
             db.executescript(_REGION_TABLES)
-        db.execute("INSERT OR IGNORE INTO model (identity) VALUES (?)", (identity,))
-        db.commit()
-        return db, db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()[0]
+        return db
     except sqlite3.DatabaseError:
         with contextlib.suppress(sqlite3.Error):
             db.close()
@@ -281,7 +296,7 @@ def _regions(db: sqlite3.Connection, model: int, hashes: Sequence[str]) -> dict[
     found = {
         (key[:_HASH].hex(), box): vector
         for key, vector in zip(keys, vectors, strict=True)
-        if (box := _unpacked(key[_HASH:])) is not None
+        if (box := box_in(key[_HASH:])) is not None
     }
     return found
 
@@ -298,7 +313,7 @@ def _packed(box: Box) -> bytes:
     return _BOX.pack(*(round(10_000 * number) for number in box))
 
 
-def _unpacked(data: bytes) -> Box | None:
+def box_in(data: bytes) -> Box | None:
     """The box in eight bytes; None where they are none."""
     if len(data) != _BOX.size:
         return None
@@ -307,7 +322,7 @@ def _unpacked(data: bytes) -> Box | None:
     return None if why_no_box(box) else box
 
 
-def _boxes(data: bytes) -> np.ndarray | None:
+def boxes_in(data: bytes) -> np.ndarray | None:
     """Boxes with their confidence as a detector gave them, (n, 5); None where they cannot be such."""
     if len(data) % 20:
         return None
@@ -335,11 +350,17 @@ def _sound(rows: Sequence[tuple[bytes, bytes]]) -> tuple[list[bytes], np.ndarray
         return [], np.empty((0, 0), np.float32)
     whole = [row for row in rows if len(row[1]) == length]
     vectors = np.frombuffer(b"".join([vector for _, vector in whole]), np.float32).reshape(len(whole), -1)
-    with np.errstate(all="ignore"):
-        sound: np.ndarray = np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) < _OFF_UNIT
+    sound = are_units(vectors)
     if sound.all():
         return [key for key, _ in whole], vectors
     return [key for (key, _), good in zip(whole, sound.tolist(), strict=True) if good], vectors[sound]
+
+
+def are_units(vectors: np.ndarray) -> np.ndarray:
+    """Which of the rows of an array (n, d) have the length of one; what is no number has none."""
+    with np.errstate(all="ignore"):
+        units: np.ndarray = np.abs(np.einsum("ij,ij->i", vectors, vectors) - 1) < _OFF_UNIT
+    return units
 
 
 def _digest(text: str) -> bytes:

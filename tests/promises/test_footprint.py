@@ -446,10 +446,10 @@ def test_many_failures_are_counted_and_the_first_named(
 def test_a_folder_called_like_a_sidecar_or_a_place_that_takes_none_costs_that_photo(
     tagged: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **options: Any) -> None:
         if path.name == "red.jpg.xmp":
             raise OSError(errno.EACCES, "Permission denied")
-        indexes_replace(path, data)
+        indexes_replace(path, data, **options)
 
     indexes_replace = indexes.replace_file
     monkeypatch.setattr("cartag.exporting.writing.replace_file", full)
