@@ -26,6 +26,7 @@ from .locks import replacing as replacing, running as running, writing_into as w
 from .rights import temporary_for as temporary_for
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
+from .views import Views as Views, views_of as views_of
 from .whereabouts import (
     Contents as Contents,
     Whereabouts as Whereabouts,
