@@ -90,9 +90,11 @@ class Asks:
         asked = msgspec.json.decode(body, type=_Taken)
         with self._learning:
             proposal, self._proposal = self._proposal, None
+            if not asked.take:
+                return {"kept": False}
             if proposal is None:
                 raise ReviewError("nothing was learned that could be taken; ask for it again")
-            return {"kept": proposal.keep().kept if asked.take else False}
+            return {"kept": proposal.keep().kept}
 
 
 def _told(report: LearnReport) -> dict[str, Any]:
