@@ -73,6 +73,7 @@ class Settings:
     leave_out_also: tuple[str, ...] = ()
     exiftool_keys: str = "flat"
     html_photos: str = "link"
+    review_keys: tuple[str, ...] = ()
     text_cache: str = "auto"
 
     @property

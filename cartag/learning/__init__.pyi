@@ -8,4 +8,10 @@ from .learned import (
     remove_learned as remove_learned,
     restore_tensors as restore_tensors,
 )
-from .learning import LearnReport as LearnReport, learn as learn, refit as refit
+from .learning import (
+    LearnReport as LearnReport,
+    Proposal as Proposal,
+    learn as learn,
+    propose as propose,
+    refit as refit,
+)

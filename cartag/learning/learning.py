@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,16 @@ class LearnReport:
     """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
 
 
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What could be learned, before anything of it is kept."""
+
+    report: LearnReport
+    """As `learn` would give it; `files` is empty."""
+    keep: Callable[[], LearnReport]
+    """Keeps it, or removes what was learned before where it does not help; raises as `learn`."""
+
+
 def learn(
     gallery: Path | str,
     labels: Path | str,
@@ -105,6 +116,19 @@ def learn(
         ForeignFileError: where it would be kept is a file that is not cartag's, or that a person changed.
         GalleryError, IndexFileError, CatalogError, ModelError: see `cartag.errors`.
     """
+    return propose(gallery, labels, cv=cv, index=index, settings=settings, progress=progress).keep()
+
+
+def propose(
+    gallery: Path | str,
+    labels: Path | str,
+    *,
+    cv: int = 5,
+    index: Path | str | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Proposal:
+    """As `learn`, but nothing is kept or removed until a person has seen what it is worth."""
     if cv < 2:
         raise UsageError(f"--cv {cv}: at least two folds are needed")
     settings = (settings or load_settings()).overridden({"index": index})
@@ -139,31 +163,35 @@ def learn(
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)
     before, after, gain = _gain(checked, len(examples))
     kept = _helps(checked, before, after)
-    if kept:
-        facts = LearnedFacts(
-            model=identity,
-            catalog=catalog.sha256,
-            cars=classes.cars,
-            adapted=tuple(car for car, adapted in zip(classes.cars, fit.adapted, strict=True) if adapted),
-            labels=_counts(examples, classes.cars),
-            precision=settings.precision,
-            calibration=fit.calibration,
-            tensors="",
-            source=_source(Path(labels), place),
-            truth=truth.digest(),
-            file=following.digest_of(Path(labels)),
-            cv=cv,
-            seen=_seen(found),
-        )
+    facts = LearnedFacts(
+        model=identity,
+        catalog=catalog.sha256,
+        cars=classes.cars,
+        adapted=tuple(car for car, adapted in zip(classes.cars, fit.adapted, strict=True) if adapted),
+        labels=_counts(examples, classes.cars),
+        precision=settings.precision,
+        calibration=fit.calibration,
+        tensors="",
+        source=_source(Path(labels), place),
+        truth=truth.digest(),
+        file=following.digest_of(Path(labels)),
+        cv=cv,
+        seen=_seen(found),
+    )
+
+    def keep() -> LearnReport:
+        if not kept:
+            learned.remove_learned(place)
+            return report
         applied = fit.applied(zero)
         assert applied.biases is not None
         learned.save_learned(place, facts, applied.embeddings, applied.biases)
-    else:
-        learned.remove_learned(place)
-    return LearnReport(
+        return replace(report, files=tuple(str(path) for path in learned.learned_files(place)))
+
+    report = LearnReport(
         photos=len(examples),
         kept=kept,
-        files=tuple(str(path) for path in learned.learned_files(place)) if kept else (),
+        files=(),
         folds=0 if checked is None else min(cv, len(np.unique(examples.groups))),
         groups=len(np.unique(examples.groups)),
         grouped_by=grouped_by,
@@ -182,6 +210,7 @@ def learn(
         left_out=tuple(sorted({r.path for _, r in truth.pairs} - {r.path for _, r in pairs})),
         near_folders=truth.near_folders,
     )
+    return Proposal(report, keep)
 
 
 def refit(

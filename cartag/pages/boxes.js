@@ -1,13 +1,13 @@
 "use strict";
 // The boxes of the photo that is open: which one is spoken of, and drawing, moving, sizing and deleting them.
 // A box is [x, y, width, height] in fractions of the photo, with four digits as the index has them; its numbers name it.
-// `review.js` has the rest of the page, and says what a box shows.
+// `viewer.js` says what a box shows.
 const LEAST = 0.01, STEP = 0.01, BIG = 0.3, STILL = 4, PAUSE = 600;
 const HANDLES = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
 const HINTS = {
-  draw: "Drawing: drag over the car, or Enter for a box in the middle. Esc ends.",
-  move: "Moving: the arrow keys move the box. R changes its size, M or Esc ends.",
-  size: "Sizing: the arrow keys move its right and lower side. M moves it, R or Esc ends.",
+  draw: () => "Drawing: drag over the car, or Enter for a box in the middle. Esc ends.",
+  move: key => `Moving: the arrow keys move the box. ${key("size")} changes its size, ${key("move")} or Esc ends.`,
+  size: key => `Sizing: the arrow keys move its right and lower side. ${key("move")} moves it, ${key("size")} or Esc ends.`,
 };
 let at = null;       // the box that is spoken of; null: the photo as a whole
 let mode = "";       // what the mouse or the arrow keys do: "", "draw", "move", "size"
@@ -126,12 +126,13 @@ const chosenBox = () => document.querySelector("#frame .box[aria-pressed=true]")
 const setMode = to => {
   mode = to;
   $("frame").classList.toggle("drawing", mode === "draw");
-  $("hint").textContent = HINTS[mode] ?? "";
+  $("hint").textContent = HINTS[mode]?.(action => shownKey(keyOf(action, "photo"))) ?? "";
   for (const name of ["draw", "move", "size"]) $(name).setAttribute("aria-pressed", mode === name);
 };
 const toggleMode = to => {
   if (reel[current].gone || !$("frame").querySelector("img") || (to !== "draw" && !at)) return;
   flush();
+  if (zoom) setZoom(null);
   setMode(mode === to ? "" : to);
   if (mode !== "draw") focusBox();
 };
@@ -208,7 +209,7 @@ $("frame").addEventListener("pointercancel", event => letGo(event, false));
 
 // --- keys; true: that was one of ours ---
 const ARROWS = { ArrowRight: [STEP, 0], ArrowLeft: [-STEP, 0], ArrowDown: [0, STEP], ArrowUp: [0, -STEP] };
-const boxKey = event => {
+const boxKey = (event, action) => {
   const key = event.key.toLowerCase();
   if (key === "escape" && (mode || drag)) {
     drag?.ghost?.remove();
@@ -219,10 +220,10 @@ const boxKey = event => {
   } else if (key === "enter" && mode === "draw") { if (!event.repeat) putBox(rounded([(1 - BIG) / 2, (1 - BIG) / 2, BIG, BIG])), toggleMode("move"); }
   else if (key === "enter" && mode) toggleMode(mode);
   else if (event.key in ARROWS && at && (mode === "move" || mode === "size")) nudge(...ARROWS[event.key]);
-  else if ((key === "delete" || key === "backspace") && at) { if (!event.repeat) deleteBox(); }
-  else if (key === "b") toggleMode("draw");
-  else if (key === "m" && at) toggleMode("move");
-  else if (key === "r" && at) toggleMode("size");
+  else if ((action === "delete" || key === "backspace") && at) { if (!event.repeat) deleteBox(); }
+  else if (action === "draw") toggleMode("draw");
+  else if (action === "move" && at) toggleMode("move");
+  else if (action === "size" && at) toggleMode("size");
   else return false;
   return true;
 };

@@ -70,7 +70,8 @@ class Grid {
     const inside = this.list.clientWidth, least = innerWidth <= 620 ? 150 : 230;
     const columns = Math.max(1, Math.floor((inside + gap) / (least + gap)));
     const width = (inside - gap * (columns - 1)) / columns;
-    return { columns, gap, width, height: Math.round(width * 2 / 3 + (innerWidth <= 620 ? 68 : 62)) };
+    const text = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;  // what lies below the picture grows with it
+    return { columns, gap, width, height: Math.round(width * 2 / 3 + text * (innerWidth <= 620 ? 68 : 62)) };
   }
   draw(anew) {
     const { columns, gap, width, height } = (this.layout = this.measure()), row = height + gap, tiles = this.tiles;

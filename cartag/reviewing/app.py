@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from cartag import pages
 from cartag.errors import CartagError, PhotoError
 from cartag.paths import printable
+from cartag.reviewing.asks import Asks, Question
 from cartag.reviewing.decisions import Answer, Decision, Reviewed
 from cartag.reviewing.pictures import SIDES, Pictures
 from cartag.reviewing.session import Session
@@ -48,13 +49,12 @@ _USED = (
     "Open the one that cartag printed. If somebody else was here before you, end the review and start it again.\n"
 )
 _FOR_A_DAY = {"Cache-Control": "private, max-age=86400, immutable"}
+_SCRIPTS = ("grid", "keys", "talk", "picking", "list", "boxes", "zoom", "alike", "viewer", "groups", "teach", "review")
+"""In this order the page loads them: plain scripts, each of which sees what those before it have."""
 _STATIC = {
     "": ("review.html", "text/html; charset=utf-8"),
-    "base.css": ("base.css", "text/css; charset=utf-8"),
-    "review.css": ("review.css", "text/css; charset=utf-8"),
-    "grid.js": ("grid.js", "text/javascript; charset=utf-8"),
-    "boxes.js": ("boxes.js", "text/javascript; charset=utf-8"),
-    "review.js": ("review.js", "text/javascript; charset=utf-8"),
+    **{f"{name}.css": (f"{name}.css", "text/css; charset=utf-8") for name in ("base", "review", "views")},
+    **{f"{name}.js": (f"{name}.js", "text/javascript; charset=utf-8") for name in _SCRIPTS},
 }
 
 
@@ -78,7 +78,9 @@ class Once:
         return is_it and time.monotonic() < self.until
 
 
-def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Callable[[], None]) -> Starlette:
+def app(
+    session: Session, pictures: Pictures, asks: Asks, secret: str, once: Once, end: Callable[[], None]
+) -> Starlette:
     """The application of one review; ``end`` is called when the person says that she is done."""
 
     async def start(request: Request) -> Response:
@@ -86,13 +88,14 @@ def app(session: Session, pictures: Pictures, secret: str, once: Once, end: Call
             return PlainTextResponse(_USED, 404, headers=_HEADERS)
         return RedirectResponse(f"/{secret}/", 303, _HEADERS)
 
-    site = _Site(session, pictures, end)
+    site = _Site(session, pictures, asks, end)
     routes = [Route(f"/{name}", site.static, name=name) for name in _STATIC]
     routes += [
         Route("/data", site.data),
         Route("/picture/{size}/{number:int}/{content}", site.picture),
         Route("/decide", site.decide, methods=["POST"]),
         Route("/undo", site.undo, methods=["POST"]),
+        *(Route(f"/{name}", site.asked(question), methods=["POST"]) for name, question in asks.questions().items()),
         Route("/end", site.end, methods=["POST"]),
     ]
     return Starlette(
@@ -107,8 +110,8 @@ class _Undo(msgspec.Struct):
 
 
 class _Site:
-    def __init__(self, session: Session, pictures: Pictures, end: Callable[[], None]) -> None:
-        self._session, self._pictures, self._end = session, pictures, end
+    def __init__(self, session: Session, pictures: Pictures, asks: Asks, end: Callable[[], None]) -> None:
+        self._session, self._pictures, self._asks, self._end = session, pictures, asks, end
         self._paths: list[str] = []
         """The path of every number that a picture was ever asked for by: numbers stay when the index changes."""
         self._numbers: dict[str, int] = {}
@@ -141,6 +144,18 @@ class _Site:
             return _answer({"error": f"not a step: {e}"}, 400)
         return _answer(await run_in_threadpool(lambda: self._changed(self._session.undo(step))))
 
+    def asked(self, question: Question) -> Callable[[Request], Awaitable[Response]]:
+        """What answers one of the questions of `asks`."""
+
+        async def answered(request: Request) -> Response:
+            try:
+                data = await _body(request)
+                return _answer(await run_in_threadpool(lambda: question(data)))
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                return _answer({"error": f"not such a question: {e}"}, 400)
+
+        return answered
+
     async def end(self, request: Request) -> Response:
         self._end()
         return _answer({})
@@ -164,6 +179,7 @@ class _Site:
                 for car in header.catalog.named
             ],
             "photos": [self._photo(photo) for photo in now.photos],
+            "keys": self._asks.keys(),
             **msgspec.to_builtins(now.state),
         }
 

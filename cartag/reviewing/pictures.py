@@ -19,8 +19,8 @@ from cartag.settings import Settings, usable_cores
 from cartag.state import Place, temporary_for
 from cartag.values import PhotoRecord
 
-SIDES = {"small": 400, "large": 1600}
-"""Pixels of the longer side."""
+SIDES = {"small": 400, "large": 1600, "full": 12_000}
+"""Pixels of the longer side; `full` is the photo as it is, to be looked at pixel by pixel."""
 THUMBS = "thumbs"
 _DANGEROUS = ("crashed", "too-slow")
 """What `tag --isolate` has found of a photo: this process has no cage."""

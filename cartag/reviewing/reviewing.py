@@ -17,6 +17,8 @@ import uvicorn
 
 from cartag.errors import ReviewError
 from cartag.reviewing.app import Once, app
+from cartag.reviewing.asks import Asks
+from cartag.reviewing.keys import keys_of
 from cartag.reviewing.pictures import Pictures
 from cartag.reviewing.session import Session
 from cartag.settings import Settings, load_settings
@@ -76,11 +78,13 @@ def review(
     Raises:
         ReviewError: the port cannot be had.
         LabelsError: ``labels`` cannot be read as hand labels.
+        SettingsError: ``review_keys`` names no action, or one key twice.
         GalleryError, IndexFileError: see `cartag.errors`.
     """
     settings = (settings or load_settings()).overridden({"index": index})
     gallery = Path(gallery)
     place = place_of(gallery, settings.index)
+    keys = keys_of(settings)
     session = Session(gallery, place, None if labels is None else Path(labels))
     pictures = Pictures(gallery, place, settings)
     pictures.forget_others(session.index)
@@ -95,7 +99,7 @@ def review(
                 browser(f"{root}/start/{token}")
 
         once = Once(token, time.monotonic() + _SOON)
-        site = app(session, pictures, secret, once, lambda: server.end())
+        site = app(session, pictures, Asks(session, settings, keys), secret, once, lambda: server.end())
         config = uvicorn.Config(
             site, log_level="critical", lifespan="off", timeout_graceful_shutdown=_PATIENCE, ws="none"
         )

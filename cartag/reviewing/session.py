@@ -20,6 +20,7 @@ from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
 from cartag.paths import disk_path
+from cartag.reviewing.cars import written
 from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, what_she_said
 from cartag.reviewing.homes import homes_of, moved
 from cartag.reviewing.words import decided, is_done, is_same_answer, label_of, live_regions, restored
@@ -114,6 +115,11 @@ class Session:
     def record(self, path: str) -> PhotoRecord | None:
         """What the index says of a photo, as far as this session knows."""
         return self._index.photos.get(path)
+
+    @property
+    def labels(self) -> Path | None:
+        """The CSV of hand labels that is kept in step."""
+        return self._labels_path
 
     def owed(self) -> int:
         """Of how many photos the index has what was said, and the CSV does not."""
@@ -276,6 +282,25 @@ class Session:
             self._unlabel(last, back)
             return self._answer(changed, [path for path in last.after if path not in back])
 
+    def add_car(self, name: str, aliases: Sequence[str]) -> tuple[IndexedCar, Path]:
+        """Writes another car into the catalog's file, and gives it a name in the index: photos may be given it at once.
+
+        The next `tag` scores it. Until then it stands in the index beside the catalog's cars.
+
+        Raises:
+            ReviewError, CatalogError: as `cars.written`; nothing was changed.
+            IndexFileError: as `decide`; then the file has the car, and saying it again goes on from there.
+        """
+        with self._exclusively():
+            old = self._index
+            car, file = written(old, self.place, name, aliases)
+            former = () if old.header.catalog.former is UNSET else old.header.catalog.former
+            catalog = replace(old.header.catalog, source=str(file.resolve()), former=(*former, car))
+            self._replace(Index(replace(old.header, catalog=catalog), old.photos, old.path, old.foreign))
+            self._cars[car.id] = car
+            self._edition += 1
+            return car, file
+
     def finish(self) -> None:
         """Tries once more to write labels that could not be written; those that still cannot are `owed`."""
         self.ending.set()
@@ -384,13 +409,13 @@ class Session:
         old = self._index
         if all(old.photos[path] == record for path, record in changed.items()):
             return
-        header = replace(
-            old.header,
-            generator=f"cartag {__version__}",
-            updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            catalog=with_names(old.header.catalog, self._cars, changed.values()),
-        )
-        new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
+        header = replace(old.header, catalog=with_names(old.header.catalog, self._cars, changed.values()))
+        self._replace(Index(header, {**old.photos, **changed}, old.path, old.foreign))
+
+    def _replace(self, index: Index) -> None:
+        updated = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        header = replace(index.header, generator=f"cartag {__version__}", updated=updated)
+        new = Index(header, index.photos, index.path, index.foreign)
         write_index(new)
         self._index, self._stamp = new, stamp_of(self.place)
 

@@ -33,6 +33,7 @@ from .locks import (
 from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
+from .views import Views as Views, views_of as views_of
 from .whereabouts import (
     Contents as Contents,
     Whereabouts as Whereabouts,

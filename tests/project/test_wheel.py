@@ -57,7 +57,7 @@ def test_nothing_is_in_the_wheel_that_should_not_be(wheel: Path) -> None:
     shipped = {f"{name}/{path.name}" for name in ("mini", "look") for path in (ROOT / "models" / name).iterdir()}
     assert models == shipped  # and no recipe
     assert not [n for n in names if n.startswith("models/")]
-    for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js", "cartag/pages/boxes.js"):
+    for needed in ("cartag/py.typed", "cartag/pages/gallery.html", "cartag/pages/review.js", "cartag/pages/views.css"):
         assert needed in names
     assert [n for n in names if n.endswith("share/man/man1/cartag.1")]
     assert not [n for n in names if n.endswith((".jpg", ".sqlite", ".pyc")) or "/tests/" in n or "cartag.json" in n]

@@ -242,9 +242,9 @@ def test_boxes_are_deleted_and_undone(page: Any, boxes: Boxes, tagged: Gallery) 
     page.keyboard.press("Backspace")
     saved(page)
     assert set(boxes()) == {tuple(YELLOW), tuple(ORANGE)}
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     until(page, lambda: len(boxes()) == 3)
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     until(page, lambda: tagged.record("four.jpg") == before)
     wait(page, "document.querySelectorAll('#frame .box').length === 4")
 

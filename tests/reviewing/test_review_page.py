@@ -128,7 +128,7 @@ def test_many_are_settled_at_once_and_undone(page: Any, says: Says, tagged: Gall
     settle(page, 5)
     assert page.is_visible("text=Every photo is settled.")
     assert "Red Racer" in (tagged.path / "labels.csv").read_text()
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     settle(page, 3)
     page.click("#undo")
     settle(page, 0)
@@ -276,7 +276,7 @@ def test_a_key_held_down_confirms_nothing_unseen(page: Any, says: Says) -> None:
 
 def test_a_number_is_the_car_and_with_shift_one_more(page: Any, says: Says) -> None:
     page.click("[title='a.jpg']")
-    offered = [text.strip() for text in page.locator("#answers label span:nth-of-type(1)").all_text_contents()]
+    offered = [text.strip() for text in page.locator("#answers .said span:nth-of-type(1)").all_text_contents()]
     assert offered[0] == "Red Racer"
     page.keyboard.press("Digit2")
     assert page.text_content("#confirm").startswith("Confirm E")
@@ -362,7 +362,7 @@ def test_undo_shows_the_photo_again(page: Any, says: Says) -> None:
     page.keyboard.press("Enter")
     settle(page, 1)
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     wait(page, 'document.getElementById("what").textContent === "b.jpg"')
     wait(page, 'document.getElementById("state").textContent === "Undone: b.jpg."')
     assert page.is_checked("#answers label:has-text('Red Racer') input")
@@ -384,7 +384,7 @@ def test_undo_does_not_take_her_from_the_photo_that_she_went_on_to(page: Any, sa
     page.keyboard.press("Enter")
     settle(page, 1)
     with held(tagged):
-        page.keyboard.press("z")
+        page.keyboard.press("x")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("n")
@@ -466,7 +466,7 @@ def test_undo_after_a_failure_gives_up_that_and_nothing_else(page: Any, says: Sa
     (tagged.path / "labels.csv").write_text("nonsense\n")
     page.keyboard.press("Enter")
     wait(page, 'document.getElementById("state").textContent.startsWith("Not saved: b.jpg")')
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     assert page.text_content("#state") == "Given up."
     assert says("a.jpg") == ("tagged", ["red-racer"], True)
 
@@ -477,7 +477,7 @@ def test_undo_is_of_what_was_decided_here(page: Any, review: Served, says: Says)
     page.keyboard.press("Enter")
     settle(page, 1)
     review.decide(("c.jpg", "none"))  # in another window
-    page.keyboard.press("z")
+    page.keyboard.press("x")
     settle(page, 2)
     assert says("a.jpg") == ("tagged", ["red-racer"], True)
     assert says("c.jpg") == ("no-car", [], True)

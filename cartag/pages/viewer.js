@@ -1,0 +1,198 @@
+"use strict";
+// One photo, large: what it and its boxes show.
+// --- one photo ---
+const viewer = $("viewer");
+viewer.tabIndex = -1;
+let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
+let given = answer(null), touched = false, seen = "", offered = [];
+let alsoNext = false;  // the next number is one car more, as with Shift
+const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; viewer.showModal(); begin(); };
+const begin = () => {
+  at = firstBox(reel[current]);
+  alsoNext = false;
+  setMode("");
+  if (zoom) setZoom(null);
+  if (beside) beside.number = 0;
+  show();
+  focusBox();
+};
+const show = () => {
+  const photo = reel[current], frame = $("frame");
+  const of = JSON.stringify([photo.path, photo.content, photo.outcome === "error"]);
+  if (frame.dataset.of !== of) {  // else it is shown already, and may have the focus
+    frame.dataset.of = of;
+    frame.replaceChildren(pictured(photo));
+  }
+  $("what").textContent = photo.path;
+  $("said").textContent = photo.label ? "Your label: " + words(answer(photo.label.truth, photo.label.cars)) : "";
+  $("said").className = differs(photo) ? "differs" : "";
+  $("place").textContent = `${number(current + 1)} of ${number(reel.length)}` + (photo.width ? ` · ${photo.width} × ${photo.height}` : "");
+  $("before").disabled = current === 0;
+  $("after").disabled = current === reel.length - 1;
+  const image = frame.querySelector("img");
+  if (image) image.alt = words(stands(photo));
+  again();
+  showBeside();
+  for (const next of reel.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") prepare(next);
+};
+// Large pictures that were asked for: of the photos around the one that is open, decoded before they are turned to.
+const ready = new Map(), KEPT = 8;
+const prepare = photo => {
+  const address = photo.picture("large");
+  let image = ready.get(address);
+  if (!image) {
+    image = new Image();
+    image.draggable = false;
+    image.src = address;
+    image.decode().catch(() => {});
+  }
+  ready.delete(address);
+  ready.set(address, image);
+  for (const old of ready.keys()) if (ready.size > KEPT && !ready.get(old).isConnected) ready.delete(old);
+  return image;
+};
+const pictured = (photo, isOwn = true) => {
+  if (!photo.picture || photo.outcome === "error") return make("div", "nothing", photo.error || "no picture");
+  const full = isOwn ? prepare(photo) : Object.assign(new Image(), { src: photo.picture("large"), draggable: false });
+  if (full.dataset.full) { delete full.dataset.full; full.src = photo.picture("large"); }
+  if (full.complete && full.naturalWidth) return full;
+  const image = make("img");
+  image.draggable = false;
+  image.src = photo.picture("small");
+  full.onload = () => { if (image.isConnected) full.alt = image.alt, image.replaceWith(full), sharpen(); };
+  full.onerror = () => ready.delete(photo.picture("large"));
+  image.onerror = () => image.replaceWith(make("div", "nothing", "The photo cannot be shown: it is gone, or damaged."));
+  return image;
+};
+// What there is to say of the box that is spoken of, or of the photo as a whole.
+const again = () => {
+  drawBoxes();
+  const photo = reel[current], box = subject(), of = box ?? photo, regions = regionsOf(photo);
+  const model = of.model && (of.model.outcome === "error" ? photo.error : words(answer(TRUTHS[of.model.outcome], of.model.tags)));
+  const byHand = box ? box.human : isSettled(photo), stood = answer(TRUTHS[of.outcome] ?? null, of.tags.map(tag => tag.car));
+  $("where").textContent = [
+    box && `Box ${1 + regions.indexOf(box)} of ${number(regions.length)}`,
+    byHand && "By hand: " + words(stood),
+    box && !model ? "" : "The model says: " + (model || "not asked yet; the next 'cartag tag' does"),
+    box?.other && `perhaps ${box.other.name} ${percent(box.other.score)}`,
+  ].filter(Boolean).join(" · ");
+  $("about").textContent = box ? "What is in this box?" : "What does it show?";
+  $("back").hidden = !byHand;
+  trouble();
+  given = photo.gone ? answer(null) : box ? stood : proposed(photo);
+  touched = false;
+  seen = photo.state;
+  offered = offer(photo);
+  answers();
+  showLikest();
+};
+// The cars worth a key: those it has, those the model thought of, those picked last.
+const offer = photo => {
+  const box = subject(), scores = new Map(thought(box?.model ? box : photo).map(({ car, score }) => [car, score]));
+  const ids = [...(box ?? photo).tags.map(tag => tag.car), ...(box ? [] : proposed(photo).cars), ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
+  return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: box && !box.model ? undefined : scores.get(id) }));  // of a box that she drew the model said nothing
+};
+const answers = () => {
+  const row = (key, text, checked, change, className = "", note = "", pictures = "") => {
+    const label = make("label", className), box = make("input");
+    Object.assign(box, { type: "checkbox", checked, tabIndex: 0 });
+    box.addEventListener("change", change);
+    const said = make("span", "said");
+    said.append(make("span", "", text), make("span", "percent", note));
+    label.append(box, make("kbd", "", key), said, pictures);
+    return label;
+  };
+  const focused = [...$("answers").querySelectorAll("input")].indexOf(document.activeElement);
+  $("answers").replaceChildren(
+    ...offered.map(({ id, score }, i) => row(i + 1, name(id), given.cars.includes(id), () => toggle(id), "", score === undefined ? "" : percent(score), surePictures(id, reel[current]))),
+    row(shownKey(keyOf("unknown", "photo")), "Another car", given.truth === "unknown", () => settle("unknown"), "apart"),
+    row(shownKey(keyOf("none", "photo")), at ? "No car: delete the box" : "No car", given.truth === "none", () => settle("none")),
+  );
+  if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
+  $("confirm").disabled = given.truth === null;
+  $("confirm").firstChild.textContent = given.cars.length > 1 ? `Confirm ${given.cars.length} cars ` : at ? "Confirm box " : "Confirm ";
+};
+const give = next => {
+  if (reel[current].gone) return;
+  given = next;
+  touched = true;
+  alsoNext = false;
+  for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
+  answers();
+  if (beside) showBeside();
+};
+const settle = truth => give(answer(truth));
+const only = id => give(answer("car", [id]));
+const toggle = (id, on = !given.cars.includes(id)) => {
+  if (at && on) return only(id);  // a box is of one car
+  const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
+  give(ids.length ? answer("car", ids) : answer("unknown"));
+};
+const confirmed = () => {
+  flush();
+  if (given.truth === null) return;
+  const photo = reel[current], said = given, saw = seen;
+  for (const id of said.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
+  if (at) {
+    const next = nextBox();
+    tellBox({ box: at, ...said });
+    if (next) return speakOf(next), focusBox();
+  } else decide([photo], () => said, () => saw).catch(() => {});
+  if (current < reel.length - 1) turn(1);
+  else shut();
+};
+$("like").addEventListener("click", () => showLike());
+const turn = step => { const to = current + step; if (to >= 0 && to < reel.length) { flush(); current = to; begin(); } };
+const shut = () => { flush(); viewer.close(); };
+// Back to the photo that was open; where it has left the list, to the one that took its place.
+viewer.addEventListener("close", async () => {
+  const after = reel.slice(current).map(photo => photo.path);
+  const place = () => { const here = new Map(shown.map((photo, i) => [photo.path, i])); return after.map(path => here.get(path)).find(i => i !== undefined) ?? shown.length - 1; };
+  apply();
+  if (shown.length) grid.move(place());
+  await saving;  // what was said last may leave the list a moment later
+  if (viewer.open) return;
+  const focus = document.activeElement, isFree = !focus || focus === document.body || $("grid").contains(focus);
+  apply();
+  if (shown.length && isFree) grid.move(place());  // she may be typing elsewhere by now
+});
+$("before").addEventListener("click", () => turn(-1));
+$("after").addEventListener("click", () => turn(1));
+$("close").addEventListener("click", shut);
+$("confirm").addEventListener("click", confirmed);
+$("back").addEventListener("click", () => {
+  flush();
+  touched = false;
+  if (at) tellBox({ box: at, ...answer(null) });
+  else decide([reel[current]], () => answer(null)).catch(() => {});
+});
+viewer.addEventListener("click", event => { if (!zoom && event.target.matches(".stage, .pane")) shut(); });
+viewer.addEventListener("cancel", flush);
+viewer.addEventListener("keydown", event => {
+  const key = event.key.toLowerCase(), action = does(event, "photo"), onButton = event.target.tagName === "BUTTON" && !event.target.matches(".box, #whole");
+  if ((event.ctrlKey || event.metaKey || event.altKey) && action !== "undo") return;
+  const digit = digitOf(event), offer = digit && offered[digit - 1];
+  const isConfirm = action === "confirm" && !(key === "enter" && onButton);
+  if (zoom && (event.key in ARROWS || key === "escape")) {
+    if (key === "escape") setZoom(null); else pan(...ARROWS[event.key].map(Math.sign));
+  } else if (!(key === "enter" && onButton) && boxKey(event, action)) {
+    // that was it
+  } else if (key === "arrowright") turn(1);
+  else if (key === "arrowleft") turn(-1);
+  else if (isConfirm) { if (!event.repeat) confirmed(); }  // a key held down has seen no photo
+  else if (action === "unknown" || action === "none") settle(action);
+  else if (action === "undo") { if (!event.repeat) undo(); }
+  else if (action === "any" || key === "/") $("pick").focus();
+  else if (action === "also") { alsoNext = true; $("hint").textContent = "And which car too? A number; Esc: none."; }
+  else if (action === "zoom") toggleZoom();
+  else if (action === "side") nextBeside();
+  else if (action === "like") showLike();
+  else if (action === "help") help();
+  else if (offer) {
+    const more = event.shiftKey || alsoNext;
+    if (alsoNext) $("hint").textContent = "";
+    if (more) toggle(offer.id); else only(offer.id);
+  } else if (key === "escape" && alsoNext) { alsoNext = false; $("hint").textContent = ""; }
+  else return;
+  event.preventDefault();
+});

@@ -1,0 +1,115 @@
+"""Which cars of many photos look like one and the same: numpy on cached embeddings, no model, no photo read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LEAST = 0.65
+"""Cosine, less the mean of the gallery, from which two views look like one and the same car."""
+SAME_ANSWER = 0.35
+"""The same of two views of which the model says the same: then they need to look alike only roughly. Both were
+measured by `python -m benchmarks.reviewing`."""
+IN_A_BURST = 0.5
+"""The same of two photos of one burst: whoever holds the button down shows the same car again."""
+SECONDS = 2.0
+"""Between two photos of a burst."""
+LONGEST_BURST = 40
+"""Photos; more are no burst but a copy whose files all got the time of copying."""
+MOST = 60
+"""Views of a group: what one looks over at a glance."""
+_AT_ONCE = 1024
+
+
+def centred(vectors: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, d) less what all photos of a gallery share, unit length again: only differences count."""
+    if len(vectors) < 3:
+        return vectors
+    less = vectors - vectors.mean(axis=0)
+    unit: np.ndarray = less / np.maximum(np.linalg.norm(less, axis=1, keepdims=True), 1e-6)
+    return unit
+
+
+def bursts(taken: np.ndarray) -> np.ndarray:
+    """The burst (n,) that each view belongs to, by the times (n,) in seconds of its photo's file; -1: none."""
+    found = np.full(len(taken), -1)
+    order = np.argsort(taken, kind="stable")
+    ends = np.flatnonzero(np.diff(taken[order]) > SECONDS) + 1
+    for number, members in enumerate(np.split(order, ends)):
+        if 1 < len(np.unique(taken[members])) <= LONGEST_BURST:
+            found[members] = number
+    return found
+
+
+def groups(
+    vectors: np.ndarray,
+    burst: np.ndarray,
+    answers: np.ndarray,
+    *,
+    least: float = LEAST,
+    same_answer: float = SAME_ANSWER,
+    most: int = MOST,
+) -> list[np.ndarray]:
+    """Groups of views that look alike, each with the view that most resemble first; a view is in one group or none.
+
+    The view with the most others alike takes them, at most ``most``, then the next of those left: so every member is
+    like the first, and no chain leads from one car to another.
+
+    Args:
+        vectors: (n, d), as `centred` gives them.
+        burst: (n,), as `bursts` gives them.
+        answers: (n,), a number for what the model says of each.
+        least: cosine from which two views are alike.
+        same_answer: cosine that is enough for two of which the model says the same.
+        most: views of one group.
+    """
+    rule = _Rule(vectors, burst, answers, least, same_answer)
+    free = np.ones(len(vectors), bool)
+    found: list[np.ndarray] = []
+    for first in np.argsort(-rule.counts(), kind="stable"):
+        if not free[first]:
+            continue
+        cosines, is_like = rule.of(np.array([first]))
+        others = np.flatnonzero(is_like[0] & free)
+        if not len(others):
+            continue
+        members = np.concatenate([[first], others[np.argsort(-cosines[0, others], kind="stable")][: most - 1]])
+        free[members] = False
+        found.append(members)
+    return found
+
+
+class _Rule:
+    """Which views are alike. Of all pairs nothing is kept: of 20,000 views that would be gigabytes."""
+
+    def __init__(
+        self, vectors: np.ndarray, burst: np.ndarray, answers: np.ndarray, least: float, same_answer: float
+    ) -> None:
+        self._vectors, self._burst, self._answers = vectors, burst, answers
+        self._least, self._same_answer = least, same_answer
+
+    def of(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines of some views (k,) with all, (k, n), and which of these are alike; a view is not like itself."""
+        cosines = self._vectors[some] @ self._vectors.T
+        same = self._answers[some, None] == self._answers[None, :]
+        is_like = cosines >= np.where(same, self._same_answer, self._least)
+        in_bursts = self._burst[some] >= 0
+        if in_bursts.any():
+            together = self._burst[some[in_bursts], None] == self._burst[None, :]
+            is_like[in_bursts] |= together & (cosines[in_bursts] >= IN_A_BURST)
+        is_like[np.arange(len(some)), some] = False
+        return cosines, is_like
+
+    def counts(self) -> np.ndarray:
+        """How many others are like each view, (n,)."""
+        numbers = np.arange(len(self._vectors))
+        parts = [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
+        return np.concatenate([self.of(part)[1].sum(axis=1) for part in parts]) if parts else np.zeros(0, int)
+
+
+def unlikeness(vectors: np.ndarray) -> np.ndarray:
+    """How little each view of one name (n, d) resembles the others: one less its cosine with their mean, (n,)."""
+    if len(vectors) < 2:
+        return np.zeros(len(vectors))
+    rest = (vectors.sum(axis=0) - vectors) / (len(vectors) - 1)
+    found: np.ndarray = 1 - np.einsum("ij,ij->i", vectors, rest) / np.maximum(np.linalg.norm(rest, axis=1), 1e-6)
+    return found
