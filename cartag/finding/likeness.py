@@ -148,7 +148,7 @@ class Similar:
             return pixels
         picture = decode(data, PICTURE, settings.max_pixels, raw=raw).pixels
         assert picture is not None  # likewise
-        detector = detectors.load(sight.files, device=settings.device)
+        detector = detectors.load(sight.files, device=settings.device, runtime=settings.runtime)
         boxes = [box for box, _ in sight.chosen(detector.boxes([shaped(picture, sight.image_spec)])[0])]
         if number is None and not boxes:
             return shaped(picture, spec)
@@ -172,7 +172,7 @@ class Similar:
 
     def _load(self) -> Encoder:
         s = self._settings
-        return encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)
+        return encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit, runtime=s.runtime)
 
 
 def _views(

@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
 from cartag.photos import cut, shaped
@@ -49,11 +48,18 @@ class Eyes:
     """Looks at photos for cars. The detector is loaded only when something must be looked at."""
 
     def __init__(
-        self, sight: Sight, spec: ImageSpec, store: Store, encoder: Callable[[], Encoder], *, device: str, anew: bool
+        self,
+        sight: Sight,
+        spec: ImageSpec,
+        store: Store,
+        encoder: Callable[[], Encoder],
+        detector: Callable[[], Detector],
+        *,
+        anew: bool,
     ) -> None:
         """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used."""
         self._sight, self._spec, self._store = sight, spec, store
-        self._encoder, self._device, self._anew = encoder, device, anew
+        self._encoder, self._load_detector, self._anew = encoder, detector, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
 
     def close(self) -> None:
@@ -62,7 +68,7 @@ class Eyes:
 
     @cached_property
     def _detector(self) -> Detector:
-        return detectors.load(self._sight.files, device=self._device)
+        return self._load_detector()
 
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""
