@@ -47,6 +47,7 @@ class Settings:
     catalog: str | None = None
     model: str = "auto"
     device: str = "auto"
+    runtime: str = "auto"
     index: str | None = None
     regions: str = "all"
     detector: str = "auto"
@@ -124,6 +125,7 @@ def _home() -> Path | None:
 
 _CHOICES = {
     "regions": ("all", "main", "off"),
+    "runtime": ("auto", "onnx", "torch"),
     "dtype": ("auto", "float32", "bfloat16", "float16"),
     "fit": ("auto", "squash", "crop", "pad"),
     "mode": ("strict", "balanced", "eager"),

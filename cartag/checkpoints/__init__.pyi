@@ -9,9 +9,13 @@ from .device import (
     without_tf32 as without_tf32,
 )
 from .folding import folded as folded, has_batch_norms as has_batch_norms
+from .graphs import Graph as Graph, GraphError as GraphError, read_weights as read_weights
+from .passes import CorePasses as CorePasses
 from .processor import image_config as image_config, triple as triple
+from .runtime import graphs_for as graphs_for, takes_graphs as takes_graphs, without_graphs as without_graphs
 from .table import (
     BUNDLED_DETECTOR as BUNDLED_DETECTOR,
+    BUNDLED_MODEL as BUNDLED_MODEL,
     FAKE_MODEL as FAKE_MODEL,
     is_here as is_here,
     known_detectors as known_detectors,

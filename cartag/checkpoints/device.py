@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
 
+from cartag.checkpoints.passes import CPU_PASS, MOST_WORKERS, even_parts
 from cartag.errors import ModelError, SettingsError
 from cartag.settings import usable_cores
 
@@ -21,10 +20,7 @@ log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 T = TypeVar("T")
 
-_CPU_PASS = 8
-"""Items a pass on a CPU core; the activations of more fall out of its cache, and are mapped anew at every layer."""
 _GPU_PASS = 256
-_MOST_WORKERS = 16
 _OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
@@ -110,11 +106,11 @@ class Passes:
     """
 
     def __init__(
-        self, device: torch.device, cores: int | None = None, *, on_core: int = _CPU_PASS, on_gpu: int = _GPU_PASS
+        self, device: torch.device, cores: int | None = None, *, on_core: int = CPU_PASS, on_gpu: int = _GPU_PASS
     ) -> None:
         self._device = device
         self._on_core, self._at_once = on_core, on_gpu
-        self._workers = min(cores or usable_cores(), _MOST_WORKERS) if device.type == "cpu" else 1
+        self._workers = min(cores or usable_cores(), MOST_WORKERS) if device.type == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, embed: Callable[[Sequence[T]], torch.Tensor], items: Sequence[T]) -> torch.Tensor:
@@ -188,14 +184,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def even_parts(items: Sequence[T], workers: int, most: int = _CPU_PASS) -> list[Sequence[T]]:
-    """Splits items so that all workers have equally much to do, in parts of at most ``most``."""
-    rounds = math.ceil(len(items) / (most * workers))
-    count = min(len(items), rounds * workers)
-    bounds = [round(i * len(items) / count) for i in range(count + 1)]
-    return [items[start:end] for start, end in pairwise(bounds)]
 
 
 @torch.inference_mode()

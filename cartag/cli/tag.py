@@ -25,6 +25,14 @@ class Regions(StrEnum):
     off = "off"
 
 
+class Runtime(StrEnum):
+    """What computes a bundled model."""
+
+    auto = "auto"
+    onnx = "onnx"
+    torch = "torch"
+
+
 class RawPairs(StrEnum):
     """Which photo a RAW file and the JPEG beside it are."""
 
@@ -55,6 +63,10 @@ def command(
     device: Annotated[
         str | None,
         typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps. [default: auto]", show_default=False),
+    ] = None,
+    runtime: Annotated[
+        Runtime | None,
+        typer.Option(help="What computes a bundled model. [default: auto, which is onnx on a CPU]", show_default=False),
     ] = None,
     index: IndexFile = None,
     retag: Annotated[bool, typer.Option("--retag", help="Forget what is cached and read every photo again.")] = False,
@@ -87,6 +99,7 @@ def command(
             regions=regions,
             detector=detector,
             device=device,
+            runtime=runtime,
             index=index,
             retag=retag,
             raw_pairs=raw_pairs,

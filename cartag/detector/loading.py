@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors
+from cartag.checkpoints import (
+    BUNDLED_DETECTOR,
+    FAKE_MODEL,
+    GraphError,
+    graphs_for,
+    known_detectors,
+    takes_graphs,
+    without_graphs,
+)
 from cartag.detector.config import LOOK, car_classes, read_config
 from cartag.detector.fake import FakeDetector
 from cartag.detector.keeping import DOUBLE, THRESHOLD
 from cartag.detector.processor import read_image_spec
 from cartag.detector.protocol import Detector
+from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
 
-def load(files: ModelFiles, *, device: str = "auto") -> Detector:
-    """Loads a detector; takes seconds.
+def load(files: ModelFiles, *, device: str = "auto", runtime: str = "auto") -> Detector:
+    """Loads a detector; takes seconds where torch has to be loaded for it.
+
+    ``runtime`` says what computes it: ``torch``, ``onnx`` (a CPU, bundled detectors only), or ``auto``, whichever of
+    the two starts sooner and can.
 
     Raises:
         ModelError: the checkpoint is no detector of cars, is damaged, would load something from elsewhere, or the
-            device is not there.
+            device or the runtime is not there.
         SettingsError: there is no device of that name.
     """
     if files.spec.source == FAKE_MODEL:
@@ -26,13 +38,32 @@ def load(files: ModelFiles, *, device: str = "auto") -> Detector:
     folder = Path(files.folder)
     config = read_config(folder)
     if _is_look(files, config):
-        from cartag.detector.look import LookDetector
-
-        return LookDetector(files, identity(files), device=device)
+        return _look(files, device, runtime)
+    if runtime == "onnx":
+        raise ModelError(f"runtime onnx: has no graph of {files.spec.name}, only of look; use --runtime torch")
     cars = car_classes(folder, config.get("id2label"))
     from cartag.detector.hub import HubDetector
 
     return HubDetector(folder, config, cars, identity(files), device=device)
+
+
+def _look(files: ModelFiles, device: str, runtime: str) -> Detector:
+    why: GraphError | None = None
+    if takes_graphs(runtime, device):
+        from cartag.detector.graph import DECIDED_BY, GraphLook
+
+        try:
+            graphs = graphs_for(Path(files.folder), BUNDLED_DETECTOR, DECIDED_BY, runtime)
+            if graphs is not None:
+                return GraphLook(files, graphs, identity(files))
+        except GraphError as e:
+            why = e
+    from cartag.detector.look import LookDetector
+
+    detector = LookDetector(files, identity(files), device=device)
+    if why is not None:
+        without_graphs(runtime, why)
+    return detector
 
 
 def identity(files: ModelFiles) -> str:

@@ -12,12 +12,10 @@ import torch
 from cartag.checkpoints import Passes, choose_device, folded, without_tf32
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
-from cartag.detector.processor import read_image_spec
-from cartag.detector.spec import LookSpec, read_look_spec, sure_enough, write_look_spec
+from cartag.detector.spec import WEIGHTS, LookSpec, glance_spec, read_look_spec, sure_enough, write_look_spec
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
-WEIGHTS = "model.safetensors"
 _ON_CORE = 4
 """Glances a pass on a core: of more the activations no longer stay in its caches."""
 
@@ -33,9 +31,7 @@ class LookDetector:
         """
         folder = Path(files.folder)
         self.identity = identity
-        self.image_spec: ImageSpec = read_image_spec(folder)
-        if self.image_spec.fit != "squash" or self.image_spec.height % 16 or self.image_spec.width % 16:
-            raise ModelError(f"{folder}: look wants its photos squashed to sides that are multiples of 16")
+        self.image_spec: ImageSpec = glance_spec(folder)
         self._spec = spec = read_look_spec(folder)
         self._device = choose_device(device)
         network = _loaded(spec.architecture, folder / WEIGHTS)

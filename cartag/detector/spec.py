@@ -9,8 +9,11 @@ import msgspec
 import numpy as np
 
 from cartag.detector.config import LOOK
+from cartag.detector.processor import read_image_spec
 from cartag.errors import ModelError
+from cartag.values import ImageSpec
 
+WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
 _BILINEAR = 2
@@ -49,6 +52,18 @@ def read_look_spec(folder: Path) -> LookSpec:
             raise ValueError("not a config of look, or its least confidences are no probabilities")
     except (OSError, msgspec.DecodeError, ValueError) as e:
         raise ModelError(f"{path}: cannot be understood ({' '.join(str(e).split())[:200]})") from e
+    return spec
+
+
+def glance_spec(folder: Path) -> ImageSpec:
+    """How `look` wants its photos.
+
+    Raises:
+        ModelError: there is no processor config, or one that does not fit its network.
+    """
+    spec = read_image_spec(folder)
+    if spec.fit != "squash" or spec.height % 16 or spec.width % 16:
+        raise ModelError(f"{folder}: look wants its photos squashed to sides that are multiples of 16")
     return spec
 
 

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartag.checkpoints import FAKE_MODEL, vet
+from cartag.checkpoints import BUNDLED_MODEL, FAKE_MODEL, GraphError, graphs_for, takes_graphs, vet, without_graphs
 from cartag.encoder.fake import FakeEncoder
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.protocol import Encoder
 from cartag.values import ImageSpec, ModelFiles
 
 
-def load(files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: str = "auto") -> Encoder:
-    """Loads an encoder; takes seconds and, for the large models, gigabytes.
+def load(
+    files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: str = "auto", runtime: str = "auto"
+) -> Encoder:
+    """Loads an encoder; takes seconds where torch has to be loaded for it and, for the large models, gigabytes.
+
+    ``runtime`` says what computes it: ``torch``, ``onnx`` (a CPU, bundled models only), or ``auto``, whichever of the
+    two starts sooner and can.
 
     Raises:
         ModelError: the checkpoint is no dual encoder, is damaged, would load something from elsewhere, or the device
-            is not there.
+            or the runtime is not there.
     """
     if files.spec.source == FAKE_MODEL:
         return FakeEncoder()
-    vet(Path(files.folder))
+    folder, name = Path(files.folder), identity(files, dtype=dtype, fit=fit)
+    vet(folder)
+    why: GraphError | None = None
+    if takes_graphs(runtime, device, dtype):
+        from cartag.encoder.graph import DECIDED_BY, GraphEncoder
+
+        try:
+            graphs = graphs_for(folder, BUNDLED_MODEL, DECIDED_BY, runtime)
+            if graphs is not None:
+                return GraphEncoder(files, graphs, name, fit=fit)
+        except GraphError as e:
+            why = e
     from cartag.encoder.dual import DualEncoder
 
-    return DualEncoder(files, identity(files, dtype=dtype, fit=fit), device=device, dtype=dtype, fit=fit)
+    encoder = DualEncoder(files, name, device=device, dtype=dtype, fit=fit)
+    if why is not None:
+        without_graphs(runtime, why)
+    return encoder
 
 
 def identity(files: ModelFiles, *, dtype: str = "auto", fit: str = "auto") -> str:

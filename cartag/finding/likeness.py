@@ -148,7 +148,7 @@ class Similar:
             return pixels
         picture = decode(data, PICTURE, settings.max_pixels, raw=raw).pixels
         assert picture is not None  # likewise
-        detector = detectors.load(sight.files, device=settings.device)
+        detector = detectors.load(sight.files, device=settings.device, runtime=settings.runtime)
         shown, shape = glances(picture, sight.image_spec), picture.shape
         boxes = [box for box, _ in sight.chosen(detectors.boxes_in(detector, [shown], [tiles(shape[1], shape[0])])[0])]
         if number is None and not boxes:
@@ -173,7 +173,7 @@ class Similar:
 
     def _load(self) -> Encoder:
         s = self._settings
-        return encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)
+        return encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit, runtime=s.runtime)
 
 
 def _views(

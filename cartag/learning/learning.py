@@ -265,7 +265,7 @@ class _Loaded:
     def __call__(self) -> Encoder:
         if self._encoder is None:
             s = self._settings
-            self._encoder = encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit)
+            self._encoder = encoders.load(self._files, device=s.device, dtype=s.dtype, fit=s.fit, runtime=s.runtime)
         return self._encoder
 
 

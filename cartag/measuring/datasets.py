@@ -78,7 +78,9 @@ def evaluate_dataset(
         if settings.model == "auto"
         else checkpoints.resolve(settings.model, progress)
     )
-    encoder = encoders.load(files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
+    encoder = encoders.load(
+        files, device=settings.device, dtype=settings.dtype, fit=settings.fit, runtime=settings.runtime
+    )
     prototypes = _prototypes(encoder, names)
     progress.start("embedding", len(samples))
     hits = np.zeros(len(samples), bool)

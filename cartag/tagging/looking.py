@@ -17,7 +17,6 @@ from functools import cached_property
 import numpy as np
 from msgspec import UNSET
 
-from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
 from cartag.photos import cut, shaped, tiles
@@ -65,11 +64,18 @@ class Eyes:
     """Looks at photos for cars. The detector is loaded only when something must be looked at."""
 
     def __init__(
-        self, sight: Sight, spec: ImageSpec, store: Store, encoder: Callable[[], Encoder], *, device: str, anew: bool
+        self,
+        sight: Sight,
+        spec: ImageSpec,
+        store: Store,
+        encoder: Callable[[], Encoder],
+        detector: Callable[[], Detector],
+        *,
+        anew: bool,
     ) -> None:
         """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used."""
         self._sight, self._spec, self._store = sight, spec, store
-        self._encoder, self._device, self._anew = encoder, device, anew
+        self._encoder, self._load_detector, self._anew = encoder, detector, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
         self._known: dict[str, _Known] = {}
         """By hash, of the photos that are not like any other."""
@@ -95,7 +101,7 @@ class Eyes:
 
     @cached_property
     def _detector(self) -> Detector:
-        return detectors.load(self._sight.files, device=self._device)
+        return self._load_detector()
 
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""

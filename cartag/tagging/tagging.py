@@ -66,6 +66,7 @@ def tag(
     regions: str | None = None,
     detector: str | None = None,
     device: str | None = None,
+    runtime: str | None = None,
     index: Path | str | None = None,
     retag: bool = False,
     raw_pairs: str | None = None,
@@ -89,6 +90,7 @@ def tag(
             (`off`); None: as `--regions all`.
         detector: what finds the cars: a name of `cartag models`, a hub id, or a folder; None: as `--detector look`.
         device: auto, cpu, cuda, cuda:N or mps.
+        runtime: what computes a bundled model: `onnx` (ONNX Runtime, on a CPU) or `torch`; None: as `--runtime auto`.
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
         raw_pairs: which photo a RAW file and the JPEG beside it are: `jpeg`, `raw`, or `both`.
@@ -103,6 +105,7 @@ def tag(
     """
     options: dict[str, Any] = {"catalog": catalog, "model": model, "device": device, "index": index}
     options |= {"raw_pairs": raw_pairs, "isolate": isolate, "regions": regions, "detector": detector}
+    options |= {"runtime": runtime}
     settings = load_settings(options) if settings is None else settings.overridden(options)
     gallery, progress = Path(gallery), progress or Silent()
     place = place_of(gallery, settings.index)

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from cartag import encoder as encoders
+from cartag import detector as detectors, encoder as encoders
 from cartag.encoder import Encoder
 from cartag.photos import PICTURE, Reader, ReadPhoto, batch_size
 from cartag.progress import Progress
@@ -96,15 +96,15 @@ class Work:
     @cached_property
     def _eyes(self) -> Eyes | None:
         """What looks for cars in photos; None where they are looked at as wholes."""
-        if self._run.sight is None:
+        sight, settings = self._run.sight, self._run.settings
+        if sight is None:
             return None
-        spec = encoders.image_spec(self._run.files, fit=self._run.settings.fit)
         eyes = Eyes(
-            self._run.sight,
-            spec,
+            sight,
+            encoders.image_spec(self._run.files, fit=settings.fit),
             self._store,
             lambda: self._encoder,
-            device=self._run.settings.device,
+            lambda: detectors.load(sight.files, device=settings.device, runtime=settings.runtime),
             anew=self._retag,
         )
         self._stack.callback(eyes.close)
@@ -208,7 +208,13 @@ class Work:
     def _encoder(self) -> Encoder:
         """Loaded only when something must be embedded."""
         settings = self._run.settings
-        encoder = encoders.load(self._run.files, device=settings.device, dtype=settings.dtype, fit=settings.fit)
+        encoder = encoders.load(
+            self._run.files,
+            device=settings.device,
+            dtype=settings.dtype,
+            fit=settings.fit,
+            runtime=settings.runtime,
+        )
         self._store.put_facts({"logit_scale": encoder.logit_scale, "logit_bias": encoder.logit_bias})
         return encoder
 

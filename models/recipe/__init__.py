@@ -6,7 +6,7 @@ Its stages are programs that meet only in checkpoints, in a scratch folder; each
 2. `stage2`: the image tower on whole photographs, cut around their cars, with balanced sampling;
 3. `stage3`: the text tower against the frozen image tower (Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text
    Tuning", 2022), begun once on the tower of stage 1;
-4. `export`: both towers as a folder that `transformers` reads.
+4. `export`: both towers as a folder that `transformers` reads, and by `graphs` what they compute, for ONNX Runtime.
 
 Where the cars stand says `look`, the bundled detector, which has a recipe of its own in `models.recipe.look`.
 Stages 2 and 3 also run as grouped cross-validation, from which `measure` and `report` take the calibration and every

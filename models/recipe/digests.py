@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 RECIPE = "../recipe/*.py"  # ends as a program does: the tool does not look for it beside the weights
-MADE_FIRST = ("model.safetensors",)
+MADE_FIRST = ("model.safetensors", "image.onnx", "text.onnx")
 MADE_LATER = ("tokenizer.json", "calibration.json")
 
 

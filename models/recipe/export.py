@@ -21,7 +21,7 @@ from transformers import (
     VisionTextDualEncoderProcessor,
 )
 
-from models.recipe import digests, options
+from models.recipe import digests, graphs, options
 from models.recipe.model import Model
 from models.recipe.pictures import MEAN, RUN_HW, STD
 from models.recipe.progress import say
@@ -91,11 +91,12 @@ def check_export(model: Model, folder: Path, pixels: np.ndarray) -> float:
 
 
 def run(world: World, tag: str, out: Path) -> None:
-    """Writes the model of the training `tag`, and looks whether it is the same when loaded anew."""
+    """Writes the model of the training `tag` with its graphs, and looks whether it is the same when loaded anew."""
     model = Model.read(world, tag)
     export(model, out)
     sample = world.cuts.shown(world.wholes.pixels[:8])
     say(f"exported; smallest cosine to the towers {check_export(model, out, sample):.6f}")
+    graphs.write(out)
     digests.write(out)
 
 

@@ -21,7 +21,7 @@ from cartag.detector.spec import LookSpec
 from cartag.photos import shaped
 from cartag.progress import Silent
 from cartag.state import overlap
-from models.recipe.look import card, tool
+from models.recipe.look import card, graph, tool
 from models.recipe.look.card import BOUNDS
 from models.recipe.look.measure import Seen, finder, seen_of
 from models.recipe.look.scenes import GLANCE_HW
@@ -31,7 +31,7 @@ from models.recipe.progress import say
 from models.recipe.smoke import make_toy_data
 from models.recipe.world import read_world
 
-MADE = ("model.safetensors", "config.json", "preprocessor_config.json")
+MADE = ("model.safetensors", graph.GRAPH, "config.json", "preprocessor_config.json")
 OUT = Path(__file__).resolve().parents[2] / "look"
 
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--folds", type=int, default=3)
     found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
-    found.add_argument("--only", choices=("ship", "folds", "report"), help="one part; default: all")
+    found.add_argument("--only", choices=("ship", "folds", "report", "graph"), help="one part; default: all but graph")
     found.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
     return found
 
@@ -55,6 +55,10 @@ def main() -> int:
     args = found.parse_args()
     if args.smoke:
         return smoke(args.seed)
+    if args.only == "graph":
+        graph.write(args.out)
+        write_digests(args.out)
+        return 0
     if args.data is None or args.work is None:
         found.error("--data and --work are needed")
     args.work.mkdir(parents=True, exist_ok=True)
@@ -116,6 +120,7 @@ def save(network: Look, to: Path, spec: LookSpec) -> None:
     """Writes a detector's folder, weights in float16."""
     write(to, spec, network, *GLANCE_HW)
     (to / "model.safetensors").chmod(0o644)
+    graph.write(to)
     write_digests(to)
 
 
