@@ -79,6 +79,12 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
     if report.left_out:
         some = ", ".join(report.left_out[:3])
         output.say(f"cartag: not learned from: {some}{', ...' if len(report.left_out) > 3 else ''}")
+    if report.unplaced:
+        some = ", ".join(report.unplaced[:3])
+        output.say(
+            f"cartag: {len(report.unplaced)} labelled photo(s) show several cars, and nobody can tell which is which: "
+            f"{some}; draw and name their boxes with 'cartag review', or give x,y,w,h in the labels"
+        )
     if report.names_outside_catalog:
         names = report.names_outside_catalog
         output.say(

@@ -19,7 +19,7 @@ SAME = 0.5
 _EDGE = 0.04
 """Of a tile's length: a box that ends nearer than this to where the tile ends is one of a car that is cut there."""
 _LONG = 0.45
-"""Of a tile's length: what is longer may be cut by every tile, for they overlap by half; what is not, one sees whole."""
+"""Of a tile's length: what is longer every tile may cut, for they overlap by half; what is not, one sees whole."""
 _COVERED = 0.5
 """Share of a box from which on others say what it does: of one from the whole photo, or of a car that is cut."""
 _TWO, _ONE = 0.8, 0.65
@@ -81,8 +81,8 @@ def _is_said(row: np.ndarray, kept: Sequence[np.ndarray], is_whole: bool) -> boo
     if any(both > SAME * (own + other[2] * other[3] - both) for both, other in zip(shared, kept, strict=True)):
         return True
     if not is_whole:
-        return sum(shared) > _COVERED * own
-    return sum(shared) > _TWO * own and max(shared) < _ONE * own
+        return bool(sum(shared) > _COVERED * own)
+    return bool(sum(shared) > _TWO * own and max(shared) < _ONE * own)
 
 
 def _of_photo(part: np.ndarray, tile: Box) -> np.ndarray:

@@ -17,13 +17,13 @@ from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learning import fitting, following, learned
 from cartag.learning.fitting import CrossValidation, Examples, ZeroShot
 from cartag.learning.learned import LearnedFacts
-from cartag.learning.vectors import main_vectors
-from cartag.measuring import Interval, Label, Truth, differences, headline, metric_values, read_truth
+from cartag.learning.vectors import Example, Placed, examples_of, main_vectors
+from cartag.measuring import Interval, Truth, differences, headline, metric_values, read_truth
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import Index, Place, SharedTexts, Store, place_of, read_index
-from cartag.values import ModelFiles, PhotoRecord
+from cartag.values import ModelFiles
 
 _ENOUGH = 5000
 WANTED_LABELS = fitting.OWN_THRESHOLD
@@ -76,6 +76,8 @@ class LearnReport:
     """Of these folders those whose name looks like a car of the catalog, and which."""
     left_out: tuple[str, ...] = ()
     """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
+    unplaced: tuple[str, ...] = ()
+    """The labelled photos of which nothing was learned, for nobody can tell which of their cars is which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +150,24 @@ def propose(
             encoder = _Loaded(files, settings)
             classes = class_set_of(catalog, store, SharedTexts(shared_texts(settings), identity), encoder)
             numbers = model_facts(store, encoder)
-            pairs, photos = _embedded(truth, store)
+            placed = _placed(truth, store)
             centre = _centre(found, store)
     except (OSError, sqlite3.Error) as e:
         raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
-    if not pairs:
+    if placed.unplaced and not placed.found:
+        raise LabelsError(
+            f"{labels}: all labelled photos show several cars, and nobody can tell which is which; draw and name their "
+            f"boxes with 'cartag review {gallery}'"
+        )
+    if not placed.found:
         raise LabelsError(f"{place.state}: none of the labelled photos is embedded; run 'cartag tag {gallery}' first")
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
     zero = ZeroShot(classes, calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
-    examples, grouped_by = _examples(pairs, photos, classes.cars)
+    examples, grouped_by = _examples(placed.found, classes.cars)
+    learned_from = {example.record.path for example in placed.found}
+    left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced
     checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)
     before, after, gain = _gain(checked, len(examples))
@@ -189,7 +198,7 @@ def propose(
         return replace(report, files=tuple(str(path) for path in learned.learned_files(place)))
 
     report = LearnReport(
-        photos=len(examples),
+        photos=len(learned_from),
         kept=kept,
         files=(),
         folds=0 if checked is None else min(cv, len(np.unique(examples.groups))),
@@ -202,12 +211,13 @@ def propose(
         temperature=round(fit.calibration.temperature if kept else zero.calibration.temperature, 4),
         precision=settings.precision,
         not_in_index=truth.not_in_index,
-        not_embedded=sum(record.outcome != "error" for _, record in truth.pairs) - len(pairs),
+        not_embedded=sum(record.outcome != "error" and record.path in left_out for _, record in truth.pairs),
         without_label=truth.without_label,
         names_outside_catalog=truth.names_outside_catalog,
         near_misses=truth.near_misses,
         silent_folders=truth.silent_folders,
-        left_out=tuple(sorted({r.path for _, r in truth.pairs} - {r.path for _, r in pairs})),
+        left_out=tuple(sorted(left_out)),
+        unplaced=tuple(sorted(placed.unplaced)),
         near_folders=truth.near_folders,
     )
     return Proposal(report, keep)
@@ -269,24 +279,18 @@ class _Loaded:
         return self._encoder
 
 
-_Pairs = list[tuple[Label, PhotoRecord]]
-
-
 def _seen(index: Index) -> str:
     """How photos of an index were looked at, as `LearnedFacts.seen` has it."""
     detector = index.header.detector
     return "" if detector is UNSET else f"{detector.name}@{detector.revision}-{detector.regions}"
 
 
-def _embedded(truth: Truth, store: Store) -> tuple[_Pairs, np.ndarray]:
-    """The labelled photos that have an embedding in the cache, with it (n, d)."""
+def _placed(truth: Truth, store: Store) -> Placed:
+    """What the labels say of each region, or photo, that has an embedding in the cache."""
     readable = [
         (label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"
     ]
-    cached = main_vectors((record for _, record in readable), store)
-    pairs = [(label, record) for label, record in readable if record.path in cached]
-    vectors = [cached[record.path] for _, record in pairs]
-    return pairs, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
+    return examples_of(readable, store)
 
 
 def _centre(index: Index, store: Store) -> np.ndarray | None:
@@ -297,11 +301,12 @@ def _centre(index: Index, store: Store) -> np.ndarray | None:
     return np.mean(list(cached.values()), axis=0) if cached else None
 
 
-def _examples(pairs: _Pairs, photos: np.ndarray, cars: tuple[str, ...]) -> tuple[Examples, str]:
-    shows = np.array([[car in label.cars for car in cars] for label, _ in pairs], bool).reshape(-1, len(cars))
-    kind = np.array([label.truth for label, _ in pairs], object)
-    folders = [record.path.rpartition("/")[0] for _, record in pairs]
-    groups, by = fitting.groups_of(folders, [str(record.sha256) for _, record in pairs], photos, shows)
+def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, str]:
+    photos = np.stack([example.vector for example in found])
+    shows = np.array([[car in example.label.cars for car in cars] for example in found], bool).reshape(-1, len(cars))
+    kind = np.array([example.label.truth for example in found], object)
+    folders = [example.record.path.rpartition("/")[0] for example in found]
+    groups, by = fitting.groups_of(folders, [str(example.record.sha256) for example in found], photos, shows)
     return Examples(photos, shows, kind, groups), by
 
 

@@ -1,39 +1,127 @@
-"""The vectors that stand for photos when something is learned from them: of the car that a label speaks of, mostly."""
+"""The vectors that something is learned from: each of one car in a photo, with what a person says of that car."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cartag.state import Store
+from cartag.catalogs import UNKNOWN
+from cartag.measuring import BoxLabel, Label
+from cartag.state import Store, in_digits, matched
 from cartag.values import Box, PhotoRecord, shown_regions
 
 
-def main_vectors(records: Iterable[PhotoRecord], store: Store) -> dict[str, np.ndarray]:
-    """The cached embedding (d,) of each photo, by its path: of its largest region, or of the whole where it has none.
+@dataclass(frozen=True, eq=False, slots=True)
+class Example:
+    """One car in a photo, or a photo without one, and what a person says of it."""
 
-    A label names the cars of a photo, not where they stand: where there are several, it is taken to mean the largest.
+    label: Label
+    record: PhotoRecord
+    vector: np.ndarray
+    """(d,)"""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What labels give to learn from."""
+
+    found: list[Example]
+    unplaced: frozenset[str]
+    """Paths of photos of which nothing is learned, for nobody can tell which of their cars is which."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Views:
+    """What is embedded of a photo."""
+
+    regions: Mapping[Box, np.ndarray]
+    """Those that it shows, largest first."""
+    main: np.ndarray
+    """Of its largest region; where it has none, of the photo as a whole."""
+
+
+def examples_of(pairs: Sequence[tuple[Label, PhotoRecord]], store: Store) -> Placed:
+    """What is learned from labelled photos, as far as the cache has their embeddings.
+
+    Where a label has boxes, or a person named boxes in a review, each box is an example of its own, and a name without
+    a box belongs to the only box that is left over. A photo whose label names one car is an example of that, by its
+    largest region. Where a label names several and there are several regions, nobody knows which is which: nothing is
+    learned from it.
     """
+    views = _views([record for _, record in pairs], store)
+    found: list[Example] = []
+    unplaced: set[str] = set()
+    for label, record in pairs:
+        if (view := views.get(record.path)) is None:
+            continue
+        boxes = (label.boxes or _named_boxes(record, label)) if view.regions else ()
+        if boxes:
+            some = [Example(said, record, vector) for said, vector in _by_box(label, boxes, view)]
+        elif len(view.regions) > 1 and len(label.cars) + len(label.other) > 1:
+            some = []
+        else:
+            some = [Example(label, record, view.main)]
+        found += some
+        if not some:
+            unplaced.add(record.path)
+    return Placed(found, frozenset(unplaced))
+
+
+def main_vectors(records: Iterable[PhotoRecord], store: Store) -> dict[str, np.ndarray]:
+    """The cached embedding (d,) of each photo, by path: of its largest region, or of the whole where it has none."""
+    return {path: view.main for path, view in _views(records, store).items()}
+
+
+def _by_box(label: Label, boxes: Sequence[BoxLabel], view: _Views) -> list[tuple[Label, np.ndarray]]:
+    """What is said of each box, with the vector of the region that stands there."""
+    there = list(view.regions)
+    exact = {i: there.index(in_digits(of.box)) for i, of in enumerate(boxes) if in_digits(of.box) in view.regions}
+    others = [i for i in range(len(boxes)) if i not in exact]
+    free = [j for j in range(len(there)) if j not in exact.values()]
+    near = matched([boxes[i].box for i in others], [there[j] for j in free])
+    at = exact | {others[i]: free[j] for i, j in near.items()}
+    said = [(Label(label.file, boxes[i].cars, boxes[i].other), view.regions[there[j]]) for i, j in sorted(at.items())]
+    left = [j for j in range(len(there)) if j not in at.values()]
+    cars = label.cars - {car for of in boxes for car in of.cars}
+    other = tuple(name for name in label.other if all(name not in of.other for of in boxes))
+    if len(cars) + len(other) == len(left) == 1:
+        said.append((Label(label.file, cars, other), view.regions[there[left[0]]]))
+    return said
+
+
+def _named_boxes(record: PhotoRecord, label: Label) -> Sequence[BoxLabel]:
+    """The boxes of which a person said something that the label of the photo says too."""
+    boxes = []
+    for region in shown_regions(record):
+        cars = frozenset(tag.car for tag in region.tags)
+        if region.source == "human" and cars <= label.cars and (cars or label.other):
+            boxes.append(BoxLabel(region.box, cars, () if cars else (UNKNOWN,)))
+    return boxes
+
+
+def _views(records: Iterable[PhotoRecord], store: Store) -> dict[str, _Views]:
+    """By path, of the photos that have something in the cache."""
     readable = [record for record in records if record.sha256]
     hashes = sorted({str(record.sha256) for record in readable})
     wholes = store.get(hashes)
-    regions = {h: dict(found) for h, found in store.regions_of([h for h in hashes if h not in wholes]).items()}
-    named = {str(r.sha256) for r in readable if shown_regions(r)} & wholes.keys()
-    regions |= {h: dict(found) for h, found in store.regions_of(sorted(named)).items()}
-    vectors: dict[str, np.ndarray] = {}
+    divided = {str(record.sha256) for record in readable if shown_regions(record)}
+    regions = store.regions_of([h for h in hashes if h in divided or h not in wholes])
+    views: dict[str, _Views] = {}
     for record in readable:
-        cached, whole = regions.get(str(record.sha256), {}), wholes.get(str(record.sha256))
-        boxes = [tuple(round(v, 4) for v in region.box) for region in shown_regions(record)]
-        found = next((cached[box] for box in boxes if box in cached), None)
-        if found is None:
-            found = whole if whole is not None else _largest(cached)
-        if found is not None:
-            vectors[record.path] = found
-    return vectors
+        cached, whole = dict(regions.get(str(record.sha256), ())), wholes.get(str(record.sha256))
+        shown = [in_digits(region.box) for region in shown_regions(record)]
+        known = {box: cached[box] for box in shown if box in cached}
+        main = next(iter(known.values()), None)
+        if main is None:
+            main = whole if whole is not None else _largest(cached)
+        if main is not None:
+            views[record.path] = _Views(known, main)
+    return views
 
 
-def _largest(cached: dict[Box, np.ndarray]) -> np.ndarray | None:
+def _largest(cached: Mapping[Box, np.ndarray]) -> np.ndarray | None:
     """Of boxes that hold no car, as the model says: nothing else was embedded of that photo."""
     box = max(cached, key=lambda box: box[2] * box[3], default=None)
     return None if box is None else cached[box]

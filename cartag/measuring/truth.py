@@ -19,7 +19,7 @@ from cartag.measuring.labels import read_folders, read_labels
 from cartag.measuring.rows import BoxLabel, Label
 from cartag.photos import walk
 from cartag.state import FILE_NAME, Index, contents_of, place_words, read_index, word_of
-from cartag.values import Car, IndexedCar, PhotoRecord, Region, human_tags, is_settled_by_human
+from cartag.values import Box, Car, IndexedCar, PhotoRecord, Region, human_tags, is_settled_by_human
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,13 @@ class Truth:
 
     def digest(self) -> str:
         """Equal digests mean that the same is said of the same photos."""
-        said = sorted((record.path, sorted(label.cars), label.truth) for label, record in self.pairs)
+        said = sorted((record.path, sorted(label.cars), label.truth, *_at(label)) for label, record in self.pairs)
         return hashlib.sha256(msgspec.json.encode(said)).hexdigest()
+
+
+def _at(label: Label) -> list[list[tuple[Box, list[str]]]]:
+    """Which car stands where, where the label says so."""
+    return [sorted((box.box, sorted(box.cars)) for box in label.boxes)] if label.boxes else []
 
 
 def read_truth(labels: Path, index: Index, gallery: Path | None = None, leave_out: Sequence[str] = ()) -> Truth:

@@ -1,5 +1,5 @@
 from .cutting import pieces as pieces
-from .framing import PICTURE as PICTURE, tiles as tiles
+from .framing import PICTURE as PICTURE, is_panorama as is_panorama, tiles as tiles
 from .images import (
     content_hash as content_hash,
     cut as cut,

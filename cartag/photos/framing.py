@@ -28,6 +28,11 @@ _MOST_TILES = 8
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
+def is_panorama(width: int, height: int) -> bool:
+    """Whether a photo of this size is looked at in `tiles`."""
+    return max(width, height) > _LONG * min(width, height)
+
+
 def tiles(width: int, height: int) -> tuple[Box, ...]:
     """What a detector is shown of a photo of this size, as fractions of it: the whole.
 
@@ -35,7 +40,7 @@ def tiles(width: int, height: int) -> tuple[Box, ...]:
     which are longer then: what a picture costs has a bound.
     """
     long, short = max(width, height), min(width, height)
-    if long <= _LONG * short:
+    if not is_panorama(width, height):
         return (_WHOLE,)
     sides = 2 * long / short / (_WIDE_TILE if width > height else _HIGH_TILE)  # in halves of a tile
     count = min(_MOST_TILES, max(2, math.ceil(sides) - 1))

@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from cartag.detector import Detector
 from cartag.encoder import Encoder
-from cartag.photos import cut, shaped, tiles
+from cartag.photos import cut, is_panorama, shaped, tiles
 from cartag.scoring import Sight
 from cartag.settings import usable_cores
 from cartag.state import Facts, Store, in_digits
@@ -89,8 +89,8 @@ class Eyes:
         if not facts.sha256:
             return
         sized = facts.width is not UNSET and facts.height is not UNSET
-        panorama = sized and len(tiles(facts.width or 1, facts.height or 1)) > 1
-        hers = () if record is None else human_regions(record)
+        panorama = sized and is_panorama(facts.width or 1, facts.height or 1)
+        hers = human_regions(record) if record is not None and record.regions else ()
         if panorama or hers:
             known = self._known.setdefault(facts.sha256, _Known())
             known.panorama |= panorama

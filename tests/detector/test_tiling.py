@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_tiles_cover_a_panorama_evenly_each_half_over_the_next(width: int, heigh
         along = [(t[0], t[2]) if width > height else (t[1], t[3]) for t in cut]
         assert along[0][0] == 0
         assert sum(along[-1]) == pytest.approx(1)
-        for (start, length), (following, _) in zip(along, along[1:], strict=False):
+        for (start, length), (following, _) in pairwise(along):
             assert following - start == pytest.approx(length / 2)
         if max(width, height) <= 6 * min(width, height):
             assert along[0][1] * max(width, height) <= 2 * min(width, height) * (1 + 1e-9), "of a photo's shape"
@@ -76,8 +77,8 @@ def test_a_car_in_two_tiles_is_one_from_where_it_is_whole(left: float) -> None:
     assert_are(joined(seen(car), _FIVE), [car])
 
 
-def test_a_car_longer_than_every_overlap_is_whole(left: float = 0.13) -> None:
-    car = (left, 0.2, 0.5, 0.7)
+def test_a_car_longer_than_every_overlap_is_whole() -> None:
+    car = (0.13, 0.2, 0.5, 0.7)
     assert_are(joined(seen(car), _FIVE), [car])
     parts = seen((0.25, 0.3, 0.3, 0.5))
     parts[0] = np.empty((0, 5), np.float32)  # the whole photo's glance misses it: two tiles together do not

@@ -351,6 +351,23 @@ def test_undo_after_a_run_keeps_what_the_run_has_learnt(tagged: Gallery) -> None
         assert tags(tagged) == {"yellow-yeti": "human", "blue-bolt": "model"}
 
 
+def test_a_box_that_she_drew_is_hers_alone_after_a_run_has_looked_into_it(gallery: Gallery) -> None:
+    paint_four(gallery)
+    gallery.tag(detector="fake")
+    before = gallery.record("four.jpg")
+    for truth in ("none", None):
+        with served(gallery.path) as review:
+            say(review, "four.jpg", "car", "yellow-yeti", to=NEW)
+            gallery.tag(detector="fake")
+            drawn = next(one for one in gallery.record("four.jpg")["regions"] if one["box"] == NEW)
+            assert "found" not in drawn
+            say(review, "four.jpg", "unknown", box=NEW)
+            again = next(one for one in gallery.record("four.jpg")["regions"] if one["box"] == NEW)
+            assert again["by_model"] == drawn["by_model"], "what the model says of it stays beside another word"
+            say(review, "four.jpg", truth, box=NEW)
+        assert gallery.record("four.jpg") == before, "the detector sees none there: nothing is left of it"
+
+
 # --- boxes that the last run did not look at ------------------------------------------------------------------------
 
 

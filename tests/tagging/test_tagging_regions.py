@@ -404,7 +404,8 @@ def test_no_run_alters_a_persons_boxes_or_puts_one_where_she_has_one(
     said = tuple(Tag(car=t.car, score=1.0, source="human", box=r.box) for r in person for t in r.tags)
     outcome = "tagged" if said else "unknown"
     old = PhotoRecord(path="a", size=1, mtime_ns=1, outcome=outcome, tags=said, regions=(*person, *before))
-    answer = Verdict("unknown", (), (Candidate(car="a", score=0.1),), model)
+    looked_into = tuple(Region(box=r.box, outcome="no-car") for r in person if r.outcome != "no-car")
+    answer = Verdict("unknown", (), (Candidate(car="a", score=0.1),), model, looked_into)
     new = _record(PhotoFile("a", "a", 1, 1), old, answer, old)
     words = [(r.box, r.outcome, r.tags) for r in human_regions(new)]
     assert sorted(words) == sorted((r.box, r.outcome, r.tags) for r in person)
