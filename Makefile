@@ -1,6 +1,7 @@
 # make demo    sets up .venv and tags the sample gallery with the bundled model
 # make test    the same environment with the test tools: lint, types, tests
-# make stress  the slow tests
+# make stress  the slow tests, and 20 minutes of fuzzing a parser
+# make fuzz    fuzzes the parsers guided by coverage, SECONDS=180 each, and keeps what reaches more (tests/fuzz/corpus)
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
 # make site    builds the docs site into build/site; a broken link fails
 # make lowest  installs the lowest versions that pyproject.toml allows into build/lowest and runs the quick tests there
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 GALLERY := data/gallery
 MM := $(BIN)/cartag
 
-.PHONY: demo test lint stress docs site lowest audit sbom clean
+.PHONY: demo test lint stress fuzz docs site lowest audit sbom clean
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, none was found"; exit 1; }
@@ -68,6 +69,15 @@ lint: .venv/installed-test
 
 stress: .venv/installed-test
 	@$(BIN)/python -m pytest -m stress
+	@$(MAKE) --no-print-directory fuzz SECONDS=1200
+
+SECONDS ?= 180
+.venv/installed-fuzz: .venv/installed-test pyproject.toml
+	@$(PIP) --editable '.[test,fuzz]'
+	@touch $@
+
+fuzz: .venv/installed-fuzz
+	@$(BIN)/python tests/fuzz/run.py all --seconds $(SECONDS) --keep
 
 docs: .venv/installed-test
 	@$(BIN)/python docs/render.py --write

@@ -158,7 +158,7 @@ def _label_files(case: Case) -> list[Path]:
         if source.is_file() and source.suffix.lower() != ".json":
             files[os.path.realpath(source)] = source
     for folder in (case.gallery, case.place.index.parent):
-        for path in sorted(folder.glob("*.csv")):
+        for path in (folder / name for name in case.listed(folder) if name.endswith(".csv")):
             if os.path.realpath(path) not in files and path.is_file() and _COLUMNS.match(_beginning(path)):
                 files[os.path.realpath(path)] = path
     return list(files.values())
@@ -186,21 +186,14 @@ def findings_among_photos(case: Case) -> Iterator[Found]:
             by_folder.setdefault(photo_path.rpartition("/")[0], set())
     beside = case.place.index.parent
     if not beside.resolve().is_relative_to(case.gallery.resolve()):
-        yield from _half_files(case, beside, _listed(beside), set())
+        yield from _half_files(case, beside, case.listed(beside), set())
     for folder in sorted(by_folder):
         path = case.gallery / folder if folder else case.gallery
-        names = _listed(path)
+        names = case.listed(path)
         yield from _half_files(case, path, names, by_folder[folder])
         for name in names:
             if name.lower().endswith(_SIDECAR) and not name.startswith("."):
                 yield from _sidecar(path / name, set(names))
-
-
-def _listed(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
 
 
 def _half_files(case: Case, folder: Path, names: list[str], photos: set[str]) -> Iterator[Found]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from cartag.checking.beside import findings_among_photos, findings_of_labels, findings_of_learned, findings_of_photos
-from cartag.checking.findings import Case, Finding, Found, found
+from cartag.checking.findings import Case, Finding, Found, Part, found
 from cartag.checking.folder import findings_of_state
 from cartag.errors import CartagError, IndexFileError
 from cartag.photos import RawPairs, reads_raw, walk
@@ -91,6 +91,10 @@ def check(
             findings += [_settled(one, repair) for one in part(case)]
             progress.advance()
         progress.finish()
+        for folder, why in case.closed.items():
+            which: Part = "state" if folder.is_relative_to(place.state) else "photos"
+            what = f"cannot be listed ({why})"
+            findings.append(found(which, "damaged", folder, what, "mend that, and check again").finding)
     return CheckReport(
         index=str(place.index),
         photos=len(photos.photos),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -63,6 +64,21 @@ class Case:
     """The photos that are there."""
     is_busy: bool
     """Whether a run writes now: what is unfinished is its own then."""
+
+    listings: dict[Path, list[str]] = field(default_factory=dict)
+    closed: dict[Path, str] = field(default_factory=dict)
+    """Folders that could not be listed, and why: what is in them was not looked at."""
+
+    def listed(self, folder: Path) -> list[str]:
+        """The names in a folder, sorted; listed once. None of one that is not there, or of a ``closed`` one."""
+        if folder not in self.listings:
+            try:
+                self.listings[folder] = sorted(os.listdir(folder))
+            except FileNotFoundError:
+                self.listings[folder] = []
+            except OSError as e:
+                self.listings[folder], self.closed[folder] = [], e.strerror or str(e)
+        return self.listings[folder]
 
     @cached_property
     def on_disk(self) -> dict[str, PhotoFile]:

@@ -39,20 +39,13 @@ def findings_of_state(case: Case) -> Iterator[Found]:
     yield from _leftovers(case)
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
 def _rights(case: Case) -> Iterator[Found]:
     """What this person may not use. Who else may is for the folder to say: cartag gives and takes nothing."""
     state, what = case.place.state, "may not be read and written by you"
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
         yield found("state", "damaged", state, what, f"its owner can let you: chmod u+rwx {state}")
         return
-    for name in _names(state):
+    for name in case.listed(state):
         path = state / name
         if path.is_symlink():
             yield found("state", "damaged", path, "is a link, which cartag does not write through", "remove it")
@@ -120,7 +113,7 @@ def _is_anothers(case: Case, cache: CacheState) -> bool:
     if case.index is None or not cache.contents:
         return False
     locks = {case.place.lock.name, case.place.write_lock.name}
-    if any(name.endswith(".lock") and name not in locks for name in _names(case.place.state)):
+    if any(name.endswith(".lock") and name not in locks for name in case.listed(case.place.state)):
         return False
     here = {record.sha256 for record in case.index if record.sha256 is not UNSET and record.outcome != "error"}
     return bool(here) and not here & cache.contents
@@ -201,7 +194,7 @@ def _thumbs(case: Case) -> Iterator[Found]:
     if folder.is_symlink() or not folder.is_dir():
         return
     known = None if case.index is None else {f"{record.sha256}" for record in case.index}
-    for name in _names(folder):
+    for name in case.listed(folder):
         path, is_thumb = folder / name, _THUMB.fullmatch(name)
         if TEMPORARY.fullmatch(name):
             yield half_written("state", path, "half of a small picture", is_ours=True)
@@ -215,7 +208,7 @@ def _thumbs(case: Case) -> Iterator[Found]:
 
 
 def _leftovers(case: Case) -> Iterator[Found]:
-    for name in _names(case.place.state):
+    for name in case.listed(case.place.state):
         path = case.place.state / name
         if (matched := TEMPORARY.fullmatch(name)) and path.is_file() and not path.is_symlink():
             if matched[1] == case.place.index.name and not case.is_busy:  # who repairs holds its lock

@@ -325,9 +325,12 @@ def with_foreign_fields(index: Index) -> Index:
     """The same index with the fields that this version does not know, to be written back by `write`.
 
     Raises:
-        IndexFileError: these fields are damaged.
+        IndexFileError: these fields are damaged, or the file cannot be read any more.
     """
-    data = index.path.read_bytes()
+    try:
+        data = index.path.read_bytes()
+    except OSError as e:
+        raise IndexFileError(f"{index.path}: cannot be read ({e.strerror})") from e
     if data == encode(index):
         return index  # as this version writes it: nothing unknown in it, and that is told in a tenth of the time
     try:

@@ -46,7 +46,7 @@ def running(place: Place) -> Iterator[None]:
                     place.state.rmdir()
         raise
     finally:
-        lock.release()
+        _let_go(lock)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def replacing(place: Place, stopped: Callable[[], bool] = lambda: False) -> Iter
     try:
         yield
     finally:
-        lock.release()
+        _let_go(lock)
 
 
 def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.BaseFileLock:
@@ -100,6 +100,14 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
             f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
         ) from e
     return lock
+
+
+def _let_go(lock: filelock.BaseFileLock) -> None:
+    """Releases a lock. That the system refuses is no failure of what was done: it is asked again."""
+    for _ in range(3):
+        with suppress(OSError):
+            lock.release(force=True)
+            return
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save
+
 from cartag.catalogs import article, catalog
-from cartag.errors import ArticleError, CatalogError, IndexFileError, LabelsError
+from cartag.errors import ArticleError, CatalogError, ForeignFileError, IndexFileError, LabelsError
 from cartag.exporting.keywords import Keywords, Region
 from cartag.exporting.packet import NOTHING, ScoredCar, Statement, merged
 from cartag.exporting.rdf import PacketError
+from cartag.learning import learned_files, load_learned
 from cartag.measuring import labels
 from cartag.resources import shipped
-from cartag.state import index
+from cartag.state import Footprint, drop_rotten, index, inspect_cache
 from cartag.state.journal import Journal, latest
 from cartag.values import Car
 
@@ -40,6 +44,7 @@ SAID = Statement(
         (400, 300),
     ),
 )
+TENSORS = save({"embeddings": np.eye(2, dtype=np.float32), "biases": np.zeros(2, np.float32)})
 
 
 @cache
@@ -120,6 +125,46 @@ def fuzz_xmp(data: bytes) -> None:
     merged(once, NOTHING)
 
 
+def fuzz_note(data: bytes) -> None:
+    """The note of what cartag made in a folder is read, or refused with a `ForeignFileError`."""
+    try:
+        note = Footprint(_scratch(), "move it away", note=_file(data, "fuzz.made.json"))
+    except ForeignFileError as e:
+        _is_one_line(e)
+        return
+    for name in note.names():
+        assert not note.is_ours(name) or (_scratch() / name).is_file()
+
+
+def fuzz_learned(data: bytes) -> None:
+    """What was learned is read, or refused with an `IndexFileError`."""
+    place = index.place_of(_scratch(), _scratch() / "fuzz-learned.json")
+    readable, tensors = learned_files(place)
+    readable.write_bytes(data)
+    if not tensors.exists():
+        tensors.write_bytes(TENSORS)
+    try:
+        load_learned(place)
+    except IndexFileError as e:
+        _is_one_line(e)
+
+
+def fuzz_cache(data: bytes) -> None:
+    """A cache is looked through; after the repair nothing in it is rotten."""
+    folder = _scratch() / "state"
+    folder.mkdir(exist_ok=True)
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "embeddings.sqlite").write_bytes(data)
+    found = inspect_cache(folder)
+    assert found is not None
+    assert "\n" not in found.problem
+    drop_rotten(folder)
+    mended = inspect_cache(folder)
+    assert mended is not None
+    assert (mended.problem, mended.rotten) == ("", {})
+
+
 def fuzz_article(data: bytes) -> None:
     """An article is read, or refused with an `ArticleError`; every mention stands where it says."""
     try:
@@ -144,4 +189,7 @@ HARNESSES: dict[str, Callable[[bytes], None]] = {
     "journal": fuzz_journal,
     "xmp": fuzz_xmp,
     "article": fuzz_article,
+    "note": fuzz_note,
+    "learned": fuzz_learned,
+    "cache": fuzz_cache,
 }

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import plistlib
+import sqlite3
+import tempfile
+from contextlib import closing
+from functools import cache
+from pathlib import Path
 
-from fuzz.harnesses import SAID
+import numpy as np
+from fuzz.harnesses import SAID, TENSORS
 
 from cartag.exporting.packet import merged
+from cartag.state.store import TABLES, VERSION
 
 _CATALOG = b"""\
 name: colours
@@ -74,6 +82,31 @@ _WEBARCHIVE = plistlib.dumps(
 )
 
 
+_NOTE = b'{"version": 1, "made": {"index.html": ["%s"], "photos/a.jpg": ["%s", "%s"]}}' % (_HASH, _HASH, b"1" * 64)
+_LEARNED = b"""{"version": 1, "model": "mini@1/squash192x192", "catalog": "%s", "cars": ["red-racer", "blue-bolt"],
+ "adapted": ["red-racer"], "labels": {"red-racer": 5, "unknown": 1}, "precision": 0.95, "calibration": {"temperature": 1.5,
+ "threshold": 0.5, "margin": 0.1, "thresholds": {"red-racer": 0.7}}, "tensors": "%s", "source": "labels.csv", "cv": 5}""" % (
+    _HASH,
+    hashlib.sha256(TENSORS).hexdigest().encode(),
+)
+
+
+@cache
+def _cache() -> bytes:
+    """A cache with small pages and a row in every table, one of them rotten."""
+    unit, key = np.array([0.6, 0.8, 0, 0], np.float32).tobytes(), b"\1" * 32
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embeddings.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            db.executescript(f"PRAGMA page_size = 512; {TABLES} PRAGMA user_version = {VERSION};")
+            db.execute("INSERT INTO model VALUES (1, 'fake@1/squash32x32')")
+            db.executemany("INSERT INTO photo VALUES (1, ?, ?)", [(key, unit), (b"\2" * 32, unit[:-1])])
+            db.execute("INSERT INTO text VALUES (1, ?, ?, 4)", (key, unit))
+            db.execute("INSERT INTO fact VALUES (1, 'logit_scale', 100.0)")
+            db.commit()
+        return path.read_bytes()
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Valid files by the name of their harness."""
     ours = merged(_XMP, SAID)
@@ -105,6 +138,9 @@ def seeds() -> dict[str, list[bytes]]:
             _MHTML.replace(b"related", b"alternative").replace(b"quoted-printable", b"base64"),
             _WEBARCHIVE,
         ],
+        "note": [_NOTE, b'{"version": 1, "made": {}}'],
+        "learned": [_LEARNED, _LEARNED.replace(b"labels.csv", b"../labels.csv")],
+        "cache": [_cache(), b""],
     }
 
 
@@ -213,5 +249,19 @@ WORDS: dict[str, list[str]] = {
         "<p hidden>",
         "\u200b",
     ],
+    "note": ['"version":', '"made":', '":["', "../", "/", '"\\u0000"', "null", "[[", "1e999", ".cartag-made.json"],
+    "learned": [
+        '"version":',
+        '"calibration":',
+        '"tensors":',
+        '"source":',
+        "../",
+        '"/',
+        "null",
+        "1e999",
+        '"cars":',
+        "[[",
+    ],
+    "cache": ["SQLite format 3\0", "CREATE TABLE photo ", "WITHOUT ROWID", "\0\0\0\1", "model", "fact", "vector"],
 }
 """What a mutation may put in: random bytes seldom make a keyword."""

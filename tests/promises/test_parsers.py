@@ -6,7 +6,9 @@ import random
 
 import pytest
 from conftest import Gallery
+from fuzz.corpus import FOLDER, kept
 from fuzz.harnesses import HARNESSES, remembering_shipped_files
+from fuzz.reach import MODULES, reached, share
 from fuzz.seeds import WORDS, seeds
 
 from cartag.catalogs import catalog
@@ -48,8 +50,31 @@ def mutations(name: str, count: int, seed: int) -> list[bytes]:
 
 @pytest.mark.parametrize("name", HARNESSES)
 def test_a_parser_takes_whatever_it_is_given(name: str) -> None:
-    for data in (b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", *seeds()[name], *mutations(name, MUTATIONS, seed=1)):
+    for data in (
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        *seeds()[name],
+        *kept(name),
+        *mutations(name, MUTATIONS, seed=1),
+    ):
         HARNESSES[name](data)
+
+
+def test_the_corpus_is_small_and_of_parsers_that_there_are() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in files} <= HARNESSES.keys() == MODULES.keys()
+    assert sum(path.stat().st_size for path in files) < 400_000
+    assert len(files) < 600
+
+
+def test_what_is_reached_is_counted_by_lines() -> None:
+    harness = HARNESSES["journal"]
+    nothing, whole = share("journal", harness, [])
+    some, _ = share("journal", harness, seeds()["journal"])
+    assert (nothing, some > 20, some < whole) == (0, True, True)
+    assert reached(harness, b"[{]") - reached(harness, b"[]"), "a damaged line is counted elsewhere"
 
 
 @pytest.mark.stress
