@@ -10,21 +10,29 @@ const boxIn = (photo, box) => (box ? (photo.regions ?? []).find(region => alike(
 const isOpen = (photo, box) => photo && photo.outcome !== "error" && !isSettled(photo) && !queued.has(photo.path) && (!box || boxIn(photo, box)?.human === undefined && boxIn(photo, box));
 const left = one => one.map(([path, box]) => [byPath.get(path), box]).filter(([photo, box]) => isOpen(photo, box));
 const openGroups = async () => {
+  if (group.open || document.querySelector("dialog[open]")) return;
+  bunches = [];
+  members = [];
+  saidOf.length = 0;
+  trouble();
+  for (const id of ["members", "choices"]) $(id).replaceChildren();
+  $("grouptitle").textContent = "Looking for what looks alike …";
+  $("groupwhere").textContent = $("groupdone").textContent = "";
+  $("nameall").hidden = true;
+  group.showModal();
   try {
     bunches = (await ask("groups", {})).groups;
   } catch (error) {
+    shutGroup();
     return trouble(error.message);
   }
-  saidOf.length = 0;
-  if (!bunches.some(one => left(one).length > 1)) return trouble("Nothing that is left to do looks alike.");
-  trouble();
-  group.showModal();
-  showGroup(0);
+  if (group.open) showGroup(0, "", "Nothing that is left to do looks alike.");
 };
-const showGroup = (from, words = "") => {
+const showGroup = (from, words = "", none = "No more groups.") => {
   bunch = from;
   while (bunch < bunches.length && left(bunches[bunch]).length < 2) bunch++;
-  if (bunch >= bunches.length) { shutGroup(); return trouble(words || "No more groups."); }
+  if (bunch >= bunches.length) { shutGroup(); return trouble(words || none); }
+  $("nameall").hidden = false;
   members = left(bunches[bunch]);
   out = new Set();
   choices = offerGroup();
@@ -133,7 +141,7 @@ group.addEventListener("keydown", event => {
   if (event.key in ARROWS && focused >= 0) stepTo(focused, event);
   else if (event.key in ARROWS) focusGroup();
   else if (key === " " && focused >= 0) takeOut(focused);
-  else if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat) nameGroup(proposedForAll()); }
+  else if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat && members.length) nameGroup(proposedForAll()); }
   else if (action === "unknown" || action === "none") { if (!event.repeat) nameGroup(answer(action)); }
   else if (action === "any") $("grouppick").focus();
   else if (action === "skip") showGroup(bunch + 1);

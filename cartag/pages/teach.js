@@ -39,13 +39,19 @@ const learnFrom = async () => {
   $("learned").replaceChildren();
   $("learntold").textContent = "Learning from all that is settled, and checking it on photos held back …";
   $("take").hidden = true;
+  $("refuse").textContent = "Close";
   $("learn").showModal();
+  if (!photos.some(photo => isSettled(photo) || photo.label)) {
+    $("learntold").textContent = "Nothing is settled yet: say of some photos what they show, of each car a few.";
+    return;
+  }
   await saving;
   try {
     const told = await ask("learn", {});
     $("learntold").textContent = verdict(told);
     if (told.folds) $("learned").append(gainTable(told));
     $("take").hidden = !told.helps;
+    $("refuse").textContent = told.helps ? "Leave it" : "Close";
     if (told.helps && $("learn").open) $("take").focus();
   } catch (error) {
     $("learntold").textContent = error.message;

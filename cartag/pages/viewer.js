@@ -36,7 +36,7 @@ const show = () => {
   for (const next of reel.slice(current + 1, current + 3)) if (next.picture && next.outcome !== "error") prepare(next);
 };
 // Large pictures that were asked for: of the photos around the one that is open, decoded before they are turned to.
-const ready = new Map(), KEPT = 8;
+const ready = new Map(), KEPT = 6;
 const prepare = photo => {
   const address = photo.picture("large");
   let image = ready.get(address);
@@ -48,7 +48,12 @@ const prepare = photo => {
   }
   ready.delete(address);
   ready.set(address, image);
-  for (const old of ready.keys()) if (ready.size > KEPT && !ready.get(old).isConnected) ready.delete(old);
+  for (const [old, image] of ready) {
+    if (ready.size <= KEPT) break;
+    if (image.isConnected) continue;
+    if (!image.complete) image.src = "";  // passed over: others are waited for
+    ready.delete(old);
+  }
   return image;
 };
 const pictured = (photo, isOwn = true) => {

@@ -17,6 +17,8 @@ LONGEST_BURST = 40
 """Photos; more are no burst but a copy whose files all got the time of copying."""
 MOST = 60
 """Views of a group: what one looks over at a glance."""
+_KEPT = 4
+"""Times the views of a group: so many that are like one view are remembered; others may have taken the nearest."""
 _AT_ONCE = 1024
 
 
@@ -62,48 +64,44 @@ def groups(
         same_answer: cosine that is enough for two of which the model says the same.
         most: views of one group.
     """
-    rule = _Rule(vectors, burst, answers, least, same_answer)
+    alike = _alike(vectors, burst, answers, least, same_answer, _KEPT * most)
     free = np.ones(len(vectors), bool)
     found: list[np.ndarray] = []
-    for first in np.argsort(-rule.counts(), kind="stable"):
+    for first in np.argsort([-count for count, _ in alike], kind="stable"):
         if not free[first]:
             continue
-        cosines, is_like = rule.of(np.array([first]))
-        others = np.flatnonzero(is_like[0] & free)
+        others = alike[first][1]
+        others = others[free[others]]
         if not len(others):
             continue
-        members = np.concatenate([[first], others[np.argsort(-cosines[0, others], kind="stable")][: most - 1]])
+        nearest = np.argsort(-(vectors[others] @ vectors[first]), kind="stable")[: most - 1]
+        members = np.concatenate([[first], others[nearest]])
         free[members] = False
         found.append(members)
     return found
 
 
-class _Rule:
-    """Which views are alike. Of all pairs nothing is kept: of 20,000 views that would be gigabytes."""
-
-    def __init__(
-        self, vectors: np.ndarray, burst: np.ndarray, answers: np.ndarray, least: float, same_answer: float
-    ) -> None:
-        self._vectors, self._burst, self._answers = vectors, burst, answers
-        self._least, self._same_answer = least, same_answer
-
-    def of(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines of some views (k,) with all, (k, n), and which of these are alike; a view is not like itself."""
-        cosines = self._vectors[some] @ self._vectors.T
-        same = self._answers[some, None] == self._answers[None, :]
-        is_like = cosines >= np.where(same, self._same_answer, self._least)
-        in_bursts = self._burst[some] >= 0
-        if in_bursts.any():
-            together = self._burst[some[in_bursts], None] == self._burst[None, :]
-            is_like[in_bursts] |= together & (cosines[in_bursts] >= IN_A_BURST)
+def _alike(
+    vectors: np.ndarray, burst: np.ndarray, answers: np.ndarray, least: float, same_answer: float, kept: int
+) -> list[tuple[int, np.ndarray]]:
+    """How many others are like each view, and of these the nearest, at most ``kept``: all pairs would be gigabytes."""
+    found: list[tuple[int, np.ndarray]] = []
+    numbers = np.arange(len(vectors))
+    for start in range(0, len(vectors), _AT_ONCE):
+        some = numbers[start : start + _AT_ONCE]
+        cosines = vectors[some] @ vectors.T
+        is_like = cosines >= same_answer
+        is_like &= (answers[some, None] == answers[None, :]) | (cosines >= least)
+        for row in np.flatnonzero(burst[some] >= 0):
+            is_like[row] |= (burst == burst[some[row]]) & (cosines[row] >= IN_A_BURST)
         is_like[np.arange(len(some)), some] = False
-        return cosines, is_like
-
-    def counts(self) -> np.ndarray:
-        """How many others are like each view, (n,)."""
-        numbers = np.arange(len(self._vectors))
-        parts = [numbers[start : start + _AT_ONCE] for start in range(0, len(numbers), _AT_ONCE)]
-        return np.concatenate([self.of(part)[1].sum(axis=1) for part in parts]) if parts else np.zeros(0, int)
+        for row in range(len(some)):
+            others = np.flatnonzero(is_like[row])
+            count = len(others)
+            if count > kept:
+                others = others[np.argpartition(-cosines[row, others], kept)[:kept]]
+            found.append((count, others.astype(np.int32)))
+    return found
 
 
 def unlikeness(vectors: np.ndarray) -> np.ndarray:

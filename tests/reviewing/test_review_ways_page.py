@@ -252,7 +252,7 @@ def test_a_car_that_is_lacking_is_added_where_it_is_named(page: Any, tagged: Gal
 
 def test_learning_is_seen_before_it_is_taken(page: Any, tagged: Gallery) -> None:
     page.click("#learnbutton")
-    wait(page, '!document.getElementById("learntold").textContent.startsWith("Learning")')
+    assert page.text_content("#learntold").startswith("Nothing is settled yet")
     assert page.is_hidden("#take")
     page.click("#refuse")
     press(page, "a")
@@ -261,7 +261,6 @@ def test_learning_is_seen_before_it_is_taken(page: Any, tagged: Gallery) -> None
     page.click("#learnbutton")
     wait(page, 'document.getElementById("learntold").textContent.startsWith("Learned from 6 photos.")')
     assert not (tagged.path / "cartag.learned.json").exists()
-    page.complaints.clear()  # of the first, refused: there was nothing to learn from
 
 
 def test_one_hand_and_one_s_own_keys(browser: Any, tagged: Gallery) -> None:
@@ -386,7 +385,7 @@ def test_a_screen_reader_finds_it_by_role_and_name(page: Any) -> None:
 
 # --- many ---------------------------------------------------------------------------------------------------------
 
-MANY, STEPS, GOAL = 20_000, 40, 100
+MANY, STEPS, GOAL, LOOKED_AT = 20_000, 20, 100, 1500  # milliseconds
 
 
 def many(gallery: Gallery, folder: Path, n: int) -> Path:
@@ -428,17 +427,20 @@ def from_key_to_photo(page: Any, key: str) -> float:
 def test_a_key_shows_the_next_photo_of_20_000_in_a_tenth_of_a_second(
     browser: Any, tagged: Gallery, tmp_path: Path
 ) -> None:
+    for i, colour in enumerate(("red", "yellow", "blue", "orange", "green", "black")):  # as cameras have them
+        tagged.paint(f"{'abcdef'[i]}.jpg", colour, mark=i + 1, size=(6000, 4000))
+    tagged.tag()
     with served(many(tagged, tmp_path / "many", MANY)) as review:
         page = opened(browser, review)
         page.click("#grid .tile")
-        page.wait_for_timeout(1000)
+        page.wait_for_timeout(4000)
         taken = []
         for i in range(STEPS):
             taken.append(from_key_to_photo(page, ("ArrowRight", "Enter")[i % 2]))
-            page.wait_for_timeout(300)
+            page.wait_for_timeout(LOOKED_AT)  # meanwhile those to come are prepared
         page.context.close()
     taken.sort()
     print(
         f"key to next photo with {MANY:,} photos: median {taken[STEPS // 2]:.0f} ms, of {STEPS} the slowest {taken[-1]:.0f} ms"
     )
-    assert taken[STEPS // 2] <= GOAL
+    assert taken[int(0.9 * STEPS)] <= GOAL, "nine of ten: this machine may have other work"
