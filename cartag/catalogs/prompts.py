@@ -8,9 +8,13 @@ from cartag.values import Car, Catalog, PromptClass
 
 
 def prompt_classes(catalog: Catalog) -> tuple[PromptClass, ...]:
-    """The classes a photo is scored against: the catalog's cars, other cars, and things that are no car."""
+    """The classes a photo is scored against: the catalog's cars, other cars, and things that are no car.
+
+    Other cars go by the first template alone. There are hundreds of them and one class is made of all, so what a
+    template more says of each is lost in it, while a large model computes for minutes on thousands of texts.
+    """
     cars = [PromptClass("car", car.id, car_texts(car, catalog.templates)) for car in catalog.cars]
-    others = [PromptClass("other-car", car.id, car_texts(car, catalog.templates)) for car in catalog.other_cars]
+    others = [PromptClass("other-car", car.id, car_texts(car, catalog.templates[:1])) for car in catalog.other_cars]
     no_car = [PromptClass("no-car", text, (text,)) for text in catalog.no_car]
     return (*cars, *others, *no_car)
 

@@ -20,6 +20,9 @@ from cartag.state import Index, Place, Stamp, read_index_if_there, stamp_of
 from cartag.tagging.merging import in_folders
 from cartag.values import Catalog, ModelFiles, is_settled_by_human
 
+_OTHERS_BY = "first"
+"""See `catalogs.prompt_classes`; where that changes, this has to, or indexes keep what was scored before."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -45,12 +48,12 @@ class Run:
         """Digest of what decides scores besides model and catalog: calibration, how photos are fitted (squash192x192),
         which of their regions are looked at.
 
-        A plus stands for what was learned from hand labels.
+        A plus stands for what was learned from hand labels; the last word for which texts stand for other cars.
         """
         learned = f"+{self.learned.digest()}" if self.learned else ""
         sight = f"-{self.sight.digest}" if self.sight else ""
         fit = self.identity.split("/")[1]
-        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}"
+        return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}-{_OTHERS_BY}"
 
     @cached_property
     def old_is_current(self) -> bool:

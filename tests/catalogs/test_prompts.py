@@ -55,6 +55,17 @@ def test_classes_are_the_cars_then_other_cars_then_what_is_no_car(tmp_path: Path
     assert classes[-1].texts == ("a photo of a white wall.",)
 
 
+def test_other_cars_go_by_the_first_template_alone() -> None:
+    """Hundreds of cars in ten templates are minutes of a large model, and one class is made of all of them."""
+    catalog = cartag.cars("mille-miglia-2013")
+    names = {car.id: car.prompts or (car.name,) for car in catalog.other_cars}
+    for c in prompt_classes(catalog):
+        if c.kind == "other-car":
+            assert c.texts == tuple(f"a photo of a {name}." for name in names[c.label])
+        elif c.kind == "car":
+            assert len(c.texts) >= len(catalog.templates) - 2  # less those with a year, where none is known
+
+
 @pytest.mark.parametrize("name", ["mille-miglia-2013", "sports-cars"])
 def test_every_class_of_a_shipped_catalog_has_texts_with_every_field_filled_in(name: str) -> None:
     for c in prompt_classes(cartag.cars(name)):
