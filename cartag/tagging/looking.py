@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from cartag.encoder import Encoder
 from cartag.photos import cut, shaped
 from cartag.scoring import Sight
 from cartag.settings import usable_cores
-from cartag.state import Store
 from cartag.values import Box, ImageSpec
 
 _AT_ONCE = 4096
@@ -39,17 +39,96 @@ class Looked:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pixels:
-    """A photo that was read: the picture that cars are cut from, and the glance of the detector."""
+    """A photo that was read: the picture that cars are cut from, and the glance of the detector.
+
+    Where photos are looked at as wholes the picture is what the model wants, and there is no glance.
+    """
 
     picture: np.ndarray
-    glance: np.ndarray
+    glance: np.ndarray | None
+
+
+class Cache(Protocol):
+    """Where boxes and vectors are kept: `cartag.state.Store`, or something that forgets."""
+
+    def hashes(self) -> set[str]: ...
+
+    def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+    def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]: ...
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None: ...
+
+    def regions(self, keys: Sequence[tuple[str, Box]]) -> dict[tuple[str, Box], np.ndarray]: ...
+
+    def put_regions(self, embeddings: Mapping[tuple[str, Box], np.ndarray]) -> None: ...
+
+    def seen(self, detector: str, hashes: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+    def seen_hashes(self, detector: str) -> list[str]: ...
+
+    def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Forgetful:
+    """A cache of nothing: for photos of which each is looked at once, on a machine that keeps nothing of them."""
+
+    def hashes(self) -> set[str]:
+        return set()
+
+    def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        return {}
+
+    def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        return iter(())
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None: ...
+
+    def regions(self, keys: Sequence[tuple[str, Box]]) -> dict[tuple[str, Box], np.ndarray]:
+        return {}
+
+    def put_regions(self, embeddings: Mapping[tuple[str, Box], np.ndarray]) -> None: ...
+
+    def seen(self, detector: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        return {}
+
+    def seen_hashes(self, detector: str) -> list[str]:
+        return []
+
+    def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Wholes:
+    """Looks at photos as wholes: one vector each, and no boxes."""
+
+    def __init__(self, store: Cache, encoder: Callable[[], Encoder]) -> None:
+        self._store, self._encoder = store, encoder
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+    def complete(self) -> set[str]:
+        """Hashes of the photos of which nothing need be computed."""
+        return self._store.hashes()
+
+    def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
+        """What the cache knows, among photos with these hashes, some thousand a time."""
+        for some, embeddings in self._store.sound(hashes, _AT_ONCE):
+            yield {h: Looked((), vector[None]) for h, vector in zip(some, embeddings, strict=True)}
+
+    def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
+        """Embeds photos, by their hashes, and stores their vectors."""
+        pixels = [photo.picture for photo in photos.values()]
+        vectors = dict(zip(photos, self._encoder().embed_images(pixels), strict=True))
+        self._store.put(vectors)
+        return {h: Looked((), vector[None]) for h, vector in vectors.items()}
 
 
 class Eyes:
     """Looks at photos for cars. The detector is loaded only when something must be looked at."""
 
     def __init__(
-        self, sight: Sight, spec: ImageSpec, store: Store, encoder: Callable[[], Encoder], *, device: str, anew: bool
+        self, sight: Sight, spec: ImageSpec, store: Cache, encoder: Callable[[], Encoder], *, device: str, anew: bool
     ) -> None:
         """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used."""
         self._sight, self._spec, self._store = sight, spec, store
@@ -63,6 +142,10 @@ class Eyes:
     @cached_property
     def _detector(self) -> Detector:
         return detectors.load(self._sight.files, device=self._device)
+
+    def complete(self) -> set[str]:
+        """Hashes of the photos of which nothing need be computed."""
+        return {h for some in self.cached(self._store.seen_hashes(self._sight.identity)) for h in some}
 
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""
@@ -98,7 +181,8 @@ class Eyes:
     def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, list[tuple[Box, float]]]:
         seen = {} if self._anew else self._store.seen(self._sight.identity, list(photos))
         if new := [h for h in photos if h not in seen]:
-            found = self._detector.boxes([photos[h].glance for h in new])
+            glances = [glance for h in new if (glance := photos[h].glance) is not None]
+            found = self._detector.boxes(glances)
             fresh = dict(zip(new, found, strict=True))
             self._store.put_seen(self._sight.identity, fresh)
             seen = seen | fresh
@@ -106,6 +190,15 @@ class Eyes:
 
     def _pixels(self, picture: np.ndarray, box: Box | None) -> np.ndarray:
         return shaped(picture, self._spec) if box is None else cut(picture, box, self._spec)
+
+
+def eyes_of(
+    sight: Sight | None, spec: ImageSpec, cache: Cache, encoder: Callable[[], Encoder], *, device: str, anew: bool
+) -> Eyes | Wholes:
+    """What looks at photos, car by car where there is a ``sight``; arguments as of `Eyes`."""
+    if sight is None:
+        return Wholes(cache, encoder)
+    return Eyes(sight, spec, cache, encoder, device=device, anew=anew)
 
 
 def _keys(chosen: Mapping[str, Sequence[tuple[Box, float]]]) -> list[tuple[str, Box]]:
