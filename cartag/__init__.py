@@ -13,6 +13,7 @@ from cartag.version import __version__
 
 if TYPE_CHECKING:
     from cartag.catalogs import Mention
+    from cartag.engines import ClusterReport, tag
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.learning import LearnReport, learn
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
-    from cartag.tagging import TagReport, tag
+    from cartag.tagging import TagReport
 
 _WHERE = {
+    "ClusterReport": ("cartag.engines", "ClusterReport"),
     "DatasetResult": ("cartag.measuring", "DatasetResult"),
     "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.measuring", "Evaluation"),
@@ -47,10 +49,11 @@ _WHERE = {
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),
-    "tag": ("cartag.tagging", "tag"),
+    "tag": ("cartag.engines", "tag"),
 }
 
 __all__ = [
+    "ClusterReport",
     "DatasetResult",
     "Draft",
     "Evaluation",

@@ -12,6 +12,7 @@ from .folding import folded as folded, has_batch_norms as has_batch_norms
 from .processor import image_config as image_config, triple as triple
 from .table import (
     BUNDLED_DETECTOR as BUNDLED_DETECTOR,
+    BUNDLED_MODEL as BUNDLED_MODEL,
     FAKE_MODEL as FAKE_MODEL,
     is_here as is_here,
     known_detectors as known_detectors,
@@ -20,5 +21,6 @@ from .table import (
     resolve_auto as resolve_auto,
     resolve_detector as resolve_detector,
     resolve_either as resolve_either,
+    revision_at as revision_at,
 )
 from .vetting import vet as vet

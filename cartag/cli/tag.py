@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cartag.cli import output
-from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFormat
+from cartag.cli.options import CatalogName, Format, TableFormat
 from cartag.paths import printable
 
 UNREADABLE = 3
@@ -25,6 +25,13 @@ class Regions(StrEnum):
     off = "off"
 
 
+class Engine(StrEnum):
+    """Where photos are looked at."""
+
+    local = "local"
+    ray = "ray"
+
+
 class RawPairs(StrEnum):
     """Which photo a RAW file and the JPEG beside it are."""
 
@@ -34,7 +41,9 @@ class RawPairs(StrEnum):
 
 
 def command(
-    gallery: Gallery,
+    gallery: Annotated[
+        str, typer.Argument(metavar="GALLERY", help="The folder of photos; with ray a URI too.", show_default=False)
+    ],
     catalog: CatalogName = None,
     model: Annotated[
         str | None,
@@ -54,9 +63,16 @@ def command(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps. [default: auto]", show_default=False),
+        typer.Option(metavar="DEVICE", help="auto, cpu, cuda (all), cuda:N or mps. [default: auto]", show_default=False),
     ] = None,
-    index: IndexFile = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URI",
+            help="Where the index lies, if not at GALLERY/cartag.json; with ray a folder or a URI.",
+            show_default=False,
+        ),
+    ] = None,
     retag: Annotated[bool, typer.Option("--retag", help="Forget what is cached and read every photo again.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo could not be read.")] = False,
     raw_pairs: Annotated[
@@ -70,6 +86,13 @@ def command(
     gone: Annotated[
         bool, typer.Option("--gone", help="All photos are really gone: empty an index that finds none of its own.")
     ] = False,
+    engine: Annotated[Engine, typer.Option(help="This machine as it is, or Ray: a cluster, or all that is here.")] = (
+        Engine.local
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The Ray cluster; 'auto': the one that runs here.", show_default=False),
+    ] = None,
     format: Format = TableFormat.table,
 ) -> None:
     """Tag every photo of a gallery and write its index.
@@ -92,6 +115,8 @@ def command(
             raw_pairs=raw_pairs,
             isolate=isolate or None,
             gone=gone,
+            engine=engine,
+            address=address,
             progress=progress,
         )
     except KeyboardInterrupt:
@@ -99,7 +124,7 @@ def command(
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
     for folder in report.unreadable_folders:
-        output.say(f"cartag: {gallery / folder}: this folder cannot be listed; what is known of its photos stays")
+        output.say(f"cartag: {gallery.rstrip('/')}/{folder}: this folder cannot be listed; what is known of its photos stays")
     if report.raw_files:
         output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
     if report.raw_pairs:
@@ -116,10 +141,13 @@ def command(
     if not photos:
         output.say(f"cartag: no photos in {gallery}")
     header = report.index.header
+    uri, shards, seconds = (getattr(report, name, None) for name in ("uri", "shards", "seconds"))  # of a cluster's
+    where = printable(str(report.index.path) if uri is None else uri)
+    more = {} if uri is None else {"engine": "ray", "shards": shards, "seconds": round(seconds or 0, 1)}
     if format is TableFormat.json:
         output.put_json(
             {
-                "index": printable(str(report.index.path)),
+                "index": where,
                 "model": header.model.name,
                 "catalog": header.catalog.name,
                 "photos": photos,
@@ -131,13 +159,17 @@ def command(
                 "gone": report.gone,
                 "left_out": report.left_out,
                 "unreadable_kinds": report.unreadable_kinds,
+                **more,
             }
         )
     else:
         done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
         output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
         output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
-        output.put(f"index: {report.index.path}")
+        if shards:
+            read = report.embedded + report.unreadable
+            output.put(f"{shards} shards in {seconds:.1f} s after the start, {read / max(seconds, 1e-9):.1f} photos/s")
+        output.put(f"index: {where}")
     if report.unreadable:
         output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")
     if strict and (report.unreadable or report.unreadable_folders):
