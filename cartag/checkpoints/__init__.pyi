@@ -4,12 +4,14 @@ from .device import (
     Passes as Passes,
     choose_device as choose_device,
     choose_dtype as choose_dtype,
+    devices_of as devices_of,
     one_thread as one_thread,
     room_for_a_model as room_for_a_model,
     without_tf32 as without_tf32,
 )
 from .folding import folded as folded, has_batch_norms as has_batch_norms
 from .processor import image_config as image_config, triple as triple
+from .replicas import Replicas as Replicas
 from .table import (
     BUNDLED_DETECTOR as BUNDLED_DETECTOR,
     BUNDLED_MODEL as BUNDLED_MODEL,

@@ -63,7 +63,9 @@ def command(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="auto, cpu, cuda (all), cuda:N or mps. [default: auto]", show_default=False),
+        typer.Option(
+            metavar="DEVICE", help="auto, cpu, cuda (all), cuda:N or mps. [default: auto]", show_default=False
+        ),
     ] = None,
     index: Annotated[
         str | None,
@@ -124,7 +126,9 @@ def command(
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
     for folder in report.unreadable_folders:
-        output.say(f"cartag: {gallery.rstrip('/')}/{folder}: this folder cannot be listed; what is known of its photos stays")
+        output.say(
+            f"cartag: {gallery.rstrip('/')}/{folder}: this folder cannot be listed; what is known of its photos stays"
+        )
     if report.raw_files:
         output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
     if report.raw_pairs:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors
+from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, devices_of, known_detectors
 from cartag.detector.config import LOOK, car_classes, read_config
 from cartag.detector.fake import FakeDetector
 from cartag.detector.keeping import DOUBLE, THRESHOLD
 from cartag.detector.processor import read_image_spec
 from cartag.detector.protocol import Detector
+from cartag.detector.several import SeveralDetectors
 from cartag.values import ImageSpec, ModelFiles
 
 
@@ -28,11 +30,17 @@ def load(files: ModelFiles, *, device: str = "auto") -> Detector:
     if _is_look(files, config):
         from cartag.detector.look import LookDetector
 
-        return LookDetector(files, identity(files), device=device)
+        return _on_each(device, lambda name: LookDetector(files, identity(files), device=name))
     cars = car_classes(folder, config.get("id2label"))
     from cartag.detector.hub import HubDetector
 
-    return HubDetector(folder, config, cars, identity(files), device=device)
+    return _on_each(device, lambda name: HubDetector(folder, config, cars, identity(files), device=name))
+
+
+def _on_each(device: str, load_on: Callable[[str], Detector]) -> Detector:
+    """A detector, or one on every GPU that ``device`` stands for."""
+    detectors = [load_on(name) for name in devices_of(device)]
+    return SeveralDetectors(detectors) if len(detectors) > 1 else detectors[0]
 
 
 def identity(files: ModelFiles) -> str:

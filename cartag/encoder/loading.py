@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartag.checkpoints import FAKE_MODEL, vet
+from cartag.checkpoints import FAKE_MODEL, devices_of, vet
 from cartag.encoder.fake import FakeEncoder
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.protocol import Encoder
+from cartag.encoder.several import SeveralEncoders
 from cartag.values import ImageSpec, ModelFiles
 
 
 def load(files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: str = "auto") -> Encoder:
-    """Loads an encoder; takes seconds and, for the large models, gigabytes.
+    """Loads an encoder; takes seconds and, for the large models, gigabytes. On every GPU that ``device`` stands for.
 
     Raises:
         ModelError: the checkpoint is no dual encoder, is damaged, would load something from elsewhere, or the device
@@ -23,7 +24,9 @@ def load(files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: s
     vet(Path(files.folder))
     from cartag.encoder.dual import DualEncoder
 
-    return DualEncoder(files, identity(files, dtype=dtype, fit=fit), device=device, dtype=dtype, fit=fit)
+    key = identity(files, dtype=dtype, fit=fit)
+    encoders = [DualEncoder(files, key, device=name, dtype=dtype, fit=fit) for name in devices_of(device)]
+    return SeveralEncoders(encoders) if len(encoders) > 1 else encoders[0]
 
 
 def identity(files: ModelFiles, *, dtype: str = "auto", fit: str = "auto") -> str:

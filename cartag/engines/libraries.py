@@ -7,6 +7,8 @@ import os
 from cartag.errors import EngineError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is told by cartag, in a line
+os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
 
 try:
     import duckdb

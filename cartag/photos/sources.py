@@ -25,6 +25,8 @@ from cartag.values import PhotoFile
 NO_NAME = ""
 """Of what lies below a key with an empty part (``a//b.jpg``): that is no path, so it can be no photo's identity."""
 
+_PAGE = 1000  # keys: the most that S3 gives at once
+
 
 @dataclass(frozen=True)
 class Source:
@@ -191,7 +193,7 @@ def _pages(fs: Any, prefix: str) -> Iterator[list[dict[str, Any]]]:
         yield fs.ls(prefix, detail=True)
         return
     bucket, _, key = prefix.partition("/")
-    asked = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", "Delimiter": "/"}
+    asked = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", "Delimiter": "/", "MaxKeys": _PAGE}
     while True:
         said = fs.call_s3("list_objects_v2", **asked)
         yield [

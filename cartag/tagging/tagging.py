@@ -88,7 +88,7 @@ def tag(
         regions: look at every car of a photo by itself (`all`), at the largest (`main`), or at the photo as a whole
             (`off`); None: as `--regions all`.
         detector: what finds the cars: a name of `cartag models`, a hub id, or a folder; None: as `--detector look`.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda (every GPU), cuda:N or mps.
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
         raw_pairs: which photo a RAW file and the JPEG beside it are: `jpeg`, `raw`, or `both`.

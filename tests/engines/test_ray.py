@@ -205,7 +205,7 @@ def test_photos_and_index_lie_in_buckets(cluster: Any, s3: str, tmp_path: Path) 
     keys = {
         p.relative_to(both.photos).as_posix(): p for p in both.photos.rglob("*") if p.is_file() and p.name.isascii()
     }
-    keys |= {"a b/%2F + ?.jpg": paint_at(tmp_path, "red"), "a b/new\nline.jpg": paint_at(tmp_path, "blue")}
+    keys |= {"a b/%2F + ?.jpg": paint_at(tmp_path, "red"), "a b/é<&>.jpg": paint_at(tmp_path, "blue")}
     for key, path in keys.items():
         store.pipe_file(f"gallery/2013/{key}", path.read_bytes())
     store.call_s3("put_object", Bucket="gallery", Key="2013//odd.jpg", Body=b"below a key with an empty part")
@@ -213,7 +213,7 @@ def test_photos_and_index_lie_in_buckets(cluster: Any, s3: str, tmp_path: Path) 
     report = cartag.tag("s3://gallery/2013", engine="ray", index="s3://indexes/2013", **options)
     assert sum(report.outcomes.values()) == len(keys) - 1  # the hidden one
     records = records_of("s3://indexes/2013")
-    assert records["a b/%2F + ?.jpg"].outcome == records["a b/new\nline.jpg"].outcome == "tagged"
+    assert records["a b/%2F + ?.jpg"].outcome == records["a b/é<&>.jpg"].outcome == "tagged"
     assert records["broken.jpg"].error.reason == "not-an-image"  # type: ignore[union-attr]
     both.tag_locally()
     for path, record in local_records(both.photos, both.local).items():
@@ -223,10 +223,10 @@ def test_photos_and_index_lie_in_buckets(cluster: Any, s3: str, tmp_path: Path) 
     # Overwritten within the second that the store's clock tells, and as long as before: its etag is another.
     store.pipe_file("gallery/2013/a b/%2F + ?.jpg", keys["a b/%2F + ?.jpg"].read_bytes()[:-2] + b"\xff\xd9")
     paint(tmp_path / "x.jpg", "yellow", mark=9)
-    store.pipe_file("gallery/2013/a b/new\nline.jpg", (tmp_path / "x.jpg").read_bytes())
+    store.pipe_file("gallery/2013/a b/é<&>.jpg", (tmp_path / "x.jpg").read_bytes())
     report = cartag.tag("s3://gallery/2013", engine="ray", index="s3://indexes/2013", **options)
     assert report.embedded == 1
-    assert records_of("s3://indexes/2013")["a b/new\nline.jpg"].tags[0].car == "yellow-yeti"
+    assert records_of("s3://indexes/2013")["a b/é<&>.jpg"].tags[0].car == "yellow-yeti"
 
 
 def paint_at(folder: Path, colour: str) -> Path:
@@ -283,16 +283,19 @@ def test_a_model_that_cannot_be_loaded_ends_the_run_with_a_line(cluster: Any, tm
     assert shard_files(both.index) == []
 
 
-def test_a_node_with_another_cartag_is_refused(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_with_another_cartag_or_none_is_refused(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All nodes of a test have one disk: what a node finds there is told by its environment."""
     from cartag.engines.cluster import check_nodes
 
     check_nodes()
-    (tmp_path / "cartag").mkdir()
-    (tmp_path / "cartag" / "__init__.py").touch()
-    (tmp_path / "cartag" / "version.py").write_text('__version__ = "0.0.1"\n')
-    node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, env_vars={"PYTHONPATH": str(tmp_path)})
-    try:
-        with pytest.raises(EngineError, match=r"has cartag 0\.0\.1, this one is"):
-            check_nodes()
-    finally:
-        cluster.remove_node(node)
+    probe = (
+        "def version_here():\n    import os, cartag\n    return os.environ.get('ODD_CARTAG') or cartag.__version__\n"
+    )
+    monkeypatch.setattr("cartag.engines.cluster._PROBE", probe)
+    for found, said in (("0.0.1", r"has cartag 0\.0\.1, this one is"), ("ModuleNotFoundError: No", "has no cartag")):
+        node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20, env_vars={"ODD_CARTAG": found})
+        try:
+            with pytest.raises(EngineError, match=said):
+                check_nodes()
+        finally:
+            cluster.remove_node(node)
