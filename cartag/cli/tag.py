@@ -170,9 +170,9 @@ def command(
         done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
         output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
         output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
-        if shards:
-            read = report.embedded + report.unreadable
-            output.put(f"{shards} shards in {seconds:.1f} s after the start, {read / max(seconds, 1e-9):.1f} photos/s")
+        if shards and seconds:
+            rate = (report.embedded + report.unreadable) / seconds
+            output.put(f"{shards} shards in {seconds:.1f} s after the start, {rate:.1f} photos/s")
         output.put(f"index: {where}")
     if report.unreadable:
         output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")

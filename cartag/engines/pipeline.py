@@ -61,7 +61,7 @@ def run(
     watch = Watch(job, tally, progress)
     done, blocks = Done(), list[Any]()
     shards = iter(job.shards)
-    shard = next(shards)
+    shard: PlannedShard | None = next(shards)
     writing: dict[Any, PlannedShard] = {}
     writer = ray.remote(num_cpus=0)(finish)
     kept = ray.put(job)

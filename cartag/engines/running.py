@@ -298,7 +298,7 @@ def _written_header(this: _Run, dtype: str, *, anew: bool) -> IndexHeader:
 
 def _report(this: _Run, ledger: Ledger, walk: Walk, done: Done, header: IndexHeader) -> ClusterReport:
     standing = ledger.standing()
-    counted = {outcome: standing.get(outcome, 0) + done.outcomes.get(outcome, 0) for outcome in OUTCOMES}
+    counted: dict[str, int] = {outcome: standing.get(outcome, 0) + done.outcomes.get(outcome, 0) for outcome in OUTCOMES}
     return ClusterReport(
         index=Index(header, {}, Path(this.place.where(FILE_NAME))),
         unchanged=sum(standing.values()) - standing.get("error", 0),

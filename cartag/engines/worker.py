@@ -181,7 +181,7 @@ class Looker:
     @staticmethod
     def _record(file: PhotoFile, photo: ReadPhoto, said: dict[str, Any]) -> PhotoRecord:
         facts = photo.facts
-        verdict = said[facts.sha256] if facts.error is UNSET else None
+        verdict = said[facts.sha256] if facts.error is UNSET and facts.sha256 else None
         return record_of(file, facts, answer_of(verdict))
 
 
