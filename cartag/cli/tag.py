@@ -175,7 +175,8 @@ def command(
             output.put(f"{shards} shards in {seconds:.1f} s after the start, {rate:.1f} photos/s")
         output.put(f"index: {where}")
     if report.unreadable:
-        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")
+        there = gallery if uri is None else f"{gallery} --index {where}"
+        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {there}' says why")
     if strict and (report.unreadable or report.unreadable_folders):
         raise typer.Exit(UNREADABLE)
 

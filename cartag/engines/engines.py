@@ -49,7 +49,13 @@ def tag(
     """
     if engine not in ENGINES:
         raise SettingsError(f"no engine {engine!r}: use {' or '.join(ENGINES)}")
-    options: dict[str, Any] = {"catalog": catalog, "model": model, "regions": regions, "detector": detector, "device": device}
+    options: dict[str, Any] = {
+        "catalog": catalog,
+        "model": model,
+        "regions": regions,
+        "detector": detector,
+        "device": device,
+    }
     options |= {"raw_pairs": raw_pairs, "isolate": isolate, "index": index}
     if engine == "ray":
         from cartag.engines.running import tag_on_ray  # noqa: PLC0415 - Ray is an extra, and takes a second

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import UNSET
+
 from cartag.engines.libraries import duckdb, pa, pq
 from cartag.errors import GalleryError
 from cartag.paths import name_on_disk, printable
 from cartag.photos import NO_NAME, RawPairs, Source, Walk, Walking, etag_of, identified
 from cartag.progress import Progress
-from cartag.values import RETRIED_REASONS, PhotoFile
+from cartag.values import RETRIED_REASONS, PhotoFile, PhotoRecord
 
 LISTED = pa.schema(
     [
@@ -33,8 +35,8 @@ LISTED = pa.schema(
     ]
 )
 """A photo that was listed. ``path_on_disk`` as an index has it; ``etag`` is null where its store has none."""
-_KNOWN = "path VARCHAR, size BIGINT, mtime_ns BIGINT, etag VARCHAR, outcome VARCHAR, reason VARCHAR, shard VARCHAR"
-_IDENTITY = ["path", "size", "mtime_ns", "etag", "outcome", "reason", "shard"]
+_IDENTITY = ["path", "size", "mtime_ns", "etag", "sha256", "outcome", "reason", "shard"]
+_KNOWN = ", ".join(f"{name} {'BIGINT' if name in ('size', 'mtime_ns') else 'VARCHAR'}" for name in _IDENTITY)
 _AHEAD = 4  # folders listed ahead of the writer, a thread
 _MEMORY = "512MB"
 
@@ -230,6 +232,18 @@ class Ledger:
         """(shard, path) of the rows that hold no longer once these photos are done."""
         query = "SELECT shard, path FROM outdated WHERE place >= ? AND place < ? ORDER BY place, shard"
         return [(shard, path) for shard, path in self._db.execute(query, [start, start + size]).fetchall()]
+
+    def known_near(self, paths: Sequence[str], hashes: Sequence[str]) -> dict[str, PhotoRecord]:
+        """What the index knew of photos at these paths, and of those with these contents: who they are, no more."""
+        rows = self._db.execute(
+            """SELECT path, sha256, size, mtime_ns FROM known
+               WHERE list_contains(?, path) OR list_contains(?, sha256)""",
+            [list(paths), list(hashes)],
+        ).fetchall()
+        return {
+            path: PhotoRecord(path=path, sha256=sha256 or UNSET, size=size, mtime_ns=mtime_ns, outcome="unknown")
+            for path, sha256, size, mtime_ns in rows
+        }
 
     def gone_rows(self, size: int) -> Iterator[list[tuple[str, str]]]:
         """(shard, path) of what the index knows and is there no more, ``size`` at a time."""

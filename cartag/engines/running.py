@@ -31,6 +31,7 @@ from cartag.engines.libraries import pq
 from cartag.engines.manifest import Ledger, list_photos
 from cartag.engines.pipeline import Done, run
 from cartag.engines.report import ClusterReport
+from cartag.engines.words import follow_photos
 from cartag.errors import EngineError, IndexFileError, UsageError
 from cartag.photos import RawPairs, Source, Walk, reads_raw, source_of
 from cartag.progress import Progress, Silent
@@ -111,10 +112,11 @@ def tag_on_ray(
         _check_kind(this, retag)
         shards = done_shards(place)
         stale = [shard.name for shard in shards if retag or shard.facts.get("basis", this.key) != this.key]
-        with Ledger(Path(temp), listing, read_identities(place, shards), stale) as ledger:
+        with Ledger(Path(temp), listing, read_identities(place), stale) as ledger:
             ledger.keep_below(walk.unreadable_folders)
             _check_not_empty(this, ledger, gone)
             done, header = _done(this, ledger, address, Path(temp), progress)
+            follow_photos(place, ledger, walk.unreadable_folders, progress)
             return _report(this, ledger, walk, done, header)
 
 
@@ -298,7 +300,9 @@ def _written_header(this: _Run, dtype: str, *, anew: bool) -> IndexHeader:
 
 def _report(this: _Run, ledger: Ledger, walk: Walk, done: Done, header: IndexHeader) -> ClusterReport:
     standing = ledger.standing()
-    counted: dict[str, int] = {outcome: standing.get(outcome, 0) + done.outcomes.get(outcome, 0) for outcome in OUTCOMES}
+    counted: dict[str, int] = {
+        outcome: standing.get(outcome, 0) + done.outcomes.get(outcome, 0) for outcome in OUTCOMES
+    }
     return ClusterReport(
         index=Index(header, {}, Path(this.place.where(FILE_NAME))),
         unchanged=sum(standing.values()) - standing.get("error", 0),

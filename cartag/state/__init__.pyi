@@ -26,6 +26,7 @@ from .locks import replacing as replacing, running as running, writing_into as w
 from .rights import temporary_for as temporary_for
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
 from .shards.reading import read_identities as read_identities, shard_records as shard_records
+from .shards.said import Said as Said, read_said as read_said, write_said as write_said
 from .shards.shards import (
     ShardDone as ShardDone,
     done_shards as done_shards,

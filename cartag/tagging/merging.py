@@ -76,7 +76,7 @@ def merged(
             records[photo.path] = _as_named(kept[photo.path], photo)
         else:
             as_it_was = kept[photo.path]
-            records[photo.path] = record_of(photo, as_it_was, _model_answer(as_it_was), said)
+            records[photo.path] = record_of(photo, as_it_was, model_answer(as_it_was), said)
     for path, origin in where.missing.items():
         on_disk = old[origin].path_on_disk if path == origin else UNSET
         records[path] = replace(old[origin], path=path, path_on_disk=on_disk, missing=True)
@@ -139,7 +139,7 @@ def answer_of(verdict: Verdict | None) -> Verdict:
     return Verdict("error", (), ()) if verdict is None else verdict
 
 
-def _model_answer(record: PhotoRecord) -> Verdict:
+def model_answer(record: PhotoRecord) -> Verdict:
     """What the model says, of a photo that nobody said anything of."""
     return Verdict(record.outcome, record.tags, record.candidates, record.regions)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from msgspec import UNSET
 
 from cartag import checkpoints, encoder as encoders
@@ -155,6 +156,24 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
     if not found.facts.source:  # otherwise it is learned again at the end
         progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
     return None
+
+
+def check_is_one_file(place: Place) -> None:
+    """A folder of shards is another engine's to go on with.
+
+    Raises:
+        IndexFileError: what lies there is the header of one.
+    """
+    if not (place.index.parent / "shards").is_dir():  # nearly never: then its bytes are not looked at twice
+        return
+    try:
+        raw = msgspec.json.decode(place.index.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # whoever reads it says so
+    if isinstance(raw, dict) and "shards" in raw and "photos" not in raw:
+        raise IndexFileError(
+            f"{place.index.parent}: holds an index of shards: go on with it by --engine ray, or name another --index"
+        )
 
 
 def check_not_empty(run: Run, photos: Walk) -> None:

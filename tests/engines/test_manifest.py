@@ -171,6 +171,7 @@ def test_every_photo_stands_or_is_to_be_done_and_every_old_row_has_its_end(
             ]
         ),
     )
+    table = table.append_column("sha256", pa.array(["0" * 64] * len(before), pa.string()))
     table = table.append_column("outcome", pa.array(["tagged"] * len(before), pa.string()))
     listing = [
         {"id": i, "path": path, "path_on_disk": None, "size": of[0], "mtime_ns": of[1], "etag": of[2]}
@@ -273,3 +274,6 @@ def test_an_empty_gallery_does_not_empty_an_index(tmp_path: Path) -> None:
     report = cartag.tag(tmp_path / "photos", gone=True, **options)  # type: ignore[arg-type]
     assert (report.gone, sum(report.outcomes.values())) == (1, 0)
     assert len(done_shards(shard_folder(index))) == 2
+    refused(
+        IndexFileError, "holds an index of shards: go on with it by --engine ray", tmp_path, engine="local", index=index
+    )
