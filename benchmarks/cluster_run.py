@@ -7,6 +7,7 @@ out of both. The Ray is one of this machine alone, which begins and ends with th
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -21,6 +22,10 @@ from cartag.settings import usable_cores
 
 _PHOTOS, _QUICK = 2000, 64
 _OF_ALL = 4
+_MILLIONS = (1, 20, 1000)
+_NODES, _GPU_NODES, _GPU_NODE = ((1, 64), (10, 64), (100, 64)), (4, 40), 566
+_SMALL_REQUESTS = 0.02
+"""Requests beside the one for a photo, a photo: listing, plans and shards."""
 WAYS = {"plain tag": (), "tag --engine ray": ("--engine", "ray")}
 
 
@@ -30,25 +35,65 @@ def measure(work: Path, *, photos: int, runs: int, model: str = "mini") -> Repor
         "cluster_run", ("way", "photos", "whole s", "after the start s", "core-ms a photo", "peak MiB", "is")
     )
     galleries = [make_gallery(work / "photos", WEB, count) for count in (photos, max(1, photos // _OF_ALL))]
+    index_bytes = 0
     done = {way: {gallery: list[Run]() for gallery in galleries} for way in WAYS}
     for number in range(runs):
         for way in WAYS if number % 2 == 0 else reversed(WAYS):
             for gallery in galleries:
                 done[way][gallery].append(_tag(work, gallery, way, model))
+                if WAYS[way] and gallery == galleries[0]:
+                    index_bytes = sum(path.stat().st_size for path in (work / "index").rglob("*.*") if path.is_file())
     after = {way: _median(done[way][galleries[0]]) - _median(done[way][galleries[1]]) for way in WAYS}
     plain = after["plain tag"]
+    spent = [median(run.core_seconds for run in done["plain tag"][gallery]) for gallery in galleries]
+    core_ms = 1000 * (spent[0] - spent[1]) / (photos - max(1, photos // _OF_ALL))
     for way, of in done.items():
         whole = of[galleries[0]]
         times = "" if way == "plain tag" else f"{100 * (after[way] / plain - 1):+.0f} % after the start"
-        core_ms = 1000 * median(run.core_seconds for run in whole) / photos
         peak = median(run.peak_mb for run in whole)
         report.add(way, photos, _median(whole), after[way], core_ms if way == "plain tag" else "", peak, times)
-    report.facts = {"seconds": {way: [run.seconds for run in of[galleries[0]]] for way, of in done.items()}}
+    report.facts = {
+        "core_ms": core_ms,
+        "index_bytes": index_bytes / photos,
+        "seconds": {way: [run.seconds for run in of[galleries[0]]] for way, of in done.items()},
+    }
     report.notes.append(
         "after the start: by how much all photos take longer than a quarter of them. Core time and memory are those of "
         "the command's own process: with Ray the photos are looked at in others."
     )
     return report
+
+
+def needs(core_ms: float, index_bytes: float) -> Report:
+    """What larger galleries take by these figures: computed, not run.
+
+    Args:
+        core_ms: core time of a photo, read, decoded, looked at, encoded and written.
+        index_bytes: what a photo takes in the index.
+    """
+    report = Report(
+        "cluster_needs", ("photos", "nodes", "photos/s", "takes", "core-hours", "index GB", "1,000 requests")
+    )
+    for million in _MILLIONS:
+        photos = million * 1_000_000
+        requests = photos / 1000 * (1 + _SMALL_REQUESTS)
+        for nodes, rate in _rates(core_ms).items():
+            hours = photos / rate / 3600
+            takes = f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+            cores = photos * core_ms / 3.6e6
+            report.add(f"{million:,} million", nodes, rate, takes, cores, photos * index_bytes / 1e9, requests)
+    report.notes.append(
+        f"**Computed, not run**: {core_ms:.0f} core-ms and {index_bytes:.0f} bytes a photo, as measured above; every "
+        "core busy, no node lost, the network and the store as fast as they are asked. The rate with GPUs is that of "
+        f"docs/performance.md ({_GPU_NODE} web photos a second on a node of 16 cores with one H100, as wholes, where "
+        "its cores are the limit). The core-hours are those of a run on cores."
+    )
+    return report
+
+
+def _rates(core_ms: float) -> dict[str, float]:
+    of_cores = {f"{nodes} x {cores} cores": nodes * cores * 1000 / core_ms for nodes, cores in _NODES}
+    return of_cores | {f"{nodes} x (16 cores, 1 GPU)": float(nodes * _GPU_NODE) for nodes in _GPU_NODES}
 
 
 def _median(runs: list[Run]) -> float:
@@ -78,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with measuring.workplace(options.work) as work:
         report = measure(work, photos=photos, runs=options.runs or (1 if options.quick else 3), model=options.model)
     measuring.publish(report, options)
+    more = needs(report.facts["core_ms"], report.facts["index_bytes"])
+    measuring.publish(more, argparse.Namespace(json=None, write=options.write))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ class Job:
 
     def shard_of(self, part: int) -> PlannedShard:
         """The shard that a part belongs to."""
-        return next(shard for shard in reversed(self.shards) if shard.first <= part)
+        return self.shards[bisect_right(self.shards, part, key=lambda shard: shard.first) - 1]
 
     def photos(self, part: int) -> list[PhotoFile]:
         """The photos of a part."""

@@ -13,10 +13,11 @@ os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
 try:
     import duckdb
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
     import ray
     import ray.data
 except ModuleNotFoundError as e:
     raise EngineError(f"--engine ray needs more ({e.name} is not here): pip install 'cartag[ray]'") from e
 
-__all__ = ["duckdb", "pa", "pq", "ray"]
+__all__ = ["duckdb", "pa", "pc", "pq", "ray"]

@@ -237,7 +237,7 @@ class Ledger:
         """What the index knew of photos at these paths, and of those with these contents: who they are, no more."""
         rows = self._db.execute(
             """SELECT path, sha256, size, mtime_ns FROM known
-               WHERE list_contains(?, path) OR list_contains(?, sha256)""",
+               WHERE path IN (SELECT unnest(?)) OR sha256 IN (SELECT unnest(?))""",
             [list(paths), list(hashes)],
         ).fetchall()
         return {

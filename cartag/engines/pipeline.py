@@ -23,6 +23,7 @@ from cartag.progress import Progress
 
 _SECONDS_A_LINE = 5.0
 _POLL = 0.2
+_PATIENCE = 120.0
 _WRITTEN_AT_ONCE, _CPUS_A_WRITER = 8, 4
 _AHEAD = 32  # blocks that wait for the driver
 
@@ -77,7 +78,7 @@ def run(
                 blocks, shard = [], next(shards, None)
             ready, _ = ray.wait(list(writing), timeout=0 if block is not None else _POLL) if writing else ([], None)
             for ref in ready:
-                _count(done, writing.pop(ref), ray.get(ref))
+                _count(done, writing.pop(ref), _got(ref))
             watch.look(done)
     done.seconds, done.dtype = watch.seconds, watch.dtype
     return done
@@ -108,6 +109,22 @@ def _dataset(job: Job, nodes: Nodes, tally: Any) -> Any:
     cores = min(job.settings.engine_decode_cpus, nodes.smallest)
     read = numbers.map(Fetch(tally), num_cpus=cores)
     return read.map(Looker, fn_constructor_args=(tally,), compute=pool, num_gpus=1, num_cpus=0)
+
+
+def _got(ref: Any) -> Any:
+    """What a task or an actor says.
+
+    Raises:
+        EngineError: it, or the node that it was on, is dead, or does not answer.
+    """
+    try:
+        return ray.get(ref, timeout=_PATIENCE)
+    except Exception as e:  # Ray raises errors of many kinds
+        said = str(e).strip().splitlines()
+        raise EngineError(
+            f"the cluster lost a part of this run ({said[0] if said else type(e).__name__}); what is done is kept, the "
+            "same command goes on"
+        ) from e
 
 
 class _Blocks:
@@ -191,7 +208,7 @@ class Watch:
         if now - self._polled < 1:
             return
         self._polled = now
-        counts, failed, self.dtype = ray.get(self._tally.state.remote(), timeout=60)
+        counts, failed, self.dtype = _got(self._tally.state.remote())
         if failed:
             raise EngineError(failed)
         counts["shards"] = done.shards
@@ -205,7 +222,7 @@ class Watch:
         self._shown = max(self._shown, min(looked, self._total))
         if now - self._moved > 60 * self._job.settings.engine_stall_minutes:
             raise EngineError(
-                f"nothing has moved for {now - self._moved:.0f} seconds: {self.stage}; what is done is kept, the same "
+                f"nothing has moved for {now - self._moved:.0f} seconds: {self.stage}; what is done is kept, the "
                 "command goes on (settings: engine_stall_minutes)"
             )
         if now - self._line >= _SECONDS_A_LINE:

@@ -12,8 +12,9 @@ import hashlib
 import io
 import tempfile
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -246,6 +247,7 @@ def _judge(basis: Basis, temp: Path) -> Judge:
 def _planned(this: _Run, ledger: Ledger, part: int, progress: Progress) -> tuple[PlannedShard, ...]:
     """Shards by name, each with its photos in a file. Equal plans give equal names: what two runs do twice is one."""
     size, planned, first = this.settings.engine_shard_size, list[PlannedShard](), 0
+    writing: deque[Future[None]] = deque()
     progress.start("planning", ledger.to_do)
     with ThreadPoolExecutor(_PUT_AT_ONCE, "cartag-plan") as pool:
         for start in range(0, ledger.to_do, size):
@@ -255,12 +257,13 @@ def _planned(this: _Run, ledger: Ledger, part: int, progress: Progress) -> tuple
             planned.append(PlannedShard(name, first, parts, start, photos.num_rows))
             data = io.BytesIO()
             pq.write_table(photos, data, row_group_size=part, compression="zstd")
-            put = pool.submit(this.place.write, planned[-1].listing, data.getvalue())
-            if len(planned) % _PUT_AT_ONCE == 0:
-                put.result()  # no more of them wait than are being written
+            writing.append(pool.submit(this.place.write, planned[-1].listing, data.getvalue()))
+            if len(writing) > _PUT_AT_ONCE:
+                writing.popleft().result()  # no more of them wait than are being written
             first += parts
             progress.advance(photos.num_rows)
-    put.result()
+        for put in writing:
+            put.result()
     progress.finish()
     return tuple(planned)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cartag.engines.libraries import pa, pc
 from cartag.engines.manifest import Ledger
 from cartag.paths import disk_path
 from cartag.progress import Progress
@@ -47,12 +48,13 @@ def _homes(said: Said, homes: Mapping[str, str]) -> dict[str, str | None]:
 
 def _now(place: ShardFolder, paths: set[str], hashes: set[str]) -> dict[str, PhotoRecord]:
     """What the model says now of photos at these paths, and of those with these contents, by path."""
+    named, spoken_of = pa.array(sorted(paths), pa.string()), pa.array(sorted(hashes), pa.string())
     near: dict[str, set[str]] = {}
     for table in read_identities(place):
-        columns = (table[name].to_pylist() for name in ("path", "sha256", "shard"))
-        for path, sha256, shard in zip(*columns, strict=True):
-            if path in paths or sha256 in hashes:
-                near.setdefault(shard, set()).add(path)
+        is_near = pc.or_(pc.is_in(table["path"], named), pc.is_in(table["sha256"], spoken_of))
+        some = table.filter(is_near)
+        for path, shard in zip(some["path"].to_pylist(), some["shard"].to_pylist(), strict=True):
+            near.setdefault(shard, set()).add(path)
     shards = [shard for shard in done_shards(place) if shard.name in near]
     return {
         record.path: record

@@ -166,7 +166,7 @@ def tags_of(table: Any, where: str) -> list[PhotoTags]:
     Raises:
         IndexFileError: it is damaged.
     """
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row in table.to_pylist():
         tag = _there({key: row[key] for key in ("car", "score", "source", "box")})
         photo = rows.setdefault(row["path"], {"path": row["path"], "outcome": "tagged", "tags": {}})
