@@ -1,2 +1,2 @@
-from .engines import ENGINES as ENGINES, tag as tag
+from .engines import tag as tag
 from .report import ClusterReport as ClusterReport
