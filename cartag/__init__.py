@@ -14,6 +14,7 @@ from cartag.version import __version__
 if TYPE_CHECKING:
     from cartag.catalogs import Mention
     from cartag.checking import CheckReport, Finding, check
+    from cartag.engines import ClusterReport, tag
     from cartag.exporting import ExportReport, export
     from cartag.finding import Hit, find
     from cartag.learning import LearnReport, learn
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
-    from cartag.tagging import TagReport, tag
+    from cartag.tagging import TagReport
 
 _WHERE = {
     "CheckReport": ("cartag.checking", "CheckReport"),
+    "ClusterReport": ("cartag.engines", "ClusterReport"),
     "DatasetResult": ("cartag.measuring", "DatasetResult"),
     "Draft": ("cartag.listing", "Draft"),
     "Evaluation": ("cartag.measuring", "Evaluation"),
@@ -51,11 +53,12 @@ _WHERE = {
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),
-    "tag": ("cartag.tagging", "tag"),
+    "tag": ("cartag.engines", "tag"),
 }
 
 __all__ = [
     "CheckReport",
+    "ClusterReport",
     "DatasetResult",
     "Draft",
     "Evaluation",

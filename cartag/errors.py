@@ -12,6 +12,7 @@ CartagError                    a message a person can act on: what, where, remed
 ├── IndexFileError             an index is missing, damaged, of a newer schema, or cannot be written
 ├── ReviewError                a review cannot be served, or was asked for what cannot be done
 ├── ExportError                something that an export writes or merges with cannot be read or written
+├── EngineError                a cluster cannot be had, or a run on it stood still
 ├── ModelError                 a model is unknown, incomplete, or not here and cannot be fetched
 └── PhotoError                 one photo cannot be read (carries `reason`); becomes a record, never ends a run
 
@@ -73,6 +74,10 @@ class ReviewError(CartagError):
 
 class ExportError(CartagError):
     """A file of an export cannot be read or written."""
+
+
+class EngineError(CartagError):
+    """A cluster cannot be had, does not fit, or a run on it stood still."""
 
 
 class ModelError(CartagError):

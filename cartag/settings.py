@@ -76,6 +76,12 @@ class Settings:
     html_photos: str = "link"
     review_keys: tuple[str, ...] = ()
     text_cache: str = "auto"
+    engine_shard_size: int = 20_000
+    engine_batch_size: int | None = None
+    engine_decode_cpus: float = 1
+    engine_actor_cpus: int = 4
+    engine_list_threads: int = 16
+    engine_stall_minutes: float = 10
 
     @property
     def not_hers(self) -> tuple[str, ...]:
@@ -91,8 +97,19 @@ class Settings:
         return _override(self, {k: v for k, v in options.items() if v is not None}, "options")
 
 
+_cores: int | None = None
+
+
+def use_cores(count: int) -> None:
+    """This process may use so many cores from now on: it is one of several on its machine, and all have their share."""
+    global _cores
+    _cores = count
+
+
 def usable_cores() -> int:
-    """Cores that this process may use: under `taskset` or in a container fewer than the machine has."""
+    """Cores that this process may use: under `taskset`, in a container or beside others fewer than the machine has."""
+    if _cores is not None:
+        return _cores
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -136,8 +153,9 @@ _CHOICES = {
 _DEVICES = r"auto|cpu|cuda(:\d+)?|mps"
 _AT_LEAST = {"batch_size": 1, "decode_threads": 0, "look_ahead": 1, "max_pixels": 1, "candidates": 5, "most_regions": 1}
 _AT_LEAST |= {"max_megabytes": 1, "isolate_megabytes": 64}
+_AT_LEAST |= {"engine_shard_size": 1, "engine_batch_size": 1, "engine_actor_cpus": 1, "engine_list_threads": 1}
 _PROBABILITIES = ("threshold", "margin", "precision", "least_region")
-_ABOVE_ZERO = ("temperature", "isolate_seconds")
+_ABOVE_ZERO = ("temperature", "isolate_seconds", "engine_decode_cpus", "engine_stall_minutes")
 _SPELLED = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 

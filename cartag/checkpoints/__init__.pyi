@@ -4,6 +4,7 @@ from .device import (
     Passes as Passes,
     choose_device as choose_device,
     choose_dtype as choose_dtype,
+    devices_of as devices_of,
     one_thread as one_thread,
     room_for_a_model as room_for_a_model,
     without_tf32 as without_tf32,
@@ -12,6 +13,7 @@ from .folding import folded as folded, has_batch_norms as has_batch_norms
 from .graphs import Graph as Graph, GraphError as GraphError, read_weights as read_weights
 from .passes import CorePasses as CorePasses
 from .processor import image_config as image_config, triple as triple
+from .replicas import Replicas as Replicas
 from .runtime import graphs_for as graphs_for, takes_graphs as takes_graphs, without_graphs as without_graphs
 from .table import (
     BUNDLED_DETECTOR as BUNDLED_DETECTOR,
@@ -24,5 +26,6 @@ from .table import (
     resolve_auto as resolve_auto,
     resolve_detector as resolve_detector,
     resolve_either as resolve_either,
+    revision_at as revision_at,
 )
 from .vetting import vet as vet

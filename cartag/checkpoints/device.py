@@ -47,6 +47,15 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def devices_of(wanted: str) -> list[str]:
+    """The devices that a name stands for: ``cuda``, or ``auto`` where it means that, is every GPU; all others are one.
+
+    Which GPUs a process is given CUDA_VISIBLE_DEVICES says.
+    """
+    count = torch.cuda.device_count() if wanted in ("auto", "cuda") and torch.cuda.is_available() else 0
+    return [f"cuda:{number}" for number in range(count)] if count > 1 else [wanted]
+
+
 def choose_dtype(wanted: str, device: torch.device) -> str | None:
     """What to compute in; None where only a trial can tell (`cartag.encoder.tower.faster_dtype`).
 

@@ -113,6 +113,11 @@ def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles
         return resolve(BUNDLED_MODEL, progress)
 
 
+def revision_at(folder: Path) -> str:
+    """Digest of all files in a checkpoint's folder that decide what it answers, whatever its revision is called."""
+    return revision_of(digests_of(deciding_files(folder)))
+
+
 def is_here(spec: ModelSpec) -> bool:
     """Whether a model or a detector of the table can be loaded without network."""
     if spec.name == _BUNDLED[spec.kind]:

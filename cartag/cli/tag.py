@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cartag.cli import output
-from cartag.cli.options import CatalogName, Format, Gallery, IndexFile, TableFormat
+from cartag.cli.options import CatalogName, Format, TableFormat
 from cartag.paths import printable
 
 UNREADABLE = 3
@@ -33,6 +33,13 @@ class Runtime(StrEnum):
     torch = "torch"
 
 
+class Engine(StrEnum):
+    """Where photos are looked at."""
+
+    local = "local"
+    ray = "ray"
+
+
 class RawPairs(StrEnum):
     """Which photo a RAW file and the JPEG beside it are."""
 
@@ -42,7 +49,9 @@ class RawPairs(StrEnum):
 
 
 def command(
-    gallery: Gallery,
+    gallery: Annotated[
+        str, typer.Argument(metavar="GALLERY", help="The folder of photos; with ray a URI too.", show_default=False)
+    ],
     catalog: CatalogName = None,
     model: Annotated[
         str | None,
@@ -62,13 +71,22 @@ def command(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps. [default: auto]", show_default=False),
+        typer.Option(
+            metavar="DEVICE", help="auto, cpu, cuda (all), cuda:N or mps. [default: auto]", show_default=False
+        ),
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URI",
+            help="Where the index lies, if not at GALLERY/cartag.json; with ray a folder or a URI.",
+            show_default=False,
+        ),
     ] = None,
     runtime: Annotated[
         Runtime | None,
         typer.Option(help="What computes a bundled model. [default: auto, which is onnx on a CPU]", show_default=False),
     ] = None,
-    index: IndexFile = None,
     retag: Annotated[bool, typer.Option("--retag", help="Forget what is cached and read every photo again.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo could not be read.")] = False,
     raw_pairs: Annotated[
@@ -82,6 +100,13 @@ def command(
     gone: Annotated[
         bool, typer.Option("--gone", help="All photos are really gone: empty an index that finds none of its own.")
     ] = False,
+    engine: Annotated[Engine, typer.Option(help="This machine as it is, or Ray: a cluster, or all that is here.")] = (
+        Engine.local
+    ),
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="The Ray cluster; 'auto': the one that runs here.", show_default=False),
+    ] = None,
     format: Format = TableFormat.table,
 ) -> None:
     """Tag every photo of a gallery and write its index.
@@ -105,6 +130,8 @@ def command(
             raw_pairs=raw_pairs,
             isolate=isolate or None,
             gone=gone,
+            engine=engine,
+            address=address,
             progress=progress,
         )
     except KeyboardInterrupt:
@@ -112,7 +139,9 @@ def command(
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
     for folder in report.unreadable_folders:
-        output.say(f"cartag: {gallery / folder}: this folder cannot be listed; what is known of its photos stays")
+        output.say(
+            f"cartag: {gallery.rstrip('/')}/{folder}: this folder cannot be listed; what is known of its photos stays"
+        )
     if report.raw_files:
         output.say(f"cartag: {report.raw_files} RAW file(s) left out; to read them: pip install 'cartag[raw]'")
     if report.raw_pairs:
@@ -129,10 +158,13 @@ def command(
     if not photos:
         output.say(f"cartag: no photos in {gallery}")
     header = report.index.header
+    uri, shards, seconds = (getattr(report, name, None) for name in ("uri", "shards", "seconds"))  # of a cluster's
+    where = printable(str(report.index.path) if uri is None else uri)
+    more = {} if uri is None else {"engine": "ray", "shards": shards, "seconds": round(seconds or 0, 1)}
     if format is TableFormat.json:
         output.put_json(
             {
-                "index": printable(str(report.index.path)),
+                "index": where,
                 "model": header.model.name,
                 "catalog": header.catalog.name,
                 "photos": photos,
@@ -144,15 +176,20 @@ def command(
                 "gone": report.gone,
                 "left_out": report.left_out,
                 "unreadable_kinds": report.unreadable_kinds,
+                **more,
             }
         )
     else:
         done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
         output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
         output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
-        output.put(f"index: {report.index.path}")
+        if shards and seconds:
+            rate = (report.embedded + report.unreadable) / seconds
+            output.put(f"{shards} shards in {seconds:.1f} s after the start, {rate:.1f} photos/s")
+        output.put(f"index: {where}")
     if report.unreadable:
-        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {gallery}' says why")
+        there = gallery if uri is None else f"{gallery} --index {where}"
+        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {there}' says why")
     if strict and (report.unreadable or report.unreadable_folders):
         raise typer.Exit(UNREADABLE)
 

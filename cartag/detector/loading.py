@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from cartag.checkpoints import (
     BUNDLED_DETECTOR,
     FAKE_MODEL,
     GraphError,
+    devices_of,
     graphs_for,
     known_detectors,
     takes_graphs,
@@ -18,6 +20,7 @@ from cartag.detector.fake import FakeDetector
 from cartag.detector.keeping import DOUBLE, THRESHOLD
 from cartag.detector.processor import read_image_spec
 from cartag.detector.protocol import Detector
+from cartag.detector.several import SeveralDetectors
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
@@ -44,7 +47,13 @@ def load(files: ModelFiles, *, device: str = "auto", runtime: str = "auto") -> D
     cars = car_classes(folder, config.get("id2label"))
     from cartag.detector.hub import HubDetector
 
-    return HubDetector(folder, config, cars, identity(files), device=device)
+    return _on_each(device, lambda name: HubDetector(folder, config, cars, identity(files), device=name))
+
+
+def _on_each(device: str, load_on: Callable[[str], Detector]) -> Detector:
+    """A detector, or one on every GPU that ``device`` stands for."""
+    detectors = [load_on(name) for name in devices_of(device)]
+    return SeveralDetectors(detectors) if len(detectors) > 1 else detectors[0]
 
 
 def _look(files: ModelFiles, device: str, runtime: str) -> Detector:

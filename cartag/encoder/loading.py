@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cartag.checkpoints import BUNDLED_MODEL, FAKE_MODEL, GraphError, graphs_for, takes_graphs, vet, without_graphs
+from cartag.checkpoints import (
+    BUNDLED_MODEL,
+    FAKE_MODEL,
+    GraphError,
+    devices_of,
+    graphs_for,
+    takes_graphs,
+    vet,
+    without_graphs,
+)
 from cartag.encoder.fake import FakeEncoder
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.protocol import Encoder
+from cartag.encoder.several import SeveralEncoders
 from cartag.values import ImageSpec, ModelFiles
 
 
 def load(
     files: ModelFiles, *, device: str = "auto", dtype: str = "auto", fit: str = "auto", runtime: str = "auto"
 ) -> Encoder:
-    """Loads an encoder; takes seconds where torch has to be loaded for it and, for the large models, gigabytes.
+    """Loads an encoder, on every GPU that ``device`` stands for; takes seconds where torch has to be loaded for it and,
+    for the large models, gigabytes.
 
     ``runtime`` says what computes it: ``torch``, ``onnx`` (a CPU, bundled models only), or ``auto``, whichever of the
     two starts sooner and can.
@@ -39,10 +50,10 @@ def load(
             why = e
     from cartag.encoder.dual import DualEncoder
 
-    encoder = DualEncoder(files, name, device=device, dtype=dtype, fit=fit)
+    encoders = [DualEncoder(files, name, device=one, dtype=dtype, fit=fit) for one in devices_of(device)]
     if why is not None:
         without_graphs(runtime, why)
-    return encoder
+    return SeveralEncoders(encoders) if len(encoders) > 1 else encoders[0]
 
 
 def identity(files: ModelFiles, *, dtype: str = "auto", fit: str = "auto") -> str:

@@ -18,4 +18,12 @@ from .pagefolder import (
 )
 from .raw import reads_raw as reads_raw
 from .reading import Reader as Reader, ReadPhoto as ReadPhoto, batch_size as batch_size
-from .walking import RawPairs as RawPairs, Walk as Walk, is_raw as is_raw, walk as walk
+from .sources import NO_NAME as NO_NAME, Source as Source, etag_of as etag_of, source_of as source_of
+from .walking import (
+    RawPairs as RawPairs,
+    Walk as Walk,
+    Walking as Walking,
+    identified as identified,
+    is_raw as is_raw,
+    walk as walk,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +76,13 @@ class Reader:
 
     Photos whose content hash is in ``embedded`` are not decoded; only their header is read. Iterating gives the photos
     in the order they were given, the unreadable ones with their error. ``glance`` asks for a second picture of each
-    (`images.glances`), for a detector.
+    (`images.glances`), for a detector. ``gallery`` is their folder, or what gives the bytes of a photo, or raises
+    `PhotoError`.
     """
 
     def __init__(
         self,
-        gallery: Path,
+        gallery: Path | Callable[[PhotoFile], bytes],
         photos: Sequence[PhotoFile],
         spec: ImageSpec,
         *,
@@ -89,10 +90,10 @@ class Reader:
         settings: Settings,
         glance: ImageSpec | None = None,
     ) -> None:
-        self._gallery = gallery
         self._spec, self._glance = spec, glance
         self._embedded = embedded
         self._settings = settings
+        self._bytes = self._in_folder(gallery) if isinstance(gallery, Path) else gallery
         limits = Limits(settings.isolate_seconds, settings.isolate_megabytes)
         self._cages = Cages(limits) if settings.isolate else None
         self._waiting = iter(photos)
@@ -120,6 +121,9 @@ class Reader:
             self._fill()
             yield read
 
+    def _in_folder(self, gallery: Path) -> Callable[[PhotoFile], bytes]:
+        return lambda photo: images.read_bytes(gallery / photo.disk_path, self._settings.max_megabytes)
+
     def _fill(self) -> None:
         while len(self._window) < self._ahead and (photo := next(self._waiting, None)) is not None:
             self._window.append((photo, self._pool.submit(self._read, photo)))
@@ -140,7 +144,7 @@ class Reader:
         identity = Facts(path=photo.path, size=photo.size, mtime_ns=photo.mtime_ns)
         sha256: str | UnsetType = UNSET
         try:
-            data = images.read_bytes(self._gallery / photo.disk_path, self._settings.max_megabytes)
+            data = self._bytes(photo)
             sha256 = images.content_hash(data)
             spec = None if sha256 in self._embedded else self._spec
             decode = images.decode if self._cages is None else self._cages.decode

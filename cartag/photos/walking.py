@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import quote_from_bytes
 
 from cartag.errors import GalleryError
@@ -88,10 +88,7 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
         raise GalleryError(f"{gallery}: cannot be looked at ({e.strerror}); check its permissions") from e
     if not os.path.isdir(gallery):
         raise GalleryError(f"{gallery}: not a folder; give the folder that holds the photos")
-    found: list[PhotoFile] = []
-    unreadable: list[str] = []
-    raws: list[PhotoFile] = []
-    not_hers, left_out, unreadable_kinds = LeaveOut(leave_out, _name_of(gallery)), Counter[str](), Counter[str]()
+    seen, photos = Walking(raw_pairs, leave_out, _name_of(gallery)), list[PhotoFile]()
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -100,26 +97,62 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
         except OSError as e:
             if not folder:
                 raise GalleryError(f"{gallery}: cannot be listed ({e.strerror}); check its permissions") from e
-            unreadable.append(printable(folder))
+            seen.unreadable_folders.append(printable(folder))
             continue
+        found, below = seen.folder(folder, entries)
+        photos += found
+        folders += below
+    return seen.walk(sorted(identified(photos), key=attrgetter("path")))
+
+
+class Entry(Protocol):
+    """What a folder holds: an `os.DirEntry`, or what stands for one on object storage."""
+
+    @property
+    def name(self) -> str: ...
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool: ...
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool: ...
+
+    def is_symlink(self) -> bool: ...
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result: ...
+
+
+class Walking:
+    """Goes through folders, wherever they lie, and counts what it passes over."""
+
+    def __init__(self, raw_pairs: RawPairs | None, leave_out: Sequence[str], name: str) -> None:
+        """``name`` is the gallery's own; the others are arguments of `walk`."""
+        self._raw_pairs, self._not_hers = raw_pairs, LeaveOut(leave_out, name)
+        self.unreadable_folders: list[str] = []
+        self.raw_files = self.paired_files = 0
+        self._left_out, self._unreadable_kinds = Counter[str](), Counter[str]()
+
+    def folder(self, folder: str, entries: Iterable[Entry]) -> tuple[list[PhotoFile], list[str]]:
+        """Of a folder, by its path in the gallery: its photos, by their names on disk, and the folders in it."""
+        found: list[PhotoFile] = []
+        raws: list[PhotoFile] = []
+        below: list[str] = []
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             relative = f"{folder}/{entry.name}" if folder else entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    if pattern := not_hers.folder(relative):
-                        left_out[pattern] += 1
+                    if pattern := self._not_hers.folder(relative):
+                        self._left_out[pattern] += 1
                     else:
-                        folders.append(relative)
+                        below.append(relative)
                     continue
                 extension = entry.name[max(entry.name.rfind("."), 0) :].lower()
                 if extension not in _LOOKED_AT:
                     continue
-                if pattern := not_hers.file(relative):
-                    left_out[pattern] += 1
+                if pattern := self._not_hers.file(relative):
+                    self._left_out[pattern] += 1
                 elif extension in UNREADABLE_EXTENSIONS:
-                    unreadable_kinds[extension] += entry.is_file()
+                    self._unreadable_kinds[extension] += entry.is_file()
                 elif extension in RAW_EXTENSIONS and entry.is_file():
                     raws.append(_file(relative, entry.stat()))
                 elif extension in PHOTO_EXTENSIONS and entry.is_file():
@@ -129,10 +162,22 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
                         _file(relative, entry.stat(follow_symlinks=False))
                     )  # a broken link: named, not skipped
             except OSError:
-                _keep_unreadable(entry, relative, found, [] if raw_pairs is None else raws)
-    found, raw_files, pairs = _paired(found, raws, raw_pairs)
-    photos = sorted(_identified(found), key=attrgetter("path"))
-    return Walk(photos, sorted(unreadable), raw_files, pairs, dict(left_out), dict(+unreadable_kinds))
+                _keep_unreadable(entry, relative, found, [] if self._raw_pairs is None else raws)
+        found, raw_files, paired = _paired(found, raws, self._raw_pairs)
+        self.raw_files += raw_files
+        self.paired_files += paired
+        return found, below
+
+    def walk(self, photos: list[PhotoFile]) -> Walk:
+        """What was found, with these photos."""
+        return Walk(
+            photos,
+            sorted(self.unreadable_folders),
+            self.raw_files,
+            self.paired_files,
+            dict(self._left_out),
+            dict(+self._unreadable_kinds),
+        )
 
 
 def _name_of(gallery: Path) -> str:
@@ -174,7 +219,7 @@ def _is_of_camera(photo: PhotoFile) -> bool:
     return os.path.splitext(photo.disk_path)[1].lower() in _CAMERA_EXTENSIONS
 
 
-def _keep_unreadable(entry: os.DirEntry[str], relative: str, found: _Found, raws: _Found) -> None:
+def _keep_unreadable(entry: Entry, relative: str, found: _Found, raws: _Found) -> None:
     """A photo that the system refuses to look at is named, not passed over, unless it is gone since the listing.
 
     So is a link that leads to itself, one whose path is too long, one in a folder that may be listed and not entered.
@@ -192,7 +237,7 @@ def _keep_unreadable(entry: os.DirEntry[str], relative: str, found: _Found, raws
         raws.append(_file(relative, stat))
 
 
-def _identified(found: _Found) -> Iterator[PhotoFile]:
+def identified(found: Sequence[PhotoFile]) -> Iterator[PhotoFile]:
     """Gives every file its identity; two names that are equal in NFC stay two photos."""
     # Of plain names, which most are, nothing has to be looked at: they are their own identity.
     plain = [photo for photo in found if photo.disk_path.isascii()]

@@ -31,6 +31,18 @@ from .locks import (
     writing_into as writing_into,
 )
 from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
+from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.reading import read_identities as read_identities, shard_records as shard_records
+from .shards.said import Said as Said, read_said as read_said, write_said as write_said
+from .shards.shards import (
+    ShardDone as ShardDone,
+    done_shards as done_shards,
+    read_header as read_header,
+    remove_shard as remove_shard,
+    sweep_shards as sweep_shards,
+    write_header as write_header,
+    write_shard as write_shard,
+)
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
 from .views import Views as Views, views_of as views_of

@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from msgspec import UNSET
 
+from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
 from cartag.photos import cut, is_panorama, shaped, tiles
 from cartag.scoring import Sight
 from cartag.settings import usable_cores
-from cartag.state import Facts, Store, in_digits
+from cartag.state import Facts, in_digits
 from cartag.values import Box, ImageSpec, PhotoRecord, human_regions, why_no_box
 
 _AT_ONCE = 4096
@@ -45,7 +47,10 @@ class Looked:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Pixels:
-    """A photo that was read: the picture that cars are cut from, and the glances of the detector."""
+    """A photo that was read: the picture that cars are cut from, and the glances of the detector.
+
+    Where photos are looked at as wholes the picture is what the model wants, and there are no glances.
+    """
 
     picture: np.ndarray
     glances: tuple[np.ndarray, ...]
@@ -60,6 +65,85 @@ class _Known:
     deleted: tuple[Box, ...] = ()
 
 
+class Cache(Protocol):
+    """Where boxes and vectors are kept: `cartag.state.Store`, or something that forgets."""
+
+    def hashes(self) -> set[str]: ...
+
+    def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+    def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]: ...
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None: ...
+
+    def regions(self, keys: Sequence[tuple[str, Box]]) -> dict[tuple[str, Box], np.ndarray]: ...
+
+    def put_regions(self, embeddings: Mapping[tuple[str, Box], np.ndarray]) -> None: ...
+
+    def seen(self, detector: str, hashes: Sequence[str]) -> dict[str, np.ndarray]: ...
+
+    def seen_hashes(self, detector: str) -> list[str]: ...
+
+    def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Forgetful:
+    """A cache of nothing: for photos of which each is looked at once, on a machine that keeps nothing of them."""
+
+    def hashes(self) -> set[str]:
+        return set()
+
+    def get(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        return {}
+
+    def sound(self, hashes: Sequence[str], at_once: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        return iter(())
+
+    def put(self, embeddings: Mapping[str, np.ndarray]) -> None: ...
+
+    def regions(self, keys: Sequence[tuple[str, Box]]) -> dict[tuple[str, Box], np.ndarray]:
+        return {}
+
+    def put_regions(self, embeddings: Mapping[tuple[str, Box], np.ndarray]) -> None: ...
+
+    def seen(self, detector: str, hashes: Sequence[str]) -> dict[str, np.ndarray]:
+        return {}
+
+    def seen_hashes(self, detector: str) -> list[str]:
+        return []
+
+    def put_seen(self, detector: str, boxes: Mapping[str, np.ndarray]) -> None: ...
+
+
+class Wholes:
+    """Looks at photos as wholes: one vector each, and no boxes."""
+
+    def __init__(self, store: Cache, encoder: Callable[[], Encoder]) -> None:
+        self._store, self._encoder = store, encoder
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+    def heed(self, facts: Facts | PhotoRecord, record: PhotoRecord | None) -> None:
+        """A whole photo is one whatever its shape, and whatever a person said of boxes in it."""
+
+    def complete(self) -> set[str]:
+        """Hashes of the photos of which nothing need be computed."""
+        return self._store.hashes()
+
+    def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
+        """What the cache knows, among photos with these hashes, some thousand a time."""
+        for some, embeddings in self._store.sound(hashes, _AT_ONCE):
+            yield {h: Looked((), vector[None]) for h, vector in zip(some, embeddings, strict=True)}
+
+    def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
+        """Embeds photos, by their hashes, and stores their vectors."""
+        pixels = [photo.picture for photo in photos.values()]
+        vectors = dict(zip(photos, self._encoder().embed_images(pixels), strict=True))
+        self._store.put(vectors)
+        return {h: Looked((), vector[None]) for h, vector in vectors.items()}
+
+
 class Eyes:
     """Looks at photos for cars. The detector is loaded only when something must be looked at."""
 
@@ -67,7 +151,7 @@ class Eyes:
         self,
         sight: Sight,
         spec: ImageSpec,
-        store: Store,
+        store: Cache,
         encoder: Callable[[], Encoder],
         detector: Callable[[], Detector],
         *,
@@ -102,6 +186,10 @@ class Eyes:
     @cached_property
     def _detector(self) -> Detector:
         return self._load_detector()
+
+    def complete(self) -> set[str]:
+        """Hashes of the photos of which nothing need be computed."""
+        return {h for some in self.cached(self.seen_hashes()) for h in some}
 
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""
@@ -180,6 +268,29 @@ class _View:
 
 
 _NOTHING = _Known()
+
+
+def eyes_of(
+    sight: Sight | None,
+    spec: ImageSpec,
+    cache: Cache,
+    encoder: Callable[[], Encoder],
+    *,
+    device: str,
+    runtime: str,
+    anew: bool,
+) -> Eyes | Wholes:
+    """What looks at photos, car by car where there is a ``sight``; arguments as of `Eyes`, `detectors.load`."""
+    if sight is None:
+        return Wholes(cache, encoder)
+    return Eyes(
+        sight,
+        spec,
+        cache,
+        encoder,
+        lambda: detectors.load(sight.files, device=device, runtime=runtime),
+        anew=anew,
+    )
 
 
 def _complete(

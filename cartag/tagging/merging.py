@@ -73,12 +73,12 @@ def merged(
         said = None if origin is None else old[origin]
         if photo.path in learnt:
             of = learnt[photo.path]
-            records[photo.path] = _record(photo, of.facts, _answer(of.verdict), said)
+            records[photo.path] = record_of(photo, of.facts, answer_of(of.verdict), said)
         elif said is None or origin == photo.path:
             records[photo.path] = _as_named(kept[photo.path], photo)
         else:
             as_it_was = kept[photo.path]
-            records[photo.path] = _record(photo, as_it_was, _model_answer(as_it_was), said)
+            records[photo.path] = record_of(photo, as_it_was, model_answer(as_it_was), said)
     for path, origin in where.missing.items():
         on_disk = old[origin].path_on_disk if path == origin else UNSET
         records[path] = replace(old[origin], path=path, path_on_disk=on_disk, missing=True)
@@ -99,7 +99,7 @@ def interrupted(old: Records, photos: Sequence[PhotoFile], learnt: Mapping[str, 
         said = before if before is not None and is_settled_by_human(before) else None
         is_same = before is not None and before.sha256 is not UNSET and before.sha256 == of.facts.sha256
         if before is None or (is_same and before.missing is UNSET):
-            records[photo.path] = _record(photo, of.facts, _answer(of.verdict), said)
+            records[photo.path] = record_of(photo, of.facts, answer_of(of.verdict), said)
     return records
 
 
@@ -136,17 +136,19 @@ def _name(record: PhotoRecord) -> str:
     return printable(disk_path(record.path, None if record.path_on_disk is UNSET else record.path_on_disk))
 
 
-def _answer(verdict: Verdict | None) -> Verdict:
+def answer_of(verdict: Verdict | None) -> Verdict:
     """What the model says; of a photo that cannot be read, that."""
     return Verdict("error", (), ()) if verdict is None else verdict
 
 
-def _model_answer(record: PhotoRecord) -> Verdict:
+def model_answer(record: PhotoRecord) -> Verdict:
     """What the model says, of a photo that nobody said anything of."""
     return Verdict(record.outcome, record.tags, record.candidates, record.regions)
 
 
-def _record(photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: PhotoRecord | None) -> PhotoRecord:
+def record_of(
+    photo: PhotoFile, facts: Facts | PhotoRecord, model: Verdict, old: PhotoRecord | None = None
+) -> PhotoRecord:
     """The new record of a photo: what the model says, and over it everything that a person said, as ``old`` has it."""
     said = human_tags(old) if old is not None and old.tags else ()
     hers = human_regions(old) if old is not None else ()

@@ -1,37 +1,50 @@
-"""What a run of `tag` is decided by, before any photo is looked at: the old index, catalog, model, calibration."""
+"""What a run of `tag` is decided by, before any photo is looked at: the old index, catalog, model, calibration.
+
+`Basis` is what answers follow from, on every engine; `Run` adds where the photos and the index of a local run lie.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 from msgspec import UNSET
 
 from cartag import checkpoints, encoder as encoders
 from cartag.catalogs import load_catalog
+from cartag.encoder import Encoder
 from cartag.errors import IndexFileError
 from cartag.learning import Learned, load_learned
-from cartag.photos import Walk
+from cartag.photos import PICTURE, Walk
 from cartag.progress import Progress
-from cartag.scoring import Calibration, Sight, adjusted, calibration_of, default_catalog, sight_of
-from cartag.settings import Settings
-from cartag.state import Index, Place, Stamp, read_index_if_there, stamp_of
+from cartag.scoring import (
+    Calibration,
+    Sight,
+    adjusted,
+    calibration_of,
+    class_set_of,
+    default_catalog,
+    model_facts,
+    sight_of,
+)
+from cartag.settings import Settings, shared_texts
+from cartag.state import Index, Place, SharedTexts, Stamp, Store, read_index_if_there, stamp_of
+from cartag.tagging.judging import Judge
 from cartag.tagging.merging import in_folders
-from cartag.values import Catalog, ModelFiles, is_settled_by_human
+from cartag.values import Catalog, ImageSpec, IndexHeader, ModelFiles, is_settled_by_human
 
 _OTHERS_BY = "first"
 """See `catalogs.prompt_classes`; where that changes, this has to, or indexes keep what was scored before."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """Everything a run is decided by, before any photo is looked at."""
+class Basis:
+    """All that the answers of a run follow from: with equal ones, equal photos get equal records."""
 
-    gallery: Path
-    place: Place
     settings: Settings
-    old: Index | None
     catalog: Catalog
     files: ModelFiles
     identity: str
@@ -40,8 +53,6 @@ class Run:
     """What `learn` fitted for this model and catalog."""
     sight: Sight | None
     """How photos are looked at for cars; None: as wholes."""
-    stamp: Stamp | None
-    """Of the old index: whether somebody else changed it since."""
 
     @cached_property
     def scoring(self) -> str:
@@ -55,18 +66,31 @@ class Run:
         fit = self.identity.split("/")[1]
         return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}-{_OTHERS_BY}"
 
-    @cached_property
-    def old_is_current(self) -> bool:
-        """Whether the old index was made with this very model, catalog and calibration."""
-        if self.old is None:
-            return False
-        header, spec = self.old.header, self.files.spec
+    def made(self, header: IndexHeader) -> bool:
+        """Whether an index was made with this very model, catalog and calibration."""
+        spec = self.files.spec
         return (
             (header.model.name, header.model.revision) == (spec.name, self.files.revision)
             and self.settings.dtype in ("auto", header.model.dtype)
             and header.catalog.sha256 == self.catalog.sha256
             and header.scoring == self.scoring
         )
+
+
+@dataclass(frozen=True)
+class Run(Basis):
+    """Everything a run is decided by, before any photo is looked at."""
+
+    gallery: Path
+    place: Place
+    old: Index | None
+    stamp: Stamp | None
+    """Of the old index: whether somebody else changed it since."""
+
+    @cached_property
+    def old_is_current(self) -> bool:
+        """Whether the old index was made with this very model, catalog and calibration."""
+        return self.old is not None and self.made(self.old.header)
 
 
 def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress) -> Run:
@@ -77,13 +101,24 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
     """
     stamp = stamp_of(place)
     old = read_index_if_there(place)
+    return Run(gallery=gallery, place=place, old=old, stamp=stamp, **vars(basis_of(place, old, settings, progress)))
+
+
+def basis_of(place: Place | None, old: Index | None, settings: Settings, progress: Progress) -> Basis:
+    """Finds catalog, model and calibration by the old index (its header alone tells), and by the settings.
+
+    ``place`` is where what was learned may lie; None: nowhere.
+
+    Raises:
+        CatalogError, ModelError: one of them cannot be used.
+    """
     catalog = load_catalog(settings.catalog or default_catalog(old))
     if settings.model == "auto":
         files = checkpoints.resolve_auto(old.header.model if old else None, progress)
     else:
         files = checkpoints.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
-    learned = _learned(place, identity, catalog, progress)
+    learned = _learned(place, identity, catalog, progress) if place is not None else None
     own = calibration_of(Path(files.folder) if files.folder else None)
     calibration = adjusted(
         learned.facts.calibration if learned else own,
@@ -93,7 +128,26 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
         mode=settings.mode,
     )
     sight = sight_of(settings, files, old, progress)
-    return Run(gallery, place, settings, old, catalog, files, identity, calibration, learned, sight, stamp)
+    return Basis(settings, catalog, files, identity, calibration, learned, sight)
+
+
+def judge_of(basis: Basis, store: Store, encoder: Callable[[], Encoder]) -> Judge:
+    """What vectors are scored by. ``encoder`` is called only where neither cache has the texts."""
+    shared = SharedTexts(shared_texts(basis.settings), basis.identity)
+    classes = class_set_of(basis.catalog, store, shared, encoder)
+    return Judge(
+        basis.learned.applied(classes) if basis.learned else classes,
+        model_facts(store, encoder),
+        basis.calibration,
+        basis.catalog.other_cars,
+        basis.settings.candidates,
+        basis.sight is not None,
+    )
+
+
+def reading_spec(basis: Basis) -> ImageSpec:
+    """How photos are decoded: to cut cars from, or as the model wants them."""
+    return PICTURE if basis.sight else encoders.image_spec(basis.files, fit=basis.settings.fit)
 
 
 def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) -> Learned | None:
@@ -105,6 +159,24 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
     if not found.facts.source:  # otherwise it is learned again at the end
         progress.note(f"learned: made with another {what}, not used; 'cartag learn' fits it to this one")
     return None
+
+
+def check_is_one_file(place: Place) -> None:
+    """A folder of shards is another engine's to go on with.
+
+    Raises:
+        IndexFileError: what lies there is the header of one.
+    """
+    if not (place.index.parent / "shards").is_dir():  # nearly never: then its bytes are not looked at twice
+        return
+    try:
+        raw = msgspec.json.decode(place.index.read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return  # whoever reads it says so
+    if isinstance(raw, dict) and "shards" in raw and "photos" not in raw:
+        raise IndexFileError(
+            f"{place.index.parent}: holds an index of shards: go on with it by --engine ray, or name another --index"
+        )
 
 
 def check_not_empty(run: Run, photos: Walk) -> None:

@@ -61,7 +61,7 @@ def save(run: Run, photos: Walk, plan: Plan, work: Work, progress: Progress, *, 
             kept = {path: old.get(path, record) for path, record in plan.kept.items()}
             new = merged(old, photos.photos, kept, learnt, unseen)
             index = _written_with_labels(run, old, new, work, progress)
-            _say(new.where, progress)
+            say_where(new.where, progress)
         else:
             index = _written(run, old, interrupted(old, photos.photos, learnt), work)
         work.journal.remove()
@@ -133,7 +133,7 @@ def _header(run: Run, photos: Records, work: Work) -> IndexHeader:
     )
 
 
-def _say(where: Whereabouts, progress: Progress) -> None:
+def say_where(where: Whereabouts, progress: Progress) -> None:
     """What became of people's words, where that is not plain; once, for the next run finds them where they are."""
     for paths, what in (
         (where.moved, "went with its photo, {old} is {new} now"),

@@ -22,7 +22,7 @@ from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.state import Index, outcome_counts, place_of, remove_leftovers, running
 from cartag.tagging.plan import Plan, plan_of
-from cartag.tagging.run import Run, check_not_empty, check_same_gallery, prepare
+from cartag.tagging.run import Run, check_is_one_file, check_not_empty, check_same_gallery, prepare
 from cartag.tagging.saving import save
 from cartag.tagging.work import Work
 
@@ -89,7 +89,7 @@ def tag(
         regions: look at every car of a photo by itself (`all`), at the largest (`main`), or at the photo as a whole
             (`off`); None: as `--regions all`.
         detector: what finds the cars: a name of `cartag models`, a hub id, or a folder; None: as `--detector look`.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda (every GPU), cuda:N or mps.
         runtime: what computes a bundled model: `onnx` (ONNX Runtime, on a CPU) or `torch`; None: as `--runtime auto`.
         index: where the index lies, if not in the gallery.
         retag: forget what is cached and read every photo again.
@@ -111,6 +111,7 @@ def tag(
     place = place_of(gallery, settings.index)
     pairs = cast(RawPairs, settings.raw_pairs) if reads_raw() else None
     photos = walk(gallery, pairs, settings.not_hers)  # first of all: a mistyped folder should not wait for a model
+    check_is_one_file(place)
     with running(place):
         remove_leftovers(place)
         run = prepare(gallery, place, settings, progress)

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
 from types import TracebackType
 
-import numpy as np
 from msgspec import UNSET
-from msgspec.structs import replace
 
-from cartag import detector as detectors, encoder as encoders
+from cartag import encoder as encoders
 from cartag.encoder import Encoder
-from cartag.photos import PICTURE, Reader, ReadPhoto, batch_size
+from cartag.photos import Reader, ReadPhoto, batch_size
 from cartag.progress import Progress
-from cartag.scoring import (
-    ClassSet,
-    Scores,
-    Verdict,
-    class_set_of,
-    decide,
-    follow,
-    model_facts,
-    named_others,
-    others_of,
-    region_of,
-    score,
-)
-from cartag.settings import shared_texts
-from cartag.state import Facts, Journal, SharedTexts, Store, latest
-from cartag.tagging.looking import Eyes, Looked, Pixels
+from cartag.scoring import Verdict
+from cartag.state import Facts, Journal, Store, latest
+from cartag.tagging.judging import Judge, pixels_of
+from cartag.tagging.looking import Eyes, Looked, Wholes, eyes_of
 from cartag.tagging.merging import Learnt
-from cartag.tagging.run import Run
-from cartag.values import OtherCar, PhotoFile, PhotoRecord
-
-_SCORED_AT_ONCE = 4096
+from cartag.tagging.run import Run, judge_of, reading_spec
+from cartag.values import PhotoFile, PhotoRecord
 
 
 class Work:
@@ -94,17 +78,16 @@ class Work:
         return store
 
     @cached_property
-    def _eyes(self) -> Eyes | None:
-        """What looks for cars in photos; None where they are looked at as wholes."""
-        sight, settings = self._run.sight, self._run.settings
-        if sight is None:
-            return None
-        eyes = Eyes(
-            sight,
+    def _eyes(self) -> Eyes | Wholes:
+        """What looks for cars in photos, or at them as wholes."""
+        settings = self._run.settings
+        eyes = eyes_of(
+            self._run.sight,
             encoders.image_spec(self._run.files, fit=settings.fit),
             self._store,
             lambda: self._encoder,
-            lambda: detectors.load(sight.files, device=settings.device, runtime=settings.runtime),
+            device=settings.device,
+            runtime=settings.runtime,
             anew=self._retag,
         )
         self._stack.callback(eyes.close)
@@ -118,18 +101,13 @@ class Work:
 
     def _heed(self, facts: Sequence[Facts | PhotoRecord]) -> None:
         """A photo that was edited in place keeps its name, and what a person said of its boxes."""
-        if self._eyes is not None:
-            for one in facts:
-                self._eyes.heed(one, self._old.get(one.path))
+        for one in facts:
+            self._eyes.heed(one, self._old.get(one.path))
 
     @cached_property
     def _cached(self) -> set[str]:
         """Hashes of the photos of which nothing need be computed."""
-        if self._retag:
-            return set()
-        if self._eyes is None:
-            return self._store.hashes()
-        return {h for some in self._eyes.cached(self._eyes.seen_hashes()) for h in some}
+        return set() if self._retag else self._eyes.complete()
 
     # --- scoring from the cache
 
@@ -140,69 +118,15 @@ class Work:
         self._heed(readable)
         if hashes := list(dict.fromkeys(facts.sha256 for facts in readable if facts.sha256)):
             self._progress.start("scoring", len(hashes))
-            for some in self._looked(hashes):
-                self._verdicts.update(self._judge(some))
+            for some in self._eyes.cached(hashes):
+                self._verdicts.update(self._judge.verdicts(some))
                 self._progress.advance(len(some))
             self._progress.finish()
         return {facts.path for facts in readable if self._verdict(facts) is None}
 
-    def _looked(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
-        if self._eyes is not None:
-            yield from self._eyes.cached(hashes)
-            return
-        for some, embeddings in self._store.sound(hashes, _SCORED_AT_ONCE):
-            yield {h: Looked((), vector[None]) for h, vector in zip(some, embeddings, strict=True)}
-
     def _verdict(self, facts: Facts | PhotoRecord) -> Verdict | None:
         """What was scored in this run of a photo with this content."""
         return self._verdicts.get(facts.sha256) if facts.sha256 and facts.error is UNSET else None
-
-    def _judge(self, photos: Mapping[str, Looked]) -> dict[str, Verdict]:
-        """Scores photos by their vectors, by hash: every region by itself, and the photo follows."""
-        if not photos:
-            return {}
-        model, keep = self._model_facts, self._run.settings.candidates
-        drawn = [looked.drawn_vectors for looked in photos.values() if looked.drawn_vectors is not None]
-        vectors = np.concatenate([*(looked.vectors for looked in photos.values()), *drawn])
-        scores = score(
-            vectors,
-            self._classes,
-            logit_scale=model["logit_scale"] or 1.0,
-            logit_bias=model["logit_bias"],
-            calibration=self._run.calibration,
-        )
-        verdicts = iter(decide(scores, self._classes.cars, self._run.calibration, keep))
-        if self._eyes is None:
-            return dict(zip(photos, verdicts, strict=True))
-        others = iter(self._others(vectors, scores))
-        judged: dict[str, Verdict] = {}
-        for h, looked in photos.items():
-            own = [(next(verdicts), next(others)) for _ in looked.vectors]
-            if looked.boxes:
-                regions = [region_of(*box, *said) for box, said in zip(looked.boxes, own, strict=True)]
-                cars = tuple(region for region in regions if region.outcome != "no-car")
-                judged[h] = replace(follow(regions, keep), regions=cars)
-            else:
-                judged[h] = replace(own[0][0], regions=())
-        for h, looked in photos.items():
-            if looked.drawn:
-                hers = tuple(region_of(box, None, next(verdicts), next(others)) for box in looked.drawn)
-                judged[h] = replace(judged[h], drawn=hers)
-        return judged
-
-    def _others(self, vectors: np.ndarray, scores: Scores) -> list[OtherCar | None]:
-        cars = self._run.catalog.other_cars
-        if not self._classes.others:
-            return [None] * len(vectors)
-        found = others_of(
-            vectors,
-            self._classes,
-            scores,
-            [car.make for car in cars],
-            logit_scale=self._model_facts["logit_scale"] or 1.0,
-            calibration=self._run.calibration,
-        )
-        return named_others(found, [car.name for car in cars], [car.make for car in cars], self._run.calibration)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -219,14 +143,8 @@ class Work:
         return encoder
 
     @cached_property
-    def _model_facts(self) -> dict[str, float | None]:
-        return model_facts(self._store, lambda: self._encoder)
-
-    @cached_property
-    def _classes(self) -> ClassSet:
-        shared = SharedTexts(shared_texts(self._run.settings), self._run.identity)
-        classes = class_set_of(self._run.catalog, self._store, shared, lambda: self._encoder)
-        return self._run.learned.applied(classes) if self._run.learned else classes
+    def _judge(self) -> Judge:
+        return judge_of(self._run, self._store, lambda: self._encoder)
 
     # --- reading and embedding
 
@@ -242,7 +160,7 @@ class Work:
 
     def _read(self, photos: Sequence[PhotoFile], embedded: set[str]) -> None:
         settings, sight = self._run.settings, self._run.sight
-        spec = PICTURE if sight else encoders.image_spec(self._run.files, fit=settings.fit)
+        spec = reading_spec(self._run)
         with Reader(
             self._run.gallery,
             photos,
@@ -259,31 +177,16 @@ class Work:
     def _take(self, batch: Sequence[ReadPhoto]) -> None:
         """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""
         self._heed([photo.facts for photo in batch])
-        new = {
-            photo.facts.sha256 or "": photo
-            for photo in batch
-            if photo.pixels is not None and photo.facts.sha256 not in self._fresh
-        }
-        fresh = self._embedded(new) if new else {}
+        new = {h: pixels for h, pixels in pixels_of(batch).items() if h not in self._fresh}
+        fresh = self._eyes.look(new) if new else {}
         self._fresh.update(fresh)
         self.embedded += sum(photo.pixels is not None and photo.facts.sha256 in fresh for photo in batch)
         facts = [photo.facts for photo in batch]
         self.journal.append(facts)
         self._facts.update((fact.path, fact) for fact in facts)
         hashes = {fact.sha256 for fact in facts if fact.error is UNSET and fact.sha256}
-        looked = fresh
-        for some in self._looked([h for h in hashes if h not in fresh and h not in self._verdicts]):
-            looked = looked | some
+        looked: dict[str, Looked] = dict(fresh)
+        for some in self._eyes.cached([h for h in hashes if h not in fresh and h not in self._verdicts]):
+            looked |= some
         if looked:
-            self._verdicts.update(self._judge(looked))
-
-    def _embedded(self, photos: Mapping[str, ReadPhoto]) -> dict[str, Looked]:
-        """The vectors of photos that were read, computed and stored."""
-        if self._eyes is not None:
-            return self._eyes.look(
-                {h: Pixels(p.pixels, p.glances) for h, p in photos.items() if p.pixels is not None and p.glances}
-            )
-        pixels = [photo.pixels for photo in photos.values() if photo.pixels is not None]
-        vectors = dict(zip(photos, self._encoder.embed_images(pixels), strict=True))
-        self._store.put(vectors)
-        return {h: Looked((), vector[None]) for h, vector in vectors.items()}
+            self._verdicts.update(self._judge.verdicts(looked))

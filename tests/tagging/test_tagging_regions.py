@@ -25,7 +25,7 @@ from cartag.settings import Settings
 from cartag.state import matched, overlap
 from cartag.state.index import place_of
 from cartag.state.store import Store
-from cartag.tagging.merging import _record
+from cartag.tagging.merging import record_of
 from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions, shown_regions
 
 ROAD = (128, 128, 128)
@@ -406,7 +406,7 @@ def test_no_run_alters_a_persons_boxes_or_puts_one_where_she_has_one(
     old = PhotoRecord(path="a", size=1, mtime_ns=1, outcome=outcome, tags=said, regions=(*person, *before))
     looked_into = tuple(Region(box=r.box, outcome="no-car") for r in person if r.outcome != "no-car")
     answer = Verdict("unknown", (), (Candidate(car="a", score=0.1),), model, looked_into)
-    new = _record(PhotoFile("a", "a", 1, 1), old, answer, old)
+    new = record_of(PhotoFile("a", "a", 1, 1), old, answer, old)
     words = [(r.box, r.outcome, r.tags) for r in human_regions(new)]
     assert sorted(words) == sorted((r.box, r.outcome, r.tags) for r in person)
     assert [t for t in new.tags if t.source == "human"] == list(said)

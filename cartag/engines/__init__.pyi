@@ -1,0 +1,2 @@
+from .engines import tag as tag
+from .report import ClusterReport as ClusterReport

@@ -1,0 +1,138 @@
+"""A small Ray cluster of several raylets, an S3 server on loopback, and how an index of shards is read for comparing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cartag.state import Store, done_shards, read_index, shard_folder, shard_records
+from cartag.state.shards.reading import blocks, replaced_rows
+from cartag.values import PhotoRecord
+
+OBJECTS = 80 * 2**20
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """moto's S3 on a free port; its credentials and address are in the environment meanwhile."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    ours = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield ours["AWS_ENDPOINT_URL"]
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        server.stop()
+
+
+@contextmanager
+def ray_cluster(nodes: int = 2) -> Iterator[Any]:
+    """A head without a core, and nodes of one core each; this process is connected to it."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    quiet = {"include_dashboard": False, "object_store_memory": OBJECTS}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **quiet})
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=OBJECTS)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def shard_files(index: Path | str) -> list[str]:
+    """Names of the files that say that a shard is done."""
+    return shard_folder(index).names("shards")
+
+
+def records_of(index: Path | str) -> dict[str, PhotoRecord]:
+    """All records of an index of shards that hold, by path."""
+    place = shard_folder(index)
+    shards = done_shards(place)
+    gone = replaced_rows(place, shards)
+    found: dict[str, PhotoRecord] = {}
+    for shard in shards:
+        for record in shard_records(place, shard):
+            if record.path not in gone.get(shard.name, ()):
+                assert record.path not in found, f"{record.path} stands twice"
+                found[record.path] = record
+    return found
+
+
+Looks = dict[str, dict[Any, bytes]]
+"""By content: float16 vectors as bytes, by box, the photo as a whole under None."""
+
+
+def looks_of(index: Path | str) -> Looks:
+    """All embeddings of an index of shards."""
+    place = shard_folder(index)
+    found: Looks = {}
+    for shard in done_shards(place):
+        for table in blocks(place, shard.photos, ["sha256", "looks"]):
+            for row in table.to_pylist():
+                found.setdefault(row["sha256"], {}).update(
+                    {tuple(look["box"]) if look["box"] else None: look["vector"] for look in row["looks"] or ()}
+                )
+    return {h: looks for h, looks in found.items() if looks}
+
+
+def local_looks(state: Path, identity: str, hashes: list[str]) -> Looks:
+    """The same of a local run's cache."""
+    wholes = Store.read_photos(state, identity, hashes)
+    regions = Store.read_regions(state, identity, hashes)
+    found: Looks = {h: {None: vector.astype(np.float16).tobytes()} for h, vector in wholes.items()}
+    for h, looks in regions.items():
+        found.setdefault(h, {}).update({box: vector.astype(np.float16).tobytes() for box, vector in looks})
+    return found
+
+
+def local_records(gallery: Path, index: Path) -> dict[str, PhotoRecord]:
+    return read_index(gallery, index).photos
+
+
+def kill_one(cluster: Any, title: str) -> int:
+    """Kills a worker process of this cluster's nodes whose title holds this; its id."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent in raylets and title in (entry / "cmdline").read_text():
+                os.kill(int(entry.name), signal.SIGKILL)
+                return int(entry.name)
+        except (OSError, ValueError, IndexError):
+            continue
+    raise AssertionError(f"no process {title!r}")
+
+
+def wait_for(said: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """What ``said`` says as soon as it is true."""
+    until = time.monotonic() + seconds
+    while not (found := said()):
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.05)
+    return found
