@@ -41,7 +41,7 @@ from processes import run
 
 import cartag
 from cartag import encoder
-from cartag.checkpoints import folders, resolve, resolve_auto, table
+from cartag.checkpoints import folders, hub as hubs_client, resolve, resolve_auto, table
 from cartag.errors import CartagError, ModelError
 from cartag.progress import Silent
 from cartag.resources import shipped
@@ -265,7 +265,7 @@ def test_the_quick_look_knocks_at_the_port_of_the_endpoint(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setattr(socket, "create_connection", connect)
-    assert not table._hub_answers()
+    assert not hubs_client.hub_answers()
     assert knocked == [("hub.invalid", port)]
 
 
