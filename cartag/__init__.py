@@ -1,8 +1,8 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
 Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`,
-`review`, `cars`, `models`; `load` reads an index. They are imported on first use, so that ``import cartag`` costs
-nothing.
+`review`, `cars`, `models` (with `fetch` and `check_model`); `load` reads an index. They are imported on first use, so
+that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
     from cartag.tagging import TagReport, tag
+    from cartag.trying import Trial, check_model
 
 _WHERE = {
     "DatasetResult": ("cartag.measuring", "DatasetResult"),
@@ -36,7 +37,9 @@ _WHERE = {
     "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
+    "Trial": ("cartag.trying", "Trial"),
     "cars": ("cartag.listing", "cars"),
+    "check_model": ("cartag.trying", "check_model"),
     "evaluate": ("cartag.measuring", "evaluate"),
     "evaluate_dataset": ("cartag.measuring", "evaluate_dataset"),
     "export": ("cartag.exporting", "export"),
@@ -63,8 +66,10 @@ __all__ = [
     "ReviewReport",
     "Summary",
     "TagReport",
+    "Trial",
     "__version__",
     "cars",
+    "check_model",
     "evaluate",
     "evaluate_dataset",
     "export",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import cache
 from pathlib import Path
@@ -18,11 +17,8 @@ from cartag.checkpoints.troubles import BUNDLED, OPTIONS, cannot_fetch, near_nam
 from cartag.errors import ModelError
 from cartag.progress import Progress
 from cartag.resources import shipped
-from cartag.values import IndexedModel, ModelFiles, ModelKind, ModelSpec
+from cartag.values import ModelFiles, ModelKind, ModelSpec
 
-log = logging.getLogger(__name__)
-
-DEFAULT_HUB_MODEL = "clip-b32"
 BUNDLED_DETECTOR = BUNDLED["detector"]
 FAKE_MODEL = "fake"
 
@@ -90,26 +86,6 @@ def resolve_either(name: str, progress: Progress) -> ModelFiles:
         if files is None or not says_it_detects(Path(files.folder)):
             raise
         return files
-
-
-def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles:
-    """``--model auto``: the model the index was made with, else `clip-b32` if it can be had, else `mini`.
-
-    Raises:
-        ModelError: the index's own model cannot be had.
-    """
-    if indexed is not None:
-        known = known_models().get(indexed.name)  # a folder may have the name of another model: its source tells
-        return resolve(indexed.name if known and known.source == indexed.source else indexed.source, progress)
-    try:
-        return resolve(DEFAULT_HUB_MODEL, progress)
-    except ModelError as e:
-        log.debug("auto: %s", e)
-        why = "offline mode is set" if hub.is_offline() else "it is not here and cannot be fetched now"
-        progress.note(
-            f"model: mini, the bundled one, instead of {DEFAULT_HUB_MODEL} ({why}); --model mini says so for good"
-        )
-        return resolve(BUNDLED["model"], progress)
 
 
 def is_here(spec: ModelSpec) -> bool:

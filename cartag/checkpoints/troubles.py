@@ -153,7 +153,7 @@ def _no_proxy(spec: ModelSpec, _: Any) -> str:
     return cannot_fetch(spec, "the proxy of HTTPS_PROXY or ALL_PROXY does not let it through")
 
 
-# By the names of classes: the client's own, and those of the HTTP library below it, which has changed with its versions.
+# By the names of classes: the client's own, and those of the HTTP library below it, which changes with its versions.
 _BY_NAME: dict[str, Callable[[ModelSpec, Any], str]] = {
     "GatedRepoError": _gated,
     "RepositoryNotFoundError": _not_found,

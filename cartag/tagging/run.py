@@ -75,8 +75,8 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
     stamp = stamp_of(place)
     old = read_index_if_there(place)
     catalog = load_catalog(settings.catalog or default_catalog(old))
-    if settings.model == "auto":
-        files = checkpoints.resolve_auto(old.header.model if old else None, progress)
+    if checkpoints.is_auto(settings.model):
+        files = checkpoints.resolve_auto(old.header.model if old else None, progress, settings.model, settings.device)
     else:
         files = checkpoints.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
