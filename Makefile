@@ -1,6 +1,7 @@
 # make demo    sets up .venv and tags the sample gallery with the bundled model
 # make test    the same environment with the test tools: lint, types, tests
 # make stress  the slow tests
+# make hub     tries out every model of the hub (fetches some 16 GB) and writes docs/hub.md; what cannot be had is skipped
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
 # make site    builds the docs site into build/site; a broken link fails
 # make lowest  installs the lowest versions that pyproject.toml allows into build/lowest and runs the quick tests there
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 GALLERY := data/gallery
 MM := $(BIN)/cartag
 
-.PHONY: demo test lint stress docs site lowest audit sbom clean
+.PHONY: demo test lint stress hub docs site lowest audit sbom clean
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, none was found"; exit 1; }
@@ -68,6 +69,10 @@ lint: .venv/installed-test
 
 stress: .venv/installed-test
 	@$(BIN)/python -m pytest -m stress
+
+hub: .venv/installed-test
+	@$(BIN)/python -m benchmarks.hub --write docs/hub.md
+	@HUB_TESTS=1 $(BIN)/python -m pytest -rs tests/encoder/test_hub_checkpoints.py
 
 docs: .venv/installed-test
 	@$(BIN)/python docs/render.py --write

@@ -133,7 +133,7 @@ def learn(
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(classes, calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
+    zero = ZeroShot(classes, calibration_of(folder, rejects=classes.rejects), numbers["logit_scale"] or 1.0, centre)
     examples, grouped_by = _examples(pairs, photos, classes.cars)
     checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)

@@ -52,6 +52,12 @@ class Run:
         fit = self.identity.split("/")[1]
         return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}"
 
+    @property
+    def is_uncalibrated(self) -> bool:
+        """Whether nobody has fitted the scores of this model to anything: neither who made it, nor this user."""
+        is_default = self.calibration.fitted_on == Calibration().fitted_on
+        return is_default and self.learned is None and bool(self.files.folder)
+
     @cached_property
     def old_is_current(self) -> bool:
         """Whether the old index was made with this very model, catalog and calibration."""
@@ -81,7 +87,8 @@ def prepare(gallery: Path, place: Place, settings: Settings, progress: Progress)
         files = checkpoints.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     learned = _learned(place, identity, catalog, progress)
-    own = calibration_of(Path(files.folder) if files.folder else None)
+    rejects = bool(catalog.other_cars or catalog.no_car)
+    own = calibration_of(Path(files.folder) if files.folder else None, rejects=rejects)
     calibration = adjusted(
         learned.facts.calibration if learned else own,
         threshold=settings.threshold,

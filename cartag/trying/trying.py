@@ -195,7 +195,7 @@ def _of_answers(
     prototypes = class_set(classes, texts)
     cars = prototypes.embeddings[: len(catalog.cars)]
     alike = float((cars @ cars.T)[~np.eye(len(cars), dtype=bool)].max()) if len(cars) > 1 else 0.0
-    calibration = calibration_of(Path(files.folder) if files.folder else None)
+    calibration = calibration_of(Path(files.folder) if files.folder else None, rejects=prototypes.rejects)
     scores = score(
         vectors, prototypes, logit_scale=model.logit_scale, logit_bias=model.logit_bias, calibration=calibration
     )
