@@ -2,6 +2,7 @@
 # make test    the same environment with the test tools: lint, types, tests
 # make stress  the slow tests, and 20 minutes of fuzzing a parser
 # make fuzz    fuzzes the parsers guided by coverage, SECONDS=180 each, and keeps what reaches more (tests/fuzz/corpus)
+# make hub     tries out every model of the hub (fetches some 16 GB) and writes docs/hub.md; what cannot be had is skipped
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
 # make site    builds the docs site into build/site; a broken link fails
 # make lowest  installs the lowest versions that pyproject.toml allows into build/lowest and runs the quick tests there
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 GALLERY := data/gallery
 MM := $(BIN)/cartag
 
-.PHONY: demo test lint stress fuzz docs site lowest audit sbom clean
+.PHONY: demo test lint stress fuzz hub docs site lowest audit sbom clean
 
 .venv/made:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, none was found"; exit 1; }
@@ -78,6 +79,10 @@ SECONDS ?= 180
 
 fuzz: .venv/installed-fuzz
 	@$(BIN)/python tests/fuzz/run.py all --seconds $(SECONDS) --keep
+
+hub: .venv/installed-test
+	@$(BIN)/python -m benchmarks.hub --write docs/hub.md
+	@HUB_TESTS=1 $(BIN)/python -m pytest -rs tests/encoder/test_hub_checkpoints.py
 
 docs: .venv/installed-test
 	@$(BIN)/python docs/render.py --write

@@ -1,8 +1,8 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
 Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`,
-`review`, `check`, `cars`, `models`; `load` reads an index. They are imported on first use, so that ``import cartag``
-costs nothing.
+`review`, `check`, `cars`, `models` (with `fetch` and `check_model`); `load` reads an index. They are imported on first
+use, so that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
     from cartag.tagging import TagReport
+    from cartag.trying import Trial, check_model
 
 _WHERE = {
     "CheckReport": ("cartag.checking", "CheckReport"),
@@ -41,8 +42,10 @@ _WHERE = {
     "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),
     "TagReport": ("cartag.tagging", "TagReport"),
+    "Trial": ("cartag.trying", "Trial"),
     "cars": ("cartag.listing", "cars"),
     "check": ("cartag.checking", "check"),
+    "check_model": ("cartag.trying", "check_model"),
     "evaluate": ("cartag.measuring", "evaluate"),
     "evaluate_dataset": ("cartag.measuring", "evaluate_dataset"),
     "export": ("cartag.exporting", "export"),
@@ -72,9 +75,11 @@ __all__ = [
     "ReviewReport",
     "Summary",
     "TagReport",
+    "Trial",
     "__version__",
     "cars",
     "check",
+    "check_model",
     "evaluate",
     "evaluate_dataset",
     "export",

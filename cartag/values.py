@@ -128,6 +128,10 @@ class ModelSpec:
     stanford_cars_top1: float | None = None
     coco_ap: float | None = None
     """Of a detector: average precision on COCO in percent, as published."""
+    cost: float | None = None
+    """Of a model: what its image tower costs a photo, as times of `clip-b32`."""
+    superseded_by: str | None = None
+    """A model of the table that is more accurate and costs less; the name is kept for indexes made with it."""
     note: str | None = None
 
 

@@ -10,4 +10,5 @@ from .catalog import (
     squeezed as squeezed,
 )
 from .prompts import prompt_classes as prompt_classes, query_texts as query_texts
+from .rivals import rivals as rivals
 from .vocabulary import UNKNOWN as UNKNOWN, Meaning as Meaning, Vocabulary as Vocabulary, as_other as as_other

@@ -1,4 +1,5 @@
 from .carrying import fetch_to as fetch_to
+from .choosing import front as front, is_auto as is_auto, resolve_auto as resolve_auto
 from .device import (
     DTYPES as DTYPES,
     Passes as Passes,
@@ -23,7 +24,6 @@ from .table import (
     known_detectors as known_detectors,
     known_models as known_models,
     resolve as resolve,
-    resolve_auto as resolve_auto,
     resolve_detector as resolve_detector,
     resolve_either as resolve_either,
     revision_at as revision_at,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,22 +10,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cartag import plainyaml
+from cartag.checkpoints import hub
 from cartag.checkpoints.digests import check_recorded, digests_of, revision_of
-from cartag.checkpoints.folders import NEEDED, deciding_files, missing_files, says_it_detects
+from cartag.checkpoints.folders import deciding_files, missing_files, says_it_detects
+from cartag.checkpoints.troubles import BUNDLED, OPTIONS, cannot_fetch, near_names
 from cartag.errors import ModelError
 from cartag.progress import Progress
 from cartag.resources import shipped
-from cartag.values import IndexedModel, ModelFiles, ModelKind, ModelSpec
+from cartag.values import ModelFiles, ModelKind, ModelSpec
 
-log = logging.getLogger(__name__)
-
-DEFAULT_HUB_MODEL = "clip-b32"
-BUNDLED_MODEL = "mini"
-BUNDLED_DETECTOR = "look"
+BUNDLED_MODEL, BUNDLED_DETECTOR = BUNDLED["model"], BUNDLED["detector"]
 FAKE_MODEL = "fake"
-_PROBE_SECONDS = 3.0
-_OPTIONS: dict[ModelKind, str] = {"model": "--model", "detector": "--detector"}
-_BUNDLED: dict[ModelKind, str] = {"model": BUNDLED_MODEL, "detector": BUNDLED_DETECTOR}
 
 
 def known_models() -> dict[str, ModelSpec]:
@@ -49,7 +42,7 @@ def _known() -> dict[ModelKind, dict[str, ModelSpec]]:
             name: msgspec.convert({"name": name, "kind": kind, **entry}, ModelSpec, strict=False)
             for name, entry in raw[f"{kind}s"].items()
         }
-        for kind in _OPTIONS
+        for kind in OPTIONS
     }
 
 
@@ -81,36 +74,18 @@ def resolve_either(name: str, progress: Progress) -> ModelFiles:
         return resolve_detector(name, progress)
     try:
         return resolve(name, progress)
+    except hub.OtherKindError:
+        return resolve_detector(name, progress)
     except ModelError:
         if name in known_models():
             raise
         try:
-            files = resolve_detector(name, progress, fetch=False)  # what can be fetched was fetched
+            files = resolve_detector(name, progress, fetch=False)
         except ModelError:
             files = None
         if files is None or not says_it_detects(Path(files.folder)):
             raise
         return files
-
-
-def resolve_auto(indexed: IndexedModel | None, progress: Progress) -> ModelFiles:
-    """``--model auto``: the model the index was made with, else `clip-b32` if it can be had, else `mini`.
-
-    Raises:
-        ModelError: the index's own model cannot be had.
-    """
-    if indexed is not None:
-        known = known_models().get(indexed.name)  # a folder may have the name of another model: its source tells
-        return resolve(indexed.name if known and known.source == indexed.source else indexed.source, progress)
-    try:
-        return resolve(DEFAULT_HUB_MODEL, progress)
-    except ModelError as e:
-        log.debug("auto: %s", e)
-        why = "offline mode is set" if _is_offline() else "it is not here and cannot be fetched now"
-        progress.note(
-            f"model: mini, the bundled one, instead of {DEFAULT_HUB_MODEL} ({why}); --model mini says so for good"
-        )
-        return resolve(BUNDLED_MODEL, progress)
 
 
 def revision_at(folder: Path) -> str:
@@ -120,16 +95,16 @@ def revision_at(folder: Path) -> str:
 
 def is_here(spec: ModelSpec) -> bool:
     """Whether a model or a detector of the table can be loaded without network."""
-    if spec.name == _BUNDLED[spec.kind]:
+    if spec.name == BUNDLED[spec.kind]:
         return not missing_files(shipped("models", spec.name), spec.kind)
-    return cached_snapshot(spec) is not None
+    return hub.cached_snapshot(spec) is not None
 
 
 def _resolve(name: str, kind: ModelKind, progress: Progress, fetch: bool) -> ModelFiles:
     if name == FAKE_MODEL:
         return ModelFiles(ModelSpec(FAKE_MODEL, FAKE_MODEL, kind=kind), "", "1")
     spec = _known()[kind].get(name)
-    if spec is not None and spec.name == _BUNDLED[kind]:
+    if spec is not None and spec.name == BUNDLED[kind]:
         return _from_folder(shipped("models", spec.name), spec, is_bundled=True)
     if spec is None and os.path.isdir(name):
         folder = Path(name).resolve()
@@ -144,8 +119,15 @@ def _resolve(name: str, kind: ModelKind, progress: Progress, fetch: bool) -> Mod
 def _unknown(name: str, kind: ModelKind) -> str:
     other: ModelKind = "detector" if kind == "model" else "model"
     if name in _known()[other]:
-        return f"no {kind} {name!r}: it is a {other}, which {_OPTIONS[other]} takes"
-    return f"no {kind} {name!r}: it is none of {', '.join(_known()[kind])}, no folder, and no hub id (owner/name)"
+        return f"no {kind} {name!r}: it is a {other}, which {OPTIONS[other]} takes"
+    path = [part for part in urlsplit(name).path.split("/") if part]
+    if path[:1] in (["datasets"], ["spaces"]) and len(path) == 3:
+        return f"no {kind} {name!r}: it is a {path[0][:-1]} of the hub; name a repository with weights, as owner/name"
+    if "://" in name and len(path) >= 2:
+        return f"no {kind} {name!r}: a hub id is the owner and the name; did you mean {'/'.join(path[:2])!r}?"
+    near = near_names(name, _known()[kind])
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"no {kind} {name!r}: {hint}It is none of {', '.join(_known()[kind])}, no folder, and no hub id (owner/name)"
 
 
 def _from_folder(folder: Path, spec: ModelSpec, *, is_bundled: bool = False) -> ModelFiles:
@@ -158,66 +140,10 @@ def _from_folder(folder: Path, spec: ModelSpec, *, is_bundled: bool = False) -> 
     return ModelFiles(spec, str(folder), revision_of(digests))
 
 
-# --- the hub ----------------------------------------------------------------------------------------------------
-
-
 def _from_hub(spec: ModelSpec, progress: Progress, fetch: bool) -> ModelFiles:
-    cached = cached_snapshot(spec)
-    if cached is not None:
-        return ModelFiles(spec, str(cached), cached.name)
-    if not fetch or not _hub_answers():
-        raise ModelError(_cannot_fetch(spec, "offline mode is set" if _is_offline() else "the hub cannot be reached"))
-    from huggingface_hub import snapshot_download
-
-    size = f", {spec.size_mb} MB" if spec.size_mb else ""
-    progress.note(f"{spec.kind}: fetching {spec.name} from {spec.source}{size}, once")
-    try:
-        folder = Path(snapshot_download(spec.source, revision=spec.revision, allow_patterns=list(NEEDED)))
-    except Exception as e:  # the hub's client raises errors of several libraries
-        raise ModelError(_cannot_fetch(spec, " ".join(str(e).split())[:200] or type(e).__name__)) from e
-    missing = missing_files(folder, spec.kind)
-    if missing:
-        lacks = f"{spec.source}: the hub repository lacks {' and '.join(missing)}"
-        raise ModelError(f"{lacks}; choose another {spec.kind}")
+    folder = hub.cached_snapshot(spec)
+    if folder is None and not fetch:
+        raise ModelError(cannot_fetch(spec, "it was not to be fetched"))
+    if folder is None:
+        folder = hub.fetch(spec, progress, [other.source for other in _known()[spec.kind].values()])
     return ModelFiles(spec, str(folder), folder.name)
-
-
-def cached_snapshot(spec: ModelSpec) -> Path | None:
-    """The folder of a hub model in the local cache, if it is there completely."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(spec.source, revision=spec.revision, local_files_only=True))
-        return None if missing_files(folder, spec.kind) else folder
-    except Exception:  # not cached, or not whole
-        return None
-
-
-def _is_offline() -> bool:
-    return any(
-        os.environ.get(key, "").lower() in ("1", "true", "yes", "on")
-        for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
-
-
-def _hub_answers() -> bool:
-    """A quick look before the hub's client starts its minutes of retries. With a proxy only the client can tell."""
-    if _is_offline():
-        return False
-    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True
-    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = url.port or (80 if url.scheme == "http" else 443)
-    try:
-        with socket.create_connection((url.hostname or "", port), timeout=_PROBE_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _cannot_fetch(spec: ModelSpec, why: str) -> str:
-    option, bundled = _OPTIONS[spec.kind], _BUNDLED[spec.kind]
-    return (
-        f"{spec.kind} {spec.name}: {spec.source} is not in the local cache and {why}; on a machine with network run "
-        f"'cartag models fetch {spec.name} --to DIR' and use {option} DIR here, or use {option} {bundled} now"
-    )

@@ -75,6 +75,9 @@ def command(
 
 
 def _put_catalog(found: Catalog, format: TableFormat) -> None:
+    from cartag.catalogs import rivals
+
+    fighting = rivals(found)
     if format is TableFormat.json:
         output.put_json(
             {
@@ -84,6 +87,7 @@ def _put_catalog(found: Catalog, format: TableFormat) -> None:
                 "cars": [_row(car) for car in found.cars],
                 "other_cars": len(found.other_cars),
                 "no_car": len(found.no_car),
+                "rivals": [{"car": rival.car.id, "other": rival.other.name} for rival in fighting],
             }
         )
         return
@@ -92,6 +96,12 @@ def _put_catalog(found: Catalog, format: TableFormat) -> None:
         ("id", "name", "years", "also called"), ((c.id, c.name, c.years, ", ".join(c.aliases)) for c in found.cars)
     )
     output.put(f"rejected by {len(found.other_cars)} other cars and {len(found.no_car)} prompts without a car")
+    for rival in fighting:
+        what = "its whole family is" if rival.is_family else "it seems to be"
+        output.say(
+            f"cartag: {rival.car.name}: {what} among the other cars, as {rival.other.name}, so photos of it may be "
+            f"unknown; if that is no other car, add {rival.other.name!r} to its aliases"
+        )
 
 
 def _row(car: Car) -> dict[str, Any]:

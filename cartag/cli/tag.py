@@ -55,7 +55,11 @@ def command(
     catalog: CatalogName = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|HUB_ID|DIR", help="See `cartag models`. [default: auto]", show_default=False),
+        typer.Option(
+            metavar="NAME|HUB_ID|DIR",
+            help="See `cartag models`; also auto:best, auto:fast. [default: auto]",
+            show_default=False,
+        ),
     ] = None,
     regions: Annotated[
         Regions | None,

@@ -164,7 +164,7 @@ def propose(
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(classes, calibration_of(folder), numbers["logit_scale"] or 1.0, centre)
+    zero = ZeroShot(classes, calibration_of(folder, rejects=classes.rejects), numbers["logit_scale"] or 1.0, centre)
     examples, grouped_by = _examples(placed.found, classes.cars)
     learned_from = {example.record.path for example in placed.found}
     left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced

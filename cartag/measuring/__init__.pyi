@@ -2,6 +2,7 @@ from .datasets import DatasetResult as DatasetResult, evaluate_dataset as evalua
 from .evaluation import evaluate as evaluate
 from .figures import Comparison as Comparison, Evaluation as Evaluation
 from .labelfile import NO_LABELS as NO_LABELS, Change as Change, LabelFile as LabelFile, Rows as Rows
+from .labels import read_labels as read_labels
 from .metrics import (
     Answers as Answers,
     Interval as Interval,

@@ -74,8 +74,8 @@ def evaluate_dataset(
     progress = progress or Silent()
     names, samples = _stanford_cars(Path(folder))
     files = (
-        checkpoints.resolve_auto(None, progress)
-        if settings.model == "auto"
+        checkpoints.resolve_auto(None, progress, settings.model, settings.device)
+        if checkpoints.is_auto(settings.model)
         else checkpoints.resolve(settings.model, progress)
     )
     encoder = encoders.load(

@@ -11,6 +11,7 @@ from .scoring import (
     ClassSet as ClassSet,
     Scores as Scores,
     Verdict as Verdict,
+    class_set as class_set,
     decide as decide,
     passing as passing,
     pooled as pooled,

@@ -66,6 +66,12 @@ class Basis:
         fit = self.identity.split("/")[1]
         return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}-{_OTHERS_BY}"
 
+    @property
+    def is_uncalibrated(self) -> bool:
+        """Whether nobody has fitted the scores of this model to anything: neither who made it, nor this user."""
+        is_default = self.calibration.fitted_on == Calibration().fitted_on
+        return is_default and self.learned is None and bool(self.files.folder)
+
     def made(self, header: IndexHeader) -> bool:
         """Whether an index was made with this very model, catalog and calibration."""
         spec = self.files.spec
@@ -113,13 +119,14 @@ def basis_of(place: Place | None, old: Index | None, settings: Settings, progres
         CatalogError, ModelError: one of them cannot be used.
     """
     catalog = load_catalog(settings.catalog or default_catalog(old))
-    if settings.model == "auto":
-        files = checkpoints.resolve_auto(old.header.model if old else None, progress)
+    if checkpoints.is_auto(settings.model):
+        files = checkpoints.resolve_auto(old.header.model if old else None, progress, settings.model, settings.device)
     else:
         files = checkpoints.resolve(settings.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     learned = _learned(place, identity, catalog, progress) if place is not None else None
-    own = calibration_of(Path(files.folder) if files.folder else None)
+    rejects = bool(catalog.other_cars or catalog.no_car)
+    own = calibration_of(Path(files.folder) if files.folder else None, rejects=rejects)
     calibration = adjusted(
         learned.facts.calibration if learned else own,
         threshold=settings.threshold,

@@ -119,6 +119,11 @@ def tag(
             check_not_empty(run, photos)
         check_same_gallery(run, photos)
         report = _pass(run, photos, retag, progress)
+        if report.scored + report.embedded and run.is_uncalibrated:
+            progress.note(
+                f"model: {run.files.spec.name} has no calibration, so its scores are not measured probabilities: label "
+                "some thirty photos ('cartag review'), then 'cartag learn GALLERY LABELS' fits it to yours"
+            )
         if not _refitted(run, report, retag, progress):
             return report
         again = _pass(prepare(gallery, place, settings, progress), photos, False, progress)

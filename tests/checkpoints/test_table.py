@@ -41,7 +41,7 @@ from processes import run
 
 import cartag
 from cartag import encoder
-from cartag.checkpoints import folders, resolve, resolve_auto, table
+from cartag.checkpoints import folders, hub as hubs_client, resolve, resolve_auto, table
 from cartag.errors import CartagError, ModelError
 from cartag.progress import Silent
 from cartag.resources import shipped
@@ -61,13 +61,23 @@ def indexed(files: ModelFiles) -> IndexedModel:
 # --- the table --------------------------------------------------------------------------------------------------
 
 
+PROMISED = ["clip-b32", "siglip2-b16", "siglip2-l16", "siglip-b16", "clip-l14", "siglip-so400m", "openai-b32"]
+
+
 def test_the_table_holds_the_promised_models() -> None:
-    promised = ["mini", "clip-b32", "siglip-b16", "clip-l14", "siglip-so400m", "openai-b32"]
-    assert list(table.known_models()) == promised
-    assert [model.name for model in cartag.models() if model.kind == "model"] == promised
+    assert list(table.known_models()) == ["mini", *PROMISED]
+    assert [model.name for model in cartag.models() if model.kind == "model"] == ["mini", *PROMISED]
 
 
-@pytest.mark.parametrize("name", ["clip-b32", "siglip-b16", "clip-l14", "siglip-so400m", "openai-b32"])
+def test_every_model_of_the_hub_says_what_a_choice_needs() -> None:
+    for name in PROMISED:
+        spec = table.known_models()[name]
+        assert all((spec.licence, spec.revision, spec.input_size, spec.size_mb, spec.stanford_cars_top1, spec.cost)), (
+            name
+        )
+
+
+@pytest.mark.parametrize("name", PROMISED)
 def test_a_name_of_the_table_is_found_in_the_hubs_cache(name: str, hub: Path, checkpoints: Checkpoints) -> None:  # noqa: F811
     spec = table.known_models()[name]
     snapshot = put_in_cache(hub, spec.source, checkpoints("clip"), spec.revision or "main")
@@ -265,7 +275,7 @@ def test_the_quick_look_knocks_at_the_port_of_the_endpoint(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setattr(socket, "create_connection", connect)
-    assert not table._hub_answers()
+    assert not hubs_client.hub_answers()
     assert knocked == [("hub.invalid", port)]
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from cartag.errors import ModelError
-from cartag.scoring.calibration import Calibration, adjusted, calibration_of
+from cartag.scoring.calibration import UNCALIBRATED, Calibration, adjusted, calibration_of
 
 OUT_OF_BOUNDS = [b'{"other_name": 1.1}', b'{"other_make": -0.1}', b'{"other_name": NaN}']
 FITTED = Calibration(temperature=2.0, threshold=0.4, car_thresholds={"red-racer": 0.7}, fitted_on="labels")
 
 
 def test_a_model_without_calibration_has_the_default(tmp_path: Path) -> None:
-    assert calibration_of(None) == calibration_of(tmp_path) == Calibration()
+    assert calibration_of(None) == calibration_of(tmp_path, rejects=False) == Calibration()
+    assert calibration_of(tmp_path) == UNCALIBRATED
 
 
 def test_a_calibration_comes_with_its_model(tmp_path: Path) -> None:
