@@ -24,6 +24,17 @@ from .index import (
 from .journal import Facts as Facts, Journal as Journal, latest as latest
 from .locks import replacing as replacing, running as running, writing_into as writing_into
 from .rights import temporary_for as temporary_for
+from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.reading import read_identities as read_identities, shard_records as shard_records
+from .shards.shards import (
+    ShardDone as ShardDone,
+    done_shards as done_shards,
+    read_header as read_header,
+    remove_shard as remove_shard,
+    sweep_shards as sweep_shards,
+    write_header as write_header,
+    write_shard as write_shard,
+)
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
 from .whereabouts import (

@@ -21,6 +21,7 @@ RECIPE = PACKAGE.parent / "models" / "recipe"
 HEAVY = (
     *("torch", "PIL", "numpy", "transformers", "sklearn", "scipy", "torchvision", "huggingface_hub", "timm"),
     *("lxml", "rawpy", "pillow_heif", "starlette", "uvicorn", "anyio"),
+    *("ray", "pyarrow", "duckdb", "fsspec", "usearch"),
 )
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 DOORS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))

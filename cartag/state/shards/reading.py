@@ -1,0 +1,81 @@
+"""Reading an index of shards: row by row that holds, in blocks of bounded size, with only the columns asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from cartag.errors import IndexFileError
+from cartag.state.shards.arrow import pa, pc, pq
+from cartag.state.shards.columns import IDENTITY, records_of
+from cartag.state.shards.folder import ShardFolder
+from cartag.state.shards.shards import Output, ShardDone, done_shards
+from cartag.values import PhotoRecord
+
+Replaced = dict[str, set[str]]
+"""Paths by shard: of rows that hold no longer."""
+
+
+def replaced_rows(place: ShardFolder, shards: Sequence[ShardDone]) -> Replaced:
+    """The rows of shards that later ones have replaced."""
+    found: Replaced = {}
+    for shard in shards:
+        if shard.replaced is not UNSET:
+            table = _table(place, shard.replaced, None)
+            for name, path in zip(table["shard"].to_pylist(), table["path"].to_pylist(), strict=True):
+                found.setdefault(name, set()).add(path)
+    return found
+
+
+def blocks(place: ShardFolder, output: Output, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """A file of a shard as tables of some thousand rows.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    with place.open(output.name) as source:
+        try:
+            with pq.ParquetFile(source) as file:
+                if file.metadata.num_rows != output.rows:
+                    raise IndexFileError(
+                        f"{place.where(output.name)}: damaged: {file.metadata.num_rows} rows, not {output.rows}"
+                    )
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=columns, use_threads=False)
+        except pa.ArrowException as e:
+            said = str(e).splitlines()[0]
+            raise IndexFileError(f"{place.where(output.name)}: damaged shard: {said}") from e
+
+
+def _table(place: ShardFolder, output: Output, columns: Sequence[str] | None) -> Any:
+    return pa.concat_tables(blocks(place, output, columns))
+
+
+def holding(table: Any, gone: set[str] | None) -> Any:
+    """The rows of a table that hold: without those of these paths."""
+    if not gone:
+        return table
+    return table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(gone), pa.string()))))
+
+
+def shard_records(place: ShardFolder, shard: ShardDone) -> list[PhotoRecord]:
+    """All records of one shard, sorted by path, whether others replaced them or not."""
+    return [record for table in blocks(place, shard.photos) for record in records_of(table, shard.photos.name)]
+
+
+def read_identities(place: ShardFolder, shards: Sequence[ShardDone] | None = None) -> Iterator[Any]:
+    """What tells which photos have to be looked at again, as pyarrow tables with the columns `IDENTITY`.
+
+    Only rows that hold; one table for some thousand photos, in the order of the shards. ``reason`` is why a photo could
+    not be read.
+    """
+    shards = done_shards(place) if shards is None else shards
+    gone = replaced_rows(place, shards)
+    for shard in shards:
+        for table in blocks(place, shard.photos, ["path", "size", "mtime_ns", "etag", "sha256", "outcome", "error"]):
+            reason = pc.struct_field(table["error"], "reason")
+            name = pa.array([shard.name] * table.num_rows, pa.string())
+            whole = table.drop_columns(["error"]).append_column("reason", reason).append_column("shard", name)
+            yield holding(whole.select(IDENTITY), gone.get(shard.name))
