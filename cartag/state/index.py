@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import lt
 from pathlib import Path
@@ -341,12 +341,20 @@ def with_foreign_fields(index: Index) -> Index:
             header[part] = extra
     photos, tags = {}, {}
     for photo in raw["photos"]:
-        if extra := _unknown(photo, _RECORD_FIELDS):
+        extra, of_tags = unknown_fields(photo)
+        if extra:
             photos[photo["path"]] = extra
-        for tag in photo.get("tags", ()):
-            if tag.get("source") == "human" and (extra := _unknown(tag, _TAG_FIELDS)):
-                tags[photo["path"], tag["car"]] = extra
-    return Index(index.header, index.photos, index.path, Foreign(header, photos, tags))
+        tags.update(of_tags)
+    return replace(index, foreign=Foreign(header, photos, tags))
+
+
+def unknown_fields(photo: Mapping[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]:
+    """The fields of a photo, as JSON has it, that this version does not know; and those of its human tags."""
+    tags = {}
+    for tag in photo.get("tags", ()):
+        if tag.get("source") == "human" and (extra := _unknown(tag, _TAG_FIELDS)):
+            tags[photo["path"], tag["car"]] = extra
+    return _unknown(photo, _RECORD_FIELDS), tags
 
 
 def _unknown(raw: Mapping[str, Any], known: set[str]) -> dict[str, Any]:
@@ -378,12 +386,13 @@ def encode(index: Index) -> bytes:
     for key, value in index.foreign.header.items():
         header[key] = {**header[key], **value} if key in _HEADER_PARTS else value
     head = msgspec.json.format(msgspec.json.encode(header), indent=2).rstrip()[:-1].rstrip()
-    records = [_with_foreign(index.photos[path], index.foreign) for path in sorted(index.photos)]
+    records = [record_with_foreign(index.photos[path], index.foreign) for path in sorted(index.photos)]
     lines = b",\n    ".join(map(msgspec.json.Encoder().encode, records))
     return b"".join((head, b',\n  "photos": [', *((b"\n    ", lines, b"\n  ") if lines else ()), b"]\n}\n"))
 
 
-def _with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[str, Any]:
+def record_with_foreign(record: PhotoRecord, foreign: Foreign) -> PhotoRecord | dict[str, Any]:
+    """A record, to be encoded: with its fields that this version does not know."""
     if not foreign.photos and not foreign.tags:
         return record
     raw = cast(dict[str, Any], msgspec.to_builtins(record))

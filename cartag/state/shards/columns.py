@@ -7,16 +7,17 @@ times as long to read (`python -m benchmarks.cluster`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
 from msgspec import UNSET
 
+from cartag import paths
 from cartag.errors import IndexFileError
 from cartag.state.index import Foreign
 from cartag.state.shards.arrow import pa
-from cartag.values import Box, PhotoRecord
+from cartag.values import Box, PhotoRecord, PhotoTags, shown_regions
 
 Looks = Sequence[tuple[Box | None, np.ndarray]]
 """What was embedded of a photo: boxes and unit-length vectors (d,); None is the photo as a whole."""
@@ -67,8 +68,10 @@ TAGS = pa.schema(
         ("source", pa.string()),
         ("box", _BOX),
         ("path_on_disk", pa.string()),
+        ("cars", pa.list_(pa.string())),
     ]
 )
+"""A row a tag; ``cars`` are all that the photo is tagged with."""
 IDENTITY = ("path", "size", "mtime_ns", "etag", "sha256", "outcome", "reason", "shard")
 """Columns of `read_identities`: what tells whether a photo has to be looked at again."""
 REPLACED = pa.schema([("shard", pa.string()), ("path", pa.string())])
@@ -79,7 +82,9 @@ def record_schema(dimensions: int) -> Any:
 
     ``dimensions`` is d of the embeddings; 0: there are none.
     """
-    look = pa.struct([("box", _BOX), ("vector", pa.binary(2 * dimensions) if dimensions else pa.binary())])
+    look = pa.struct(
+        [("box", _BOX), ("shown", pa.bool_()), ("vector", pa.binary(2 * dimensions) if dimensions else pa.binary())]
+    )
     more = [pa.field("more", pa.string()), pa.field("etag", pa.string())]
     looks = pa.field("looks", pa.list_(look), metadata={"dtype": "<f2", "dimensions": str(dimensions)})
     return pa.schema([*RECORD, *more, looks])
@@ -109,16 +114,29 @@ def photo_table(
                 **cast(dict[str, Any], msgspec.to_builtins(record)),
                 "more": _more(record, foreign),
                 "etag": etags.get(record.path),
-                "looks": [
-                    {"box": box, "vector": np.asarray(vector, "<f2").tobytes()}
-                    for box, vector in ([] if record.sha256 is UNSET else looks.get(record.sha256, ()))
-                ],
+                "looks": [] if record.sha256 is UNSET else _looks(record, looks.get(record.sha256, ())),
             }
             for record in records
         ]
         return pa.Table.from_pylist(rows, record_schema(dimensions))
     except (pa.ArrowException, OverflowError, UnicodeError) as e:
         raise IndexFileError(f"a record that a shard cannot hold: {str(e).splitlines()[0]}") from e
+
+
+def _looks(record: PhotoRecord, looks: Looks) -> list[dict[str, Any]]:
+    """Shown regions first, in their order, then the whole, then boxes that hold no more: as a search goes through."""
+    order = {digits(region.box): i for i, region in reversed(list(enumerate(shown_regions(record))))}
+    rows = [(len(order) if box is None else order.get(digits(box), len(order) + 1), box, vec) for box, vec in looks]
+    return [
+        {"box": box, "shown": place < len(order), "vector": np.asarray(vector, "<f2").tobytes()}
+        for place, box, vector in sorted(rows, key=lambda row: row[0])
+    ]
+
+
+def digits(box: Box) -> Box:
+    """A box in the four digits that the embeddings are known by."""
+    x, y, width, height = (round(number, 4) for number in box)
+    return x, y, width, height
 
 
 def _more(record: PhotoRecord, foreign: Foreign) -> str | None:
@@ -136,11 +154,51 @@ def records_of(table: Any, where: str) -> list[PhotoRecord]:
     Raises:
         IndexFileError: it is damaged.
     """
-    rows = table.select(RECORD.names).to_pylist()
+    rows = [_there(row) for row in table.select(RECORD.names).to_pylist()]
+    records = _converted(rows, list[PhotoRecord], where)
+    check_below(records, where)
+    return records
+
+
+def tags_of(table: Any, where: str) -> list[PhotoTags]:
+    """The photos of rows of `TAGS`, as `find` asks for them: of each row the one tag; other cars by name alone.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    rows = {}
+    for row in table.to_pylist():
+        tag = _there({key: row[key] for key in ("car", "score", "source", "box")})
+        photo = rows.setdefault(row["path"], {"path": row["path"], "outcome": "tagged", "tags": {}})
+        if row["path_on_disk"] is not None:
+            photo["path_on_disk"] = row["path_on_disk"]
+        for car in row["cars"]:
+            photo["tags"].setdefault(car, {"car": car, "score": 0.0})
+        photo["tags"][tag["car"]] = tag
+    photos = _converted([{**row, "tags": list(row["tags"].values())} for row in rows.values()], list[PhotoTags], where)
+    check_below(photos, where)
+    return photos
+
+
+P = TypeVar("P")
+
+
+def _converted(rows: Any, kind: type[P], where: str) -> P:
     try:
-        return msgspec.convert([_there(row) for row in rows], list[PhotoRecord])
+        return msgspec.convert(rows, kind)
     except msgspec.ValidationError as e:
-        raise IndexFileError(f"{where}: damaged shard: {e}; move its folder away and run tag again") from e
+        raise IndexFileError(f"{where}: damaged shard: {e}; move the index away and run tag again") from e
+
+
+def check_below(photos: Sequence[PhotoRecord | PhotoTags], where: str) -> None:
+    """Makes sure that photos lie in the gallery.
+
+    Raises:
+        IndexFileError: one leads elsewhere.
+    """
+    on_disk = [photo.path_on_disk for photo in photos if photo.path_on_disk is not UNSET]
+    if not paths.are_below([photo.path for photo in photos], on_disk):
+        raise IndexFileError(f"{where}: damaged shard: a photo would lie outside of the gallery; move the index away")
 
 
 def _there(value: Any) -> Any:
@@ -183,7 +241,7 @@ def tag_table(records: Iterable[PhotoRecord]) -> Any:
     """The tags of photos that are there, sorted by car, surest first: what `find` reads of a shard."""
     rows = sorted(
         (
-            (tag.car, -tag.score, record.path, tag.source, tag.box, record.path_on_disk)
+            (tag.car, -tag.score, record.path, tag.source, tag.box, record.path_on_disk, [t.car for t in record.tags])
             for record in records
             if record.missing is UNSET
             for tag in record.tags
@@ -191,7 +249,7 @@ def tag_table(records: Iterable[PhotoRecord]) -> Any:
         key=lambda row: row[:3],
     )
     columns: Iterator[tuple[Any, ...]] = zip(*rows, strict=True) if rows else iter([()] * len(TAGS))
-    car, score, path, source, box, on_disk = columns
+    car, score, path, source, box, on_disk, cars = columns
     return pa.table(
         [
             pa.array(car, pa.string()),
@@ -200,6 +258,7 @@ def tag_table(records: Iterable[PhotoRecord]) -> Any:
             pa.array(source, pa.string()),
             pa.array([None if numbers is UNSET else numbers for numbers in box], _BOX),
             pa.array([None if name is UNSET else name for name in on_disk], pa.string()),
+            pa.array(cars, pa.list_(pa.string())),
         ],
         schema=TAGS,
     )

@@ -49,6 +49,16 @@ class ShardFolder:
                 fs, root = self._remote()
                 fs.pipe_file(f"{root}/{name}", data)
 
+    def make(self, below: str) -> None:
+        """Makes a folder of it, where there are such things: by ``shards/`` an index on a disk is told from a file.
+
+        Raises:
+            IndexFileError: it cannot be made.
+        """
+        if self.local is not None:
+            with self._failing(below, "written"):
+                (self.local / below).mkdir(parents=True, exist_ok=True)
+
     def read(self, name: str) -> bytes:
         """The bytes of a file.
 

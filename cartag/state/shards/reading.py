@@ -11,7 +11,7 @@ from cartag.errors import IndexFileError
 from cartag.state.shards.arrow import pa, pc, pq
 from cartag.state.shards.columns import IDENTITY, records_of
 from cartag.state.shards.folder import ShardFolder
-from cartag.state.shards.shards import Output, ShardDone, done_shards
+from cartag.state.shards.shards import Output, ShardDone, every_shard, living
 from cartag.values import PhotoRecord
 
 Replaced = dict[str, set[str]]
@@ -19,7 +19,7 @@ Replaced = dict[str, set[str]]
 
 
 def replaced_rows(place: ShardFolder, shards: Sequence[ShardDone]) -> Replaced:
-    """The rows of shards that later ones have replaced."""
+    """The rows of shards that others have replaced; ``shards`` are all that are done (`every_shard`)."""
     found: Replaced = {}
     for shard in shards:
         if shard.replaced is not UNSET:
@@ -65,15 +65,15 @@ def shard_records(place: ShardFolder, shard: ShardDone) -> list[PhotoRecord]:
     return [record for table in blocks(place, shard.photos) for record in records_of(table, shard.photos.name)]
 
 
-def read_identities(place: ShardFolder, shards: Sequence[ShardDone] | None = None) -> Iterator[Any]:
+def read_identities(place: ShardFolder) -> Iterator[Any]:
     """What tells which photos have to be looked at again, as pyarrow tables with the columns `IDENTITY`.
 
     Only rows that hold; one table for some thousand photos, in the order of the shards. ``reason`` is why a photo could
     not be read.
     """
-    shards = done_shards(place) if shards is None else shards
+    shards = every_shard(place)
     gone = replaced_rows(place, shards)
-    for shard in shards:
+    for shard in living(shards):
         for table in blocks(place, shard.photos, ["path", "size", "mtime_ns", "etag", "sha256", "outcome", "error"]):
             reason = pc.struct_field(table["error"], "reason")
             name = pa.array([shard.name] * table.num_rows, pa.string())

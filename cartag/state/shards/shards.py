@@ -45,6 +45,8 @@ class ShardDone(msgspec.Struct, frozen=True, kw_only=True):
     tags: Output
     replaced: Output | UnsetType = UNSET
     """Rows of other shards that hold no longer, now that this one is done."""
+    replaces: tuple[str, ...] = ()
+    """Shards that hold no longer as a whole, now that this one is done."""
     embeddings: str = ""
     """Identity of the model that the embeddings are of (`encoder.identity`)."""
     dimensions: int = 0
@@ -78,6 +80,7 @@ def write_shard(
     embeddings: str = "",
     etags: Mapping[str, str] | None = None,
     replaced: Iterable[tuple[str, str]] = (),
+    replaces: Iterable[str] = (),
     foreign: Foreign | None = None,
     facts: Mapping[str, str] | None = None,
 ) -> ShardDone:
@@ -95,6 +98,7 @@ def write_shard(
         embeddings: identity of the model that they are of.
         etags: by path, what object storage calls the content.
         replaced: (shard, path) of rows of other shards that hold no longer from then on: photos that changed, or went.
+        replaces: names of shards that hold no longer as a whole from then on.
         foreign: fields of the records that this version does not know.
         facts: kept in `ShardDone.facts`.
 
@@ -114,6 +118,7 @@ def write_shard(
         photos=_put(place, "photos", name, photos, _ROWS_AT_ONCE),
         tags=_put(place, "tags", name, tag_table(ordered), _TAGS_AT_ONCE),
         replaced=_put(place, "replaced", name, _replaced_table(rows), _TAGS_AT_ONCE) if rows else UNSET,
+        replaces=tuple(sorted(set(replaces))),
         embeddings=embeddings,
         dimensions=int(length),
         outcomes={o: sum(r.outcome == o and r.missing is UNSET for r in ordered) for o in OUTCOMES},
@@ -160,7 +165,23 @@ def _leaves(schema: Any) -> list[str]:
 
 
 def done_shards(place: ShardFolder) -> list[ShardDone]:
-    """The shards that are done, by name.
+    """The shards that hold, by name: those that are done, and that none that is done has replaced.
+
+    Raises:
+        IndexFileError: one of the small files is damaged, or of a newer cartag.
+    """
+    return living(every_shard(place))
+
+
+def living(shards: Iterable[ShardDone]) -> list[ShardDone]:
+    """Of all that are done, those that none has replaced as a whole."""
+    shards = list(shards)
+    replaced = {name for shard in shards for name in shard.replaces if name != shard.name}
+    return [shard for shard in shards if shard.name not in replaced]
+
+
+def every_shard(place: ShardFolder) -> list[ShardDone]:
+    """All shards that are done, by name, replaced ones too: the rows that these replaced do not come back.
 
     Raises:
         IndexFileError: one of the small files is damaged, or of a newer cartag.
@@ -192,7 +213,7 @@ def sweep_shards(place: ShardFolder) -> list[str]:
     Only who knows that nobody writes into the folder may.
     """
     named = set[str]()
-    for done in done_shards(place):
+    for done in every_shard(place):
         outputs = [done.photos, done.tags, *([] if done.replaced is UNSET else [done.replaced])]
         named |= {output.name for output in outputs}
     ours = re.compile(r".+-[0-9a-f]{16}\.parquet")
@@ -228,6 +249,7 @@ def write_header(
     for key, value in (foreign or {}).items():
         raw[key] = {**raw[key], **value} if key in ("model", "catalog") else value
     raw["shards"] = msgspec.to_builtins(ShardsFacts(embeddings=embeddings))
+    place.make("shards")
     place.write(FILE_NAME, msgspec.json.format(msgspec.json.encode(raw), indent=2) + b"\n")
 
 
