@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.measuring import DatasetResult, Evaluation, evaluate, evaluate_dataset
+    from cartag.merging import MergeReport, merge
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
@@ -32,6 +33,7 @@ _WHERE = {
     "Index": ("cartag.state", "Index"),
     "LearnReport": ("cartag.learning", "LearnReport"),
     "Mention": ("cartag.catalogs", "Mention"),
+    "MergeReport": ("cartag.merging", "MergeReport"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),
@@ -44,6 +46,7 @@ _WHERE = {
     "find": ("cartag.finding", "find"),
     "learn": ("cartag.learning", "learn"),
     "load": ("cartag.state", "read_index"),
+    "merge": ("cartag.merging", "merge"),
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),
@@ -59,6 +62,7 @@ __all__ = [
     "Index",
     "LearnReport",
     "Mention",
+    "MergeReport",
     "ModelInfo",
     "ReviewReport",
     "Summary",
@@ -72,6 +76,7 @@ __all__ = [
     "find",
     "learn",
     "load",
+    "merge",
     "models",
     "review",
     "show",

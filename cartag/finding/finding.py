@@ -10,11 +10,11 @@ from msgspec import UNSET
 
 from cartag.catalogs import match_car, match_exactly
 from cartag.errors import UsageError
-from cartag.finding.hits import Hit, Match
+from cartag.finding.hits import Hit, Match, Query
 from cartag.paths import disk_path
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.state import Index, place_of, read_index, read_tags
+from cartag.state import open_index, place_of
 from cartag.values import Box, Candidate, IndexedCatalog, PhotoRecord, PhotoTags, Tag, shown_regions
 
 
@@ -75,18 +75,26 @@ def find(
     settings = (settings or load_settings()).overridden({"index": index})
     by_similarity = text is not None or like is not None
     whole = by_similarity or regions or min_score is not None  # candidates, hashes, regions: in the whole index only
-    found = read_index(gallery, settings.index) if whole else read_tags(gallery, settings.index)
+    found = open_index(gallery, settings.index, whole=whole)
     known = found.header.catalog
     wanted = [_meant(words, known) for words in cars]
     unwanted = frozenset[str]().union(*(_meant(words, known) for words in exclude))
-    hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
-    if by_similarity and isinstance(found, Index):
+    asked = frozenset[str]().union(*wanted)
+    least_car = None if by_similarity and not cars else min_score
+
+    def hits_of(photos: Iterable[PhotoRecord | PhotoTags]) -> Iterator[Hit]:
+        return _by_cars(photos, gallery, wanted, every, unwanted, least_car)
+
+    if by_similarity:
         from cartag.finding.likeness import Similar  # noqa: PLC0415 - a query by car needs no numpy and no model
 
         place = place_of(gallery, settings.index)
-        hits = Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
+        query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit)
+        hits = Similar(found, place, settings, progress or Silent()).rank(query)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
+    else:
+        hits = list(hits_of(found.asked(asked, least_car, whole=whole)))
     hits.sort(key=lambda hit: (-hit.score, hit.path))
     return hits[:limit]
 

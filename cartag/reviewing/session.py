@@ -383,7 +383,7 @@ class Session:
             updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             catalog=with_names(old.header.catalog, self._cars, changed.values()),
         )
-        new = Index(header, {**old.photos, **changed}, old.path, old.foreign)
+        new = dataclasses.replace(old, header=header, photos={**old.photos, **changed})
         write_index(new)
         self._index, self._stamp = new, stamp_of(self.place)
 

@@ -9,23 +9,33 @@ from .index import (
     Index as Index,
     Place as Place,
     Stamp as Stamp,
+    TagIndex as TagIndex,
     outcome_counts as outcome_counts,
+    remove_leftovers as remove_leftovers,
+    replace_file as replace_file,
+)
+from .journal import Facts as Facts, Journal as Journal, latest as latest
+from .locks import replacing as replacing, running as running, writing_into as writing_into
+from .opening import (
+    all_looks as all_looks,
+    open_index as open_index,
+    open_store as open_store,
     place_of as place_of,
     read_index as read_index,
     read_index_if_there as read_index_if_there,
-    read_outcomes as read_outcomes,
     read_tags as read_tags,
-    remove_leftovers as remove_leftovers,
-    replace_file as replace_file,
+    read_tally as read_tally,
     stamp_of as stamp_of,
     with_foreign_fields as with_foreign_fields,
     write_index as write_index,
 )
-from .journal import Facts as Facts, Journal as Journal, latest as latest
-from .locks import replacing as replacing, running as running, writing_into as writing_into
 from .rights import temporary_for as temporary_for
+from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.nearest import nearest as nearest
 from .shards.reading import read_identities as read_identities, shard_records as shard_records
+from .shards.said import Said as Said, read_said as read_said, write_said as write_said
+from .shards.sharded import ShardedIndex as ShardedIndex
 from .shards.shards import (
     ShardDone as ShardDone,
     done_shards as done_shards,
@@ -37,6 +47,7 @@ from .shards.shards import (
 )
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
+from .tally import Tally as Tally
 from .whereabouts import (
     Contents as Contents,
     Whereabouts as Whereabouts,

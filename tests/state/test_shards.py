@@ -127,7 +127,7 @@ def test_a_shard_is_done_when_its_small_file_is_there(where: str) -> None:
     assert [r.path for r in shard_records(place, done)] == ["a ü\n%2F.jpg", "b.jpg"]
     remove_shard(place, "a")
     assert done_shards(place) == []
-    assert sweep_shards(place) == [done.photos.name, done.tags.name]
+    assert sweep_shards(place) == [done.photos.name, done.tags.name, done.counts.name]
     assert sweep_shards(place) == []
 
 
@@ -138,7 +138,7 @@ def test_the_same_shard_twice_is_one(where: str) -> None:
     other = write_shard(place, "a", [_record("a.jpg"), _record("b.jpg")], {})
     assert done_shards(place) == [other]
     assert shard_records(place, first)  # who read the small file a moment ago reads on
-    assert set(sweep_shards(place)) == {first.photos.name}
+    assert set(sweep_shards(place)) == {first.photos.name, first.counts.name}
     assert shard_records(place, other)
 
 
@@ -243,7 +243,7 @@ def test_shards_are_a_value_that_json_keeps() -> None:
     assert (
         msgspec.json.decode(
             b'{"name":"a","photos":{"name":"p","rows":1,"bytes":2,"sha256":"s"},'
-            b'"tags":{"name":"t","rows":1,"bytes":2,"sha256":"s"},"later":1}',
+            b'"tags":{"name":"t","rows":1,"bytes":2,"sha256":"s"},"counts":{"name":"c","rows":1,"bytes":2,"sha256":"s"},"later":1}',
             type=ShardDone,
         ).version
         == 1
