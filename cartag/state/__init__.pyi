@@ -34,7 +34,7 @@ from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
 from .shards.nearest import nearest as nearest
 from .shards.reading import read_identities as read_identities, shard_records as shard_records
-from .shards.said import Said as Said, read_said as read_said, write_said as write_said
+from .shards.said import read_said as read_said, write_said as write_said
 from .shards.sharded import ShardedIndex as ShardedIndex
 from .shards.shards import (
     ShardDone as ShardDone,

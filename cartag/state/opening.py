@@ -22,7 +22,6 @@ from cartag.errors import IndexFileError
 from cartag.settings import cache_folder
 from cartag.state import index as files
 from cartag.state.index import FILE_NAME, STATE_FOLDER, Index, Place, Stamp, TagIndex
-from cartag.state.store import Store
 from cartag.state.tally import Tally, tally_of
 from cartag.values import IndexHeader, PhotoRecord, PhotoTags, is_settled_by_human
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from cartag.state.shards.columns import Looks
     from cartag.state.shards.folder import ShardFolder
     from cartag.state.shards.sharded import ShardedIndex
+    from cartag.state.store import Store
 
 
 def place_of(gallery: Path, index: Path | str | None = None) -> Place:
@@ -243,6 +243,8 @@ def open_store(place: Place, identity: str) -> Store:
     Raises:
         sqlite3.OperationalError: the cache cannot be opened for writing.
     """
+    from cartag.state.store import Store
+
     sharded = _opened(place)
     if sharded is None:
         return Store(place.state, identity)

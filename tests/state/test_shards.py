@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from strategies import index_files
 from cartag.errors import IndexFileError
 from cartag.state import (
     ShardDone,
+    ShardFolder,
     done_shards,
     read_header,
     read_identities,
@@ -227,6 +229,12 @@ def test_a_header_comes_back_with_all_that_is_in_it(where: str, tmp_path: Path) 
     assert written["model"]["x"] == 1
     assert written["y"] == [2]
     assert "photos" not in written
+
+
+def test_a_folder_travels_to_a_worker(where: str) -> None:
+    place = shard_folder(where)
+    assert isinstance(place, ShardFolder)
+    assert pickle.loads(pickle.dumps(place)) == place
 
 
 def test_a_place_that_is_not_there_says_so(tmp_path: Path) -> None:
