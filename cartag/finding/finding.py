@@ -29,6 +29,7 @@ def find(
     like: Path | str | None = None,
     limit: int | None = None,
     regions: bool = False,
+    approximate: bool = False,
     index: Path | str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -49,6 +50,8 @@ def find(
             region.
         limit: at most so many hits; None: all of them.
         regions: hits say the regions of their photos; a query by car then takes longer, as it reads the whole index.
+        approximate: of a folder of shards, by ``text`` or ``like`` alone and with a ``limit``: finds most of the best
+            photos by a graph of the embeddings, which is made when it is first asked for.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
         progress: hears of a model being loaded.
@@ -68,6 +71,8 @@ def find(
         raise UsageError("--text and --like together have no one ranking: use one of them")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
+    if approximate and (cars or exclude or limit is None or (text is None and like is None)):
+        raise UsageError("--approximate: goes with --text or --like alone, and with --limit N")
     least = 0 if cars else -1  # probabilities of cars, cosines of a description or an example
     if min_score is not None and not least <= min_score <= 1:
         raise UsageError(f"--min-score {min_score}: must lie between {least} and 1")
@@ -89,7 +94,7 @@ def find(
         from cartag.finding.likeness import Similar  # noqa: PLC0415 - a query by car needs no numpy and no model
 
         place = place_of(gallery, settings.index)
-        query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit)
+        query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit, approximate)
         hits = Similar(found, place, settings, progress or Silent()).rank(query)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]

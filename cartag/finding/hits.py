@@ -55,3 +55,5 @@ class Query:
     text: str | None
     like: Path | str | None
     limit: int | None
+    approximate: bool = False
+    """Whether some of the best may be missing, if it is quick."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -75,6 +75,10 @@ class Similar:
             UsageError: the photo ``query.like`` cannot be read, or has no such region.
         """
         if isinstance(self._index, Index):
+            if query.approximate:
+                raise UsageError(
+                    "--approximate: is for an index of shards; a single file is searched exactly"
+                )
             photos = self._index.photos
             return self._ranked(list(query.hits_of(self._index)), photos, query, lambda: self._vector(query))
         return self._ranked_shards(self._index, query)
@@ -105,11 +109,21 @@ class Similar:
         if index.embeddings != self._identity or not any(shard.dimensions for shard in index.shards):
             raise self._not_embedded("its photos")
         vector, by_words = self._vector(query), query.text is not None
+        if query.approximate and query.limit is not None:
+            found = state.nearly_nearest(
+                index, self._place.state, vector, by_words=by_words, limit=query.limit, progress=self._progress
+            )
+            return self._hits_of(found, index, query, vector)
         keeps = None if query.takes_any else lambda record: any(True for _ in query.hits_of([record]))
         found = state.nearest(
             index, vector, by_words=by_words, limit=query.limit, cars=query.cars, least=query.least, keeps=keeps
         )
-        hits = []
+        return self._hits_of(found, index, query, vector)
+
+    def _hits_of(
+        self, found: Iterable[tuple[float, PhotoRecord, Looks]], index: ShardedIndex, query: Query, vector: np.ndarray
+    ) -> list[Hit]:
+        by_words, hits = query.text is not None, []
         for score, record, looks in found:
             views = _views(record, *_by_box({str(record.sha256): looks}))
             box = None if views is None else views.likest(vector, by_words)[1]

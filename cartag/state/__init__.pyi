@@ -32,6 +32,7 @@ from .opening import (
 from .rights import temporary_for as temporary_for
 from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.near import nearly_nearest as nearly_nearest
 from .shards.nearest import nearest as nearest
 from .shards.reading import read_identities as read_identities, shard_records as shard_records
 from .shards.said import read_said as read_said, write_said as write_said

@@ -112,6 +112,24 @@ def test_queries_have_the_same_answers(both: tuple[Gallery, Path], query: dict[s
     assert one or query.get("every"), "or it asks nothing"
 
 
+def test_nearly_the_best_are_the_best_of_a_small_index(both: tuple[Gallery, Path]) -> None:
+    gallery, shards = both
+    for asked in ({"text": "red car"}, {"text": "orange"}, {"like": gallery.path / "day 0" / "red-0.jpg"}):
+        exactly = cartag.find(gallery.path, index=shards, limit=3, **asked)
+        assert len(exactly) == 3
+        for _ in ("made", "kept"):
+            assert cartag.find(gallery.path, index=shards, limit=3, approximate=True, **asked) == exactly
+    graphs = list((shards / ".cartag" / "near").iterdir())
+    assert len(graphs) == 3
+    graphs[0].write_bytes(b"damaged")
+    assert cartag.find(gallery.path, index=shards, limit=3, approximate=True, **asked) == exactly
+    for wrong in ({}, {"limit": 1, "cars": ["red"]}, {"limit": 1, "exclude": ["red"]}):
+        with pytest.raises(UsageError, match="--approximate"):
+            cartag.find(gallery.path, index=shards, approximate=True, text="red", **wrong)
+    with pytest.raises(UsageError, match="searched exactly"):
+        cartag.find(gallery.path, approximate=True, text="red", limit=1)
+
+
 def test_show_eval_and_export_say_the_same(both: tuple[Gallery, Path], tmp_path: Path) -> None:
     gallery, shards = both
     one, other = cartag.show(gallery.path), cartag.show(gallery.path, index=shards)

@@ -20,8 +20,8 @@ try:
 except ModuleNotFoundError as e:
     raise IndexFileError("searching a folder of shards needs numkong: pip install 'cartag[ray]'") from e
 
-_LOOKS = ["looks.list.element.shown", "looks.list.element.vector"]
-_NOTHING = -2.0
+LOOKS = ["looks.list.element.shown", "looks.list.element.vector"]
+NOTHING = -2.0
 """Less than any cosine."""
 
 
@@ -36,7 +36,7 @@ class Place:
 
 
 def similarities(looks: Any, query: np.ndarray, *, by_words: bool) -> np.ndarray:
-    """Per row of a column of looks its best cosine, float64 of shape (rows,); `_NOTHING` where nothing is embedded.
+    """Per row of a column of looks its best cosine, float64 of shape (rows,); `NOTHING` where nothing is embedded.
 
     By words the shown regions and the whole count; an example is one car, so of a photo with regions only these. Where
     there is neither a shown region nor the whole, boxes that hold no more stand for the photo: of an example the first.
@@ -44,11 +44,11 @@ def similarities(looks: Any, query: np.ndarray, *, by_words: bool) -> np.ndarray
     looks = looks.combine_chunks() if isinstance(looks, pa.ChunkedArray) else looks
     offsets = np.asarray(looks.offsets)
     counts = np.diff(offsets)
-    best = np.full(len(looks), _NOTHING)
+    best = np.full(len(looks), NOTHING)
     if not counts.sum():
         return best
     items = looks.flatten()  # from the first offset on
-    vectors = _matrix(items.field("vector"), len(query))
+    vectors = matrix(items.field("vector"), len(query))
     shown = items.field("shown")
     is_shown = np.asarray(shown.fill_null(False))
     is_whole = np.asarray(shown.is_null())
@@ -62,11 +62,11 @@ def similarities(looks: Any, query: np.ndarray, *, by_words: bool) -> np.ndarray
         rest[starts] = True
     counting = np.where(alone[per_row], rest, counting)
     cosines = np.asarray(numkong.cdist(query.astype("<f2")[None], vectors, metric="dot"), np.float64).ravel()
-    best[counts > 0] = np.maximum.reduceat(np.where(counting, cosines, _NOTHING), starts)
+    best[counts > 0] = np.maximum.reduceat(np.where(counting, cosines, NOTHING), starts)
     return best
 
 
-def _matrix(column: Any, width: int) -> np.ndarray:
+def matrix(column: Any, width: int) -> np.ndarray:
     """Float16 of shape (n, width) over the column's own memory."""
     if column.type.byte_width != 2 * width:
         raise IndexFileError(
@@ -105,7 +105,7 @@ def nearest(
     for number, shard in enumerate(index.shards):
         if shard.embeddings != index.embeddings or shard.dimensions == 0:
             continue
-        columns = ["path", *_LOOKS, *(RECORD.names if cars or keeps else ())]
+        columns = ["path", *LOOKS, *(RECORD.names if cars or keeps else ())]
         for group, table in enumerate(blocks(index.place, shard.photos, columns)):
             rows = index.holding(shard, table)
             if cars or keeps:
@@ -113,28 +113,29 @@ def nearest(
                 kept = [keeps is None or keeps(record) for record in records_of(rows, shard.photos.name)]
                 rows = rows.filter(pa.array(kept, pa.bool_()))
             found += _best(rows, query, by_words, limit, number, group)
-        found = _first(found, limit)
-    return _whole(index, found)
+        found = first(found, limit)
+    return whole(index, found)
 
 
 def _best(rows: Any, query: np.ndarray, by_words: bool, limit: int | None, shard: int, group: int) -> list[Place]:
     if not rows.num_rows:
         return []
     scores = similarities(rows["looks"], query, by_words=by_words)
-    likely = np.flatnonzero(scores > _NOTHING)
+    likely = np.flatnonzero(scores > NOTHING)
     if limit is not None and len(likely) > limit:  # with those that are as good in four digits
         worst = np.partition(scores[likely], -limit)[-limit]
         likely = likely[scores[likely] >= worst - 1e-4]
     paths = rows["path"].take(pa.array(likely)).to_pylist()
     places = [Place(round(float(scores[i]), 4), path, shard, group) for i, path in zip(likely, paths, strict=True)]
-    return _first(places, limit)
+    return first(places, limit)
 
 
-def _first(places: list[Place], limit: int | None) -> list[Place]:
+def first(places: list[Place], limit: int | None) -> list[Place]:
+    """The best of them, equal ones by their paths."""
     return sorted(places, key=lambda place: (-place.score, place.path))[:limit]
 
 
-def _whole(index: ShardedIndex, places: list[Place]) -> list[tuple[float, PhotoRecord, Looks]]:
+def whole(index: ShardedIndex, places: list[Place]) -> list[tuple[float, PhotoRecord, Looks]]:
     """Record and looks of each; what is in one block is read at once."""
     by_block: dict[tuple[int, int], list[str]] = {}
     for place in places:
