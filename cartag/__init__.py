@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cartag.learning import LearnReport, learn
     from cartag.listing import Draft, ModelInfo, cars, fetch, models
     from cartag.measuring import DatasetResult, Evaluation, evaluate, evaluate_dataset
+    from cartag.merging import MergeReport, merge
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
     from cartag.state import Index, read_index as load
@@ -38,6 +39,7 @@ _WHERE = {
     "Index": ("cartag.state", "Index"),
     "LearnReport": ("cartag.learning", "LearnReport"),
     "Mention": ("cartag.catalogs", "Mention"),
+    "MergeReport": ("cartag.merging", "MergeReport"),
     "ModelInfo": ("cartag.listing", "ModelInfo"),
     "ReviewReport": ("cartag.reviewing", "ReviewReport"),
     "Summary": ("cartag.showing", "Summary"),
@@ -53,6 +55,7 @@ _WHERE = {
     "find": ("cartag.finding", "find"),
     "learn": ("cartag.learning", "learn"),
     "load": ("cartag.state", "read_index"),
+    "merge": ("cartag.merging", "merge"),
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),
     "show": ("cartag.showing", "show"),
@@ -71,6 +74,7 @@ __all__ = [
     "Index",
     "LearnReport",
     "Mention",
+    "MergeReport",
     "ModelInfo",
     "ReviewReport",
     "Summary",
@@ -87,6 +91,7 @@ __all__ = [
     "find",
     "learn",
     "load",
+    "merge",
     "models",
     "review",
     "show",

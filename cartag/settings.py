@@ -115,9 +115,14 @@ def usable_cores() -> int:
 
 def shared_texts(settings: Settings, environment: Mapping[str, str] | None = None) -> Path | None:
     """The folder for what all galleries of this user share, by the setting ``text_cache``; None: there is none."""
-    env = os.environ if environment is None else environment
     if settings.text_cache != "auto":
         return None if settings.text_cache == "off" else Path(settings.text_cache)
+    return cache_folder(environment)
+
+
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path | None:
+    """The folder of this user's caches; None where the system names none."""
+    env = os.environ if environment is None else environment
     if os.path.isabs(env.get("XDG_CACHE_HOME", "")):
         return Path(env["XDG_CACHE_HOME"]) / "cartag"
     home = _home()

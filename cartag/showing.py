@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,10 @@ from msgspec import UNSET
 
 from cartag.catalogs import guess_make, squeezed
 from cartag.settings import load_settings
-from cartag.state import outcome_counts, read_outcomes
-from cartag.values import IndexedCar, OtherCar, PhotoOutcomes, RegionOutcome
+from cartag.state import Tally, read_tally
+from cartag.values import OUTCOMES, IndexedCar
 
 REGION_OUTCOMES = ("tagged", "unknown", "no-car")
-_EXAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -73,73 +71,42 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
     Raises:
         GalleryError, IndexFileError: see `cartag.errors`.
     """
-    found = read_outcomes(Path(gallery), load_settings({"index": index}).index)
-    here = [record for record in found if record.missing is UNSET]
-    photos = Counter(tag.car for record in here for tag in record.tags)
-    by_hand = Counter(tag.car for record in here for tag in record.tags if tag.source == "human")
+    found = read_tally(Path(gallery), load_settings({"index": index}).index, squeezed)
+    tally = found.tally
+    photos, by_hand = tally.cars, tally.by_hand
     catalog = found.header.catalog
     names = {car.id: car.name for car in catalog.named}
     names |= {car: car for car in photos if car not in names}  # by another program, with a car that no catalog had
-    counts = [CarCount(car, name, photos[car], by_hand[car]) for car, name in names.items()]
+    counts = [CarCount(car, name, photos.get(car, 0), by_hand.get(car, 0)) for car, name in names.items()]
     return Summary(
-        index=str(found.path),
-        photos=len(here),
-        outcomes=outcome_counts(found),
+        index=found.where,
+        photos=tally.photos,
+        outcomes={outcome: tally.outcomes.get(outcome, 0) for outcome in OUTCOMES},
         cars=tuple(sorted(counts, key=lambda count: (-count.photos, count.name))),
-        errors=dict(sorted(Counter(r.error.reason for r in here if r.error is not UNSET).items())),
-        missing=len(found.photos) - len(here),
+        errors=dict(sorted(tally.errors.items())),
+        missing=tally.missing,
         model=found.header.model.name,
         catalog=catalog.name,
         updated=found.header.updated,
-        regions=_region_counts(here),
-        others=_others(here, catalog.cars),
+        regions=_region_counts(tally),
+        others=_others(tally, catalog.cars),
         catalog_source=None if catalog.source is UNSET else catalog.source,
     )
 
 
-def _region_counts(photos: Sequence[PhotoOutcomes]) -> dict[str, int] | None:
-    if all(photo.regions is UNSET for photo in photos):
+def _region_counts(tally: Tally) -> dict[str, int] | None:
+    if tally.regions is None:
         return None
-    counts = Counter[str](region.outcome for photo in photos for region in _left(photo))
-    return {outcome: counts[outcome] for outcome in REGION_OUTCOMES}
+    return {outcome: tally.regions.get(outcome, 0) for outcome in REGION_OUTCOMES}
 
 
-def _left(photo: PhotoOutcomes) -> list[RegionOutcome]:
-    """The regions of a photo but for those that a person deleted."""
-    if photo.regions is UNSET:
-        return []
-    return [region for region in photo.regions if (region.source, region.outcome) != ("human", "no-car")]
-
-
-def _others(photos: Iterable[PhotoOutcomes], cars: Sequence[IndexedCar]) -> tuple[OtherCount, ...]:
+def _others(tally: Tally, cars: Sequence[IndexedCar]) -> tuple[OtherCount, ...]:
     """Grouped by name, whatever its case and accents; what the catalog has meanwhile is no other car."""
     known = {squeezed(text) for car in cars for text in (car.name, *car.aliases)}
-    groups: dict[str, list[tuple[float, str, str]]] = {}
-    for photo in photos:
-        for other in _other_cars(photo):
-            if (key := squeezed(other.name)) not in known:
-                groups.setdefault(key, []).append((-other.score, photo.path, other.name))
     counts = []
-    for group in groups.values():
-        group.sort()
-        paths = list(dict.fromkeys(path for _, path, _ in group))
-        score, _, name = group[0]
-        counts.append(
-            OtherCount(name, guess_make(name) == name, len(paths), len(group), -score, tuple(paths[:_EXAMPLES]))
-        )
+    for key, seen in tally.others.items():
+        if key not in known:
+            score, _, name = seen.best[0]
+            examples = tuple(path for _, path, _ in seen.best)
+            counts.append(OtherCount(name, guess_make(name) == name, seen.photos, seen.regions, -score, examples))
     return tuple(sorted(counts, key=lambda count: (-count.photos, -count.regions, count.name)))
-
-
-def _other_cars(photo: PhotoOutcomes) -> Iterator[OtherCar]:
-    """The cars outside the catalog that a photo's unknown regions show, unless a person says what these are.
-
-    She says it of a region, or of the photo as a whole: then with as many cars as it has regions of cars, none of them
-    is another.
-    """
-    regions = [region for region in _left(photo) if region.outcome != "no-car"]
-    of_the_whole = sum(tag.source == "human" and tag.box is UNSET for tag in photo.tags)
-    if photo.outcome == "no-car" or (of_the_whole and of_the_whole >= len(regions)):
-        return
-    for region in regions:
-        if region.outcome == "unknown" and region.other is not UNSET:
-            yield region.other

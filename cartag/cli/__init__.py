@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, check, eval, export, find, learn, models, output, review, show, streams, tag
+from cartag.cli import cars, check, eval, export, find, learn, merge, models, output, review, show, streams, tag
 from cartag.errors import CartagError, UsageError
 from cartag.paths import printable
 from cartag.version import __version__
@@ -41,6 +41,7 @@ app.command("learn")(learn.command)
 app.command("export")(export.command)
 app.command("review")(review.command)
 app.command("check")(check.command)
+app.command("merge")(merge.command)
 app.command("cars")(cars.command)
 app.add_typer(models.app, name="models")
 

@@ -68,6 +68,9 @@ def command(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="At most N photos.", show_default=False)] = None,
+    approximate: Annotated[
+        bool, typer.Option("--approximate", help="Of a folder of shards: find most of the best, by a graph.")
+    ] = False,
     index: IndexFile = None,
     format: Annotated[FindFormat, typer.Option("--format", help="paths0 is for `xargs -0`.")] = FindFormat.paths,
 ) -> None:
@@ -87,6 +90,7 @@ def command(
         like=like,
         limit=limit,
         regions=format in (FindFormat.json, FindFormat.jsonl),
+        approximate=approximate,
         index=index,
         progress=output.TerminalProgress(),
     )

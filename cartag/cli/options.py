@@ -18,7 +18,7 @@ class TableFormat(StrEnum):
 
 Gallery = Annotated[Path, typer.Argument(metavar="GALLERY", help="The folder of photos.", show_default=False)]
 IndexFile = Annotated[
-    Path | None,
+    str | None,  # a path would lose a slash of s3://
     typer.Option(
         "--index", metavar="FILE", help="Where the index lies, if not at GALLERY/cartag.json.", show_default=False
     ),

@@ -10,11 +10,11 @@ from msgspec import UNSET
 
 from cartag.catalogs import match_car, match_exactly
 from cartag.errors import UsageError
-from cartag.finding.hits import Hit, Match
+from cartag.finding.hits import Hit, Match, Query
 from cartag.paths import disk_path
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.state import Index, place_of, read_index, read_tags
+from cartag.state import open_index, place_of
 from cartag.values import Box, Candidate, IndexedCatalog, PhotoRecord, PhotoTags, Tag, shown_regions
 
 
@@ -29,6 +29,7 @@ def find(
     like: Path | str | None = None,
     limit: int | None = None,
     regions: bool = False,
+    approximate: bool = False,
     index: Path | str | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -49,6 +50,8 @@ def find(
             region.
         limit: at most so many hits; None: all of them.
         regions: hits say the regions of their photos; a query by car then takes longer, as it reads the whole index.
+        approximate: of a folder of shards, by ``text`` or ``like`` alone and with a ``limit``: finds most of the best
+            photos by a graph of the embeddings, which is made when it is first asked for.
         index: where the index lies, if not in the gallery.
         settings: the rarer settings.
         progress: hears of a model being loaded.
@@ -68,6 +71,8 @@ def find(
         raise UsageError("--text and --like together have no one ranking: use one of them")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: must be at least 1")
+    if approximate and (cars or exclude or limit is None or (text is None and like is None)):
+        raise UsageError("--approximate: goes with --text or --like alone, and with --limit N")
     least = 0 if cars else -1  # probabilities of cars, cosines of a description or an example
     if min_score is not None and not least <= min_score <= 1:
         raise UsageError(f"--min-score {min_score}: must lie between {least} and 1")
@@ -75,18 +80,26 @@ def find(
     settings = (settings or load_settings()).overridden({"index": index})
     by_similarity = text is not None or like is not None
     whole = by_similarity or regions or min_score is not None  # candidates, hashes, regions: in the whole index only
-    found = read_index(gallery, settings.index) if whole else read_tags(gallery, settings.index)
+    found = open_index(gallery, settings.index, whole=whole)
     known = found.header.catalog
     wanted = [_meant(words, known) for words in cars]
     unwanted = frozenset[str]().union(*(_meant(words, known) for words in exclude))
-    hits = list(_by_cars(found, gallery, wanted, every, unwanted, None if by_similarity and not cars else min_score))
-    if by_similarity and isinstance(found, Index):
+    asked = frozenset[str]().union(*wanted)
+    least_car = None if by_similarity and not cars else min_score
+
+    def hits_of(photos: Iterable[PhotoRecord | PhotoTags]) -> Iterator[Hit]:
+        return _by_cars(photos, gallery, wanted, every, unwanted, least_car)
+
+    if by_similarity:
         from cartag.finding.likeness import Similar  # noqa: PLC0415 - a query by car needs no numpy and no model
 
         place = place_of(gallery, settings.index)
-        hits = Similar(found, place, settings, progress or Silent()).rank(hits, text, like)
+        query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit, approximate)
+        hits = Similar(found, place, settings, progress or Silent()).rank(query)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
+    else:
+        hits = list(hits_of(found.asked(asked, least_car, whole=whole)))
     hits.sort(key=lambda hit: (-hit.score, hit.path))
     return hits[:limit]
 

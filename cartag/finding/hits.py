@@ -1,10 +1,12 @@
-"""What a query answers with."""
+"""What a query asks, and what it answers with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from cartag.values import Box, Region
+from cartag.values import Box, PhotoRecord, PhotoTags, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +38,22 @@ class Hit:
     regions: tuple[Region, ...] | None = None
     """Its regions as they are numbered for ``--like``, largest first; None where none were looked for, or the query
     did not read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query by likeness: what like, and among which photos."""
+
+    cars: frozenset[str]
+    """Ids of the cars asked for; none: any photo will do."""
+    least: float | None
+    """With it, a candidate of at least that probability counts as a tag."""
+    hits_of: Callable[[Iterable[PhotoRecord | PhotoTags]], Iterator[Hit]]
+    """The photos among some that show these cars, and none that is not wanted."""
+    takes_any: bool
+    """Whether it takes any photo: no car is asked for, and none unwanted."""
+    text: str | None
+    like: Path | str | None
+    limit: int | None
+    approximate: bool = False
+    """Whether some of the best may be missing, if it is quick."""

@@ -22,7 +22,7 @@ from cartag.measuring import Interval, Truth, differences, headline, metric_valu
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
 from cartag.settings import Settings, load_settings, shared_texts
-from cartag.state import Index, Place, SharedTexts, Store, place_of, read_index
+from cartag.state import Index, Place, SharedTexts, Store, open_store, place_of, read_index
 from cartag.values import ModelFiles
 
 _ENOUGH = 5000
@@ -146,7 +146,7 @@ def propose(
     if catalog.sha256 != found.header.catalog.sha256:
         raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run 'cartag tag' first")
     try:
-        with Store(place.state, identity) as store:
+        with open_store(place, identity) as store:
             encoder = _Loaded(files, settings)
             classes = class_set_of(catalog, store, SharedTexts(shared_texts(settings), identity), encoder)
             numbers = model_facts(store, encoder)

@@ -410,12 +410,12 @@ class Session:
         if all(old.photos[path] == record for path, record in changed.items()):
             return
         header = replace(old.header, catalog=with_names(old.header.catalog, self._cars, changed.values()))
-        self._replace(Index(header, {**old.photos, **changed}, old.path, old.foreign))
+        self._replace(dataclasses.replace(old, header=header, photos={**old.photos, **changed}))
 
     def _replace(self, index: Index) -> None:
         updated = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         header = replace(index.header, generator=f"cartag {__version__}", updated=updated)
-        new = Index(header, index.photos, index.path, index.foreign)
+        new = dataclasses.replace(index, header=header)
         write_index(new)
         self._index, self._stamp = new, stamp_of(self.place)
 

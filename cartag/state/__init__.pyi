@@ -9,18 +9,11 @@ from .index import (
     Index as Index,
     Place as Place,
     Stamp as Stamp,
+    TagIndex as TagIndex,
     folder_of as folder_of,
     outcome_counts as outcome_counts,
-    place_of as place_of,
-    read_index as read_index,
-    read_index_if_there as read_index_if_there,
-    read_outcomes as read_outcomes,
-    read_tags as read_tags,
     remove_leftovers as remove_leftovers,
     replace_file as replace_file,
-    stamp_of as stamp_of,
-    with_foreign_fields as with_foreign_fields,
-    write_index as write_index,
 )
 from .inspection import CacheState as CacheState, drop_rotten as drop_rotten, inspect_cache as inspect_cache
 from .journal import Facts as Facts, Journal as Journal, latest as latest
@@ -30,10 +23,27 @@ from .locks import (
     running as running,
     writing_into as writing_into,
 )
+from .opening import (
+    all_looks as all_looks,
+    open_index as open_index,
+    open_store as open_store,
+    place_of as place_of,
+    read_index as read_index,
+    read_index_if_there as read_index_if_there,
+    read_tags as read_tags,
+    read_tally as read_tally,
+    stamp_of as stamp_of,
+    with_foreign_fields as with_foreign_fields,
+    write_index as write_index,
+)
 from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
+from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.near import nearly_nearest as nearly_nearest
+from .shards.nearest import nearest as nearest
 from .shards.reading import read_identities as read_identities, shard_records as shard_records
 from .shards.said import Said as Said, read_said as read_said, write_said as write_said
+from .shards.sharded import ShardedIndex as ShardedIndex
 from .shards.shards import (
     ShardDone as ShardDone,
     done_shards as done_shards,
@@ -45,6 +55,7 @@ from .shards.shards import (
 )
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
+from .tally import Tally as Tally
 from .views import Views as Views, views_of as views_of
 from .whereabouts import (
     Contents as Contents,

@@ -6,12 +6,12 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import lt
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET
@@ -20,6 +20,9 @@ from cartag import paths
 from cartag.errors import GalleryError, IndexFileError
 from cartag.state import rights
 from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoOutcomes, PhotoRecord, PhotoTags, Tag
+
+if TYPE_CHECKING:
+    from cartag.state.shards.folder import ShardFolder
 
 FILE_NAME = "cartag.json"
 STATE_FOLDER = ".cartag"
@@ -63,12 +66,18 @@ class Index:
     """By path, sorted."""
     path: Path
     foreign: Foreign = field(default_factory=Foreign)
+    shards: ShardFolder | None = None
+    """The folder that it was read from, if it is one of shards."""
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __iter__(self) -> Iterator[PhotoRecord]:
         return iter(self.photos.values())
+
+    def asked(self, cars: Collection[str], least: float | None, *, whole: bool) -> Iterator[PhotoRecord]:
+        """All photos; of an index of shards only those in question (`ShardedIndex.asked`)."""
+        return iter(self)
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dict a tag (and one for a photo without): ``pandas.DataFrame(index.rows())``."""
@@ -106,6 +115,10 @@ class TagIndex(Generic[P]):
     def __iter__(self) -> Iterator[P]:
         return iter(self.photos)
 
+    def asked(self, cars: Collection[str], least: float | None, *, whole: bool) -> Iterator[P]:
+        """All photos; of an index of shards only those in question (`ShardedIndex.asked`)."""
+        return iter(self.photos)
+
 
 def outcome_counts(photos: Iterable[PhotoRecord | PhotoTags]) -> dict[str, int]:
     """Photos per outcome, all four of them; photos that are gone do not count."""
@@ -119,6 +132,8 @@ class Place:
 
     index: Path
     state: Path
+    uri: str | None = None
+    """Where it lies in truth, if on object storage; ``index`` is then the name of no file, with the state beside it."""
 
     @property
     def name(self) -> str:
@@ -337,18 +352,31 @@ def with_foreign_fields(index: Index) -> Index:
         raw = msgspec.json.decode(data)
     except _UNDECODABLE as e:  # what `read` passes over: fields that it does not know
         raise _damaged(index.path, e) from e
-    header: dict[str, Any] = _unknown(raw, _HEADER_FIELDS)
-    for part in _HEADER_PARTS:
-        known = {f.encode_name for f in msgspec.structs.fields(type(getattr(index.header, part)))}
-        if extra := _unknown(raw[part], known):
-            header[part] = extra
     photos, tags = {}, {}
     for photo in raw["photos"]:
         extra, of_tags = unknown_fields(photo)
         if extra:
             photos[photo["path"]] = extra
         tags.update(of_tags)
-    return replace(index, foreign=Foreign(header, photos, tags))
+    return replace(index, foreign=Foreign(unknown_header_fields(raw, index.header), photos, tags))
+
+
+def unknown_header_fields(raw: Mapping[str, Any], header: IndexHeader) -> dict[str, Any]:
+    """The fields of a header, as JSON has it, that this version does not know."""
+    found = _unknown(raw, _HEADER_FIELDS)
+    for part in _HEADER_PARTS:
+        known = {f.encode_name for f in msgspec.structs.fields(type(getattr(header, part)))}
+        if extra := _unknown(raw[part], known):
+            found[part] = extra
+    return found
+
+
+def header_with_foreign(header: IndexHeader, foreign: Mapping[str, Any]) -> dict[str, Any]:
+    """A header, to be encoded: with its fields that this version does not know."""
+    raw = cast(dict[str, Any], msgspec.to_builtins(header))
+    for key, value in foreign.items():
+        raw[key] = {**raw[key], **value} if key in _HEADER_PARTS else value
+    return raw
 
 
 def unknown_fields(photo: Mapping[str, Any]) -> tuple[dict[str, Any], dict[tuple[str, str], dict[str, Any]]]:
@@ -385,9 +413,7 @@ def write_index(index: Index) -> None:
 
 def encode(index: Index) -> bytes:
     """The file's bytes: the header indented, then one photo a line, so that diffs stay small."""
-    header = cast(dict[str, Any], msgspec.to_builtins(index.header))
-    for key, value in index.foreign.header.items():
-        header[key] = {**header[key], **value} if key in _HEADER_PARTS else value
+    header = header_with_foreign(index.header, index.foreign.header)
     head = msgspec.json.format(msgspec.json.encode(header), indent=2).rstrip()[:-1].rstrip()
     records = [record_with_foreign(index.photos[path], index.foreign) for path in sorted(index.photos)]
     lines = b",\n    ".join(map(msgspec.json.Encoder().encode, records))

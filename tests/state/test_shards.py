@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from strategies import index_files
 from cartag.errors import IndexFileError
 from cartag.state import (
     ShardDone,
+    ShardFolder,
     done_shards,
     read_header,
     read_identities,
@@ -127,7 +129,7 @@ def test_a_shard_is_done_when_its_small_file_is_there(where: str) -> None:
     assert [r.path for r in shard_records(place, done)] == ["a ü\n%2F.jpg", "b.jpg"]
     remove_shard(place, "a")
     assert done_shards(place) == []
-    assert sweep_shards(place) == [done.photos.name, done.tags.name]
+    assert sweep_shards(place) == [done.photos.name, done.tags.name, done.counts.name]
     assert sweep_shards(place) == []
 
 
@@ -138,7 +140,7 @@ def test_the_same_shard_twice_is_one(where: str) -> None:
     other = write_shard(place, "a", [_record("a.jpg"), _record("b.jpg")], {})
     assert done_shards(place) == [other]
     assert shard_records(place, first)  # who read the small file a moment ago reads on
-    assert set(sweep_shards(place)) == {first.photos.name}
+    assert set(sweep_shards(place)) == {first.photos.name, first.counts.name}
     assert shard_records(place, other)
 
 
@@ -229,6 +231,12 @@ def test_a_header_comes_back_with_all_that_is_in_it(where: str, tmp_path: Path) 
     assert "photos" not in written
 
 
+def test_a_folder_travels_to_a_worker(where: str) -> None:
+    place = shard_folder(where)
+    assert isinstance(place, ShardFolder)
+    assert pickle.loads(pickle.dumps(place)) == place
+
+
 def test_a_place_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(IndexFileError, match="another machine"):
         shard_folder("file://elsewhere/index")
@@ -243,7 +251,7 @@ def test_shards_are_a_value_that_json_keeps() -> None:
     assert (
         msgspec.json.decode(
             b'{"name":"a","photos":{"name":"p","rows":1,"bytes":2,"sha256":"s"},'
-            b'"tags":{"name":"t","rows":1,"bytes":2,"sha256":"s"},"later":1}',
+            b'"tags":{"name":"t","rows":1,"bytes":2,"sha256":"s"},"counts":{"name":"c","rows":1,"bytes":2,"sha256":"s"},"later":1}',
             type=ShardDone,
         ).version
         == 1

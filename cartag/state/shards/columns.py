@@ -124,12 +124,22 @@ def photo_table(
 
 
 def _looks(record: PhotoRecord, looks: Looks) -> list[dict[str, Any]]:
-    """Shown regions first, in their order, then the whole, then boxes that hold no more: as a search goes through."""
+    """Shown regions first, in their order, then the whole, then boxes that hold no more: as a search goes through.
+
+    ``shown`` is true of the first, null of the whole, false of the last.
+    """
     order = {digits(region.box): i for i, region in reversed(list(enumerate(shown_regions(record))))}
-    rows = [(len(order) if box is None else order.get(digits(box), len(order) + 1), box, vec) for box, vec in looks]
+    whole, rows = len(order), []
+    for box, vector in looks:
+        place = whole if box is None else order.get(digits(box), whole + 1)
+        rows.append((place, 0.0 if box is None else -box[2] * box[3], box, vector))
     return [
-        {"box": box, "shown": place < len(order), "vector": np.asarray(vector, "<f2").tobytes()}
-        for place, box, vector in sorted(rows, key=lambda row: row[0])
+        {
+            "box": box,
+            "shown": None if place == whole else place < whole,
+            "vector": np.asarray(vector, "<f2").tobytes(),
+        }
+        for place, _, box, vector in sorted(rows, key=lambda row: row[:2])
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -29,8 +30,22 @@ def replaced_rows(place: ShardFolder, shards: Sequence[ShardDone]) -> Replaced:
     return found
 
 
-def blocks(place: ShardFolder, output: Output, columns: Sequence[str] | None = None) -> Iterator[Any]:
+def blocks(
+    place: ShardFolder,
+    output: Output,
+    columns: Sequence[str] | None = None,
+    *,
+    groups: Collection[int] | None = None,
+    among: tuple[str, Sequence[str]] | None = None,
+) -> Iterator[Any]:
     """A file of a shard as tables of some thousand rows.
+
+    Args:
+        place: the index's folder.
+        output: the file.
+        columns: those wanted; None: all.
+        groups: numbers of the tables that are wanted.
+        among: a column and sorted values: a table that holds none of them, by the file's own statistics, is left out.
 
     Raises:
         IndexFileError: it is damaged.
@@ -43,18 +58,29 @@ def blocks(place: ShardFolder, output: Output, columns: Sequence[str] | None = N
                         f"{place.where(output.name)}: damaged: {file.metadata.num_rows} rows, not {output.rows}"
                     )
                 for group in range(file.num_row_groups):
-                    yield file.read_row_group(group, columns=columns, use_threads=False)
-        except pa.ArrowException as e:
+                    if (groups is None or group in groups) and (among is None or _may_hold(file, group, *among)):
+                        yield file.read_row_group(group, columns=columns, use_threads=False)
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, OSError) as e:
             said = str(e).splitlines()[0]
             raise IndexFileError(f"{place.where(output.name)}: damaged shard: {said}") from e
+
+
+def _may_hold(file: Any, group: int, column: str, values: Sequence[str]) -> bool:
+    statistics = file.metadata.row_group(group).column(file.schema_arrow.get_field_index(column)).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    at = bisect_left(values, statistics.min)
+    return at < len(values) and values[at] <= statistics.max
 
 
 def _table(place: ShardFolder, output: Output, columns: Sequence[str] | None) -> Any:
     return pa.concat_tables(blocks(place, output, columns))
 
 
-def holding(table: Any, gone: set[str] | None) -> Any:
-    """The rows of a table that hold: without those of these paths."""
+def without(table: Any, gone: set[str] | None) -> Any:
+    """The rows of a table but for those of these paths."""
     if not gone:
         return table
     return table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(gone), pa.string()))))
@@ -78,4 +104,4 @@ def read_identities(place: ShardFolder) -> Iterator[Any]:
             reason = pc.struct_field(table["error"], "reason")
             name = pa.array([shard.name] * table.num_rows, pa.string())
             whole = table.drop_columns(["error"]).append_column("reason", reason).append_column("shard", name)
-            yield holding(whole.select(IDENTITY), gone.get(shard.name))
+            yield without(whole.select(IDENTITY), gone.get(shard.name))

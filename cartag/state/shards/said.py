@@ -1,7 +1,7 @@
 """What people said of photos of a folder index: whole records beside the shards, which lie over them when one reads.
 
-JSON lines, a file a writing, in the order of their names; the last word of a photo holds. Files that are many now are
-put together into one. Shards never hold a person's word, so that no run can lose one.
+JSON lines, a file a writing, in the order of their names; the last word of a photo holds. Files that have become many
+are put together into one. Shards never hold a person's word, so that no run can lose one.
 """
 
 from __future__ import annotations

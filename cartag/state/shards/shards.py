@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from cartag.errors import IndexFileError
 from cartag.state.footprint import digest_of
-from cartag.state.index import FILE_NAME, SCHEMA_VERSION, Foreign
+from cartag.state.index import FILE_NAME, SCHEMA_VERSION, Foreign, header_with_foreign, unknown_header_fields
 from cartag.state.shards.arrow import pa, pq
 from cartag.state.shards.columns import REPLACED, Looks, photo_table, tag_table
 from cartag.state.shards.folder import ShardFolder
+from cartag.state.tally import Tally, tally_of
 from cartag.values import OUTCOMES, IndexHeader, PhotoRecord
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -23,6 +24,7 @@ _ROWS_AT_ONCE = 4096
 """Of photos: what a reader holds of a shard at a time, with its embeddings some 5 MB."""
 _TAGS_AT_ONCE = 8192
 _DIGITS = 16
+_AT_ONCE = 64
 _VECTOR = "looks.list.element.vector"
 
 
@@ -43,6 +45,8 @@ class ShardDone(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     photos: Output
     tags: Output
+    counts: Output
+    """Its photos in figures (`Tally`), as JSON."""
     replaced: Output | UnsetType = UNSET
     """Rows of other shards that hold no longer, now that this one is done."""
     replaces: tuple[str, ...] = ()
@@ -117,6 +121,7 @@ def write_shard(
         name=name,
         photos=_put(place, "photos", name, photos, _ROWS_AT_ONCE),
         tags=_put(place, "tags", name, tag_table(ordered), _TAGS_AT_ONCE),
+        counts=_output(place, "counts", name, "json", msgspec.json.encode(tally_of(ordered)), len(ordered)),
         replaced=_put(place, "replaced", name, _replaced_table(rows), _TAGS_AT_ONCE) if rows else UNSET,
         replaces=tuple(sorted(set(replaces))),
         embeddings=embeddings,
@@ -144,11 +149,29 @@ def _put(place: ShardFolder, kind: str, shard: str, table: Any, rows_at_once: in
         row_group_size=rows_at_once,
         write_page_index=True,
     )
-    data = buffer.getvalue()
+    return _output(place, kind, shard, "parquet", buffer.getvalue(), table.num_rows)
+
+
+def _output(place: ShardFolder, kind: str, shard: str, ending: str, data: bytes, rows: int) -> Output:
     digest = digest_of(data)
-    name = f"{kind}/{shard}-{digest[:_DIGITS]}.parquet"
+    name = f"{kind}/{shard}-{digest[:_DIGITS]}.{ending}"
     place.write(name, data)
-    return Output(name=name, rows=table.num_rows, bytes=len(data), sha256=digest)
+    return Output(name=name, rows=rows, bytes=len(data), sha256=digest)
+
+
+def read_tallies(place: ShardFolder, shards: Sequence[ShardDone]) -> Iterator[Tally]:
+    """What was counted of shards when they were written.
+
+    Raises:
+        IndexFileError: one is damaged.
+    """
+    for start in range(0, len(shards), _AT_ONCE):
+        names = [shard.counts.name for shard in shards[start : start + _AT_ONCE]]
+        for name, data in zip(names, place.read_all(names), strict=True):
+            try:
+                yield msgspec.json.decode(data, type=Tally)
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                raise IndexFileError(f"{place.where(name)}: damaged: {e}; move the index away and run tag again") from e
 
 
 def _leaves(schema: Any) -> list[str]:
@@ -214,12 +237,12 @@ def sweep_shards(place: ShardFolder) -> list[str]:
     """
     named = set[str]()
     for done in every_shard(place):
-        outputs = [done.photos, done.tags, *([] if done.replaced is UNSET else [done.replaced])]
+        outputs = [done.photos, done.tags, done.counts, *([] if done.replaced is UNSET else [done.replaced])]
         named |= {output.name for output in outputs}
-    ours = re.compile(r".+-[0-9a-f]{16}\.parquet")
+    ours = re.compile(r".+-[0-9a-f]{16}\.(parquet|json)")
     left = [
         name
-        for kind in ("photos", "tags", "replaced")
+        for kind in ("photos", "tags", "counts", "replaced")
         for name in place.names(kind)
         if ours.fullmatch(name) and name not in named
     ]
@@ -245,9 +268,7 @@ def write_header(
     Raises:
         IndexFileError: it cannot be written.
     """
-    raw = cast(dict[str, Any], msgspec.to_builtins(header))
-    for key, value in (foreign or {}).items():
-        raw[key] = {**raw[key], **value} if key in ("model", "catalog") else value
+    raw = header_with_foreign(header, foreign or {})
     raw["shards"] = msgspec.to_builtins(ShardsFacts(embeddings=embeddings))
     place.make("shards")
     place.write(FILE_NAME, msgspec.json.format(msgspec.json.encode(raw), indent=2) + b"\n")
@@ -269,3 +290,14 @@ def read_header(place: ShardFolder) -> FolderHeader | None:
     if header.schema_version > SCHEMA_VERSION or header.shards.version > 1:
         raise IndexFileError(f"{place.where(FILE_NAME)}: written by a newer cartag; update cartag")
     return header
+
+
+def plain_header(header: FolderHeader) -> IndexHeader:
+    """The same as a single file has it."""
+    return IndexHeader(**{name: getattr(header, name) for name in IndexHeader.__struct_fields__})
+
+
+def read_foreign_header(place: ShardFolder, header: IndexHeader) -> dict[str, Any]:
+    """The header's fields that this version does not know, of one that was read."""
+    raw = msgspec.json.decode(place.read(FILE_NAME))
+    return {key: value for key, value in unknown_header_fields(raw, header).items() if key != "shards"}

@@ -1,0 +1,1 @@
+from .merging import MergeReport as MergeReport, merge as merge
