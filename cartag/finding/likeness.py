@@ -209,8 +209,9 @@ class Similar:
         picture = decode(data, PICTURE, settings.max_pixels, raw=raw).pixels
         assert picture is not None  # likewise
         detector = detectors.load(sight.files, device=settings.device, runtime=settings.runtime)
-        shown, shape = glances(picture, sight.image_spec), picture.shape
-        boxes = [box for box, _ in sight.chosen(detectors.boxes_in(detector, [shown], [tiles(shape[1], shape[0])])[0])]
+        shown, sees = glances(picture, sight.image_spec), tiles(picture.shape[1], picture.shape[0])
+        (seen,) = detectors.boxes_in(detector, [shown], [sees])
+        boxes = [box for box, _ in sight.chosen(seen, tile=sees[-1][2])]
         if number is None and not boxes:
             return shaped(picture, spec)
         wanted = 1 if number is None else number

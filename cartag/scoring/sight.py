@@ -50,13 +50,14 @@ class Sight:
         """The key of its boxes in the cache; a panorama is looked at in tiles, as it was not in older versions."""
         return f"{self.identity}/tiles" if panorama else self.identity
 
-    def chosen(self, seen: np.ndarray, deleted: Sequence[Box] = ()) -> list[tuple[Box, float]]:
+    def chosen(self, seen: np.ndarray, deleted: Sequence[Box] = (), *, tile: float = 1.0) -> list[tuple[Box, float]]:
         """The boxes that are looked at, largest first, and how sure the detector is, of what it saw (n, 5).
 
-        Where that is one box a photo, it is the largest that is none of those that a person ``deleted``.
+        Where that is one box a photo, it is the largest that is none of those that a person ``deleted``. Of a panorama
+        ``tile`` is the share of its width that a tile takes: what is too narrow is measured by that.
         """
         boxes = [(box, float(row[4])) for row in seen if (box := _rounded(row[:4])) is not None]
-        wide = [(box, found) for box, found in boxes if box[2] >= self.least]
+        wide = [(box, found) for box, found in boxes if box[2] >= self.least * tile]
         wide.sort(key=lambda of: (-of[0][2] * of[0][3], of[0]))
         if self.regions == "all":
             return wide[: self.most]

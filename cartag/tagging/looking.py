@@ -60,7 +60,8 @@ class Pixels:
 class _Known:
     """What is known of a photo before it is looked at."""
 
-    panorama: bool = False
+    tile: float | None = None
+    """Of a panorama the width of a tile, as a share of its own."""
     drawn: tuple[Box, ...] = ()
     deleted: tuple[Box, ...] = ()
 
@@ -173,11 +174,12 @@ class Eyes:
         if not facts.sha256:
             return
         sized = facts.width is not UNSET and facts.height is not UNSET
-        panorama = sized and is_panorama(facts.width or 1, facts.height or 1)
+        shape = (facts.width or 1, facts.height or 1)
+        panorama = sized and is_panorama(*shape)
         hers = human_regions(record) if record is not None and record.regions else ()
         if panorama or hers:
             known = self._known.setdefault(facts.sha256, _Known())
-            known.panorama |= panorama
+            known.tile = tiles(*shape)[-1][2] if panorama else known.tile
             drawn = [box for r in hers if r.outcome != "no-car" and not why_no_box(box := in_digits(r.box))]
             deleted = [region.box for region in hers if region.outcome == "no-car"]
             known.drawn = tuple(dict.fromkeys((*known.drawn, *drawn)))
@@ -206,14 +208,17 @@ class Eyes:
 
     def _seen(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
         """What the cache has of the detector: of panoramas, what it saw in tiles."""
-        long = [h for h in hashes if h in self._known and self._known[h].panorama]
+        long = [h for h in hashes if self._is_panorama(h)]
         others = sorted(set(hashes) - set(long)) if long else hashes
         seen = self._store.seen(self._sight.identity_for(panorama=False), others)
         return seen | (self._store.seen(self._sight.identity_for(panorama=True), long) if long else {})
 
+    def _is_panorama(self, h: str) -> bool:
+        return h in self._known and self._known[h].tile is not None
+
     def _chosen(self, h: str, seen: np.ndarray) -> _View:
         known = self._known.get(h, _NOTHING)
-        boxes = tuple(self._sight.chosen(seen, known.deleted))
+        boxes = tuple(self._sight.chosen(seen, known.deleted, tile=known.tile or 1.0))
         there = {box for box, _ in boxes}
         return _View(boxes, tuple(box for box in known.drawn if box not in there))
 
@@ -246,7 +251,7 @@ class Eyes:
             )
             fresh = dict(zip(new, found, strict=True))
             for panorama in (False, True):
-                some = {h: boxes for h, boxes in fresh.items() if self._known.get(h, _NOTHING).panorama is panorama}
+                some = {h: boxes for h, boxes in fresh.items() if self._is_panorama(h) is panorama}
                 self._store.put_seen(self._sight.identity_for(panorama=panorama), some)
             seen = seen | fresh
         return {h: self._chosen(h, seen[h]) for h in photos}

@@ -16,7 +16,7 @@ from PIL import Image
 import cartag
 from cartag.detector.fake import FakeDetector
 from cartag.encoder.fake import COLOURS, FakeEncoder
-from cartag.errors import ModelError
+from cartag.errors import ModelError, UsageError
 from cartag.learning import load_learned
 from cartag.photos import PICTURE, reading
 from cartag.reviewing import Decision, Session
@@ -183,6 +183,18 @@ def test_other_choices_of_regions_use_what_is_cached(gallery: Gallery, spied: di
     tag(gallery, regions="off")
     assert spied == {"looked": 1, "embedded": 3}
     assert counts(tag(gallery)) == (0, 1, 0, 0)
+
+
+def test_a_car_in_a_panorama_is_narrow_by_the_tile_and_not_by_the_whole(gallery: Gallery) -> None:
+    spots: list[Spot] = [("red", (400, 60, 540, 200)), ("blue", (3000, 100, 3010, 140))]
+    street(gallery, "long.png", *spots, size=(4000, 250))
+    tag(gallery)
+    record = gallery.record("long.png")
+    assert [t["car"] for t in record["tags"]] == ["red-racer"], "0.035 of the whole, and 0.16 of a tile"
+    outside = street(gallery, "outside.png", *spots, size=(4000, 251)).rename(gallery.path.parent / "outside.png")
+    assert cartag.find(gallery.path, [], like=f"{outside}#1")[0].score > 0.99, "of a photo elsewhere just so"
+    with pytest.raises(UsageError, match="has 1 region,"):
+        cartag.find(gallery.path, [], like=f"{outside}#2")
 
 
 @pytest.mark.parametrize("index_is_there", [True, False])
