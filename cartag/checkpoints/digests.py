@@ -24,11 +24,12 @@ def revision_of(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name}\0{digests[name]}\0" for name in sorted(digests)).encode()).hexdigest()[:16]
 
 
-def check_recorded(folder: Path, known: Mapping[str, str]) -> None:
+def check_recorded(folder: Path, known: Mapping[str, str], *, only: str = "") -> None:
     """Holds the bundled model against what its recipe recorded (``digests.json``): is it whole, and of one making?
 
     It finds a damaged or half-replaced installation. It is no protection from somebody who can write there. ``known``
-    are digests that need not be computed again; the recipe itself, which decides nothing here, may have changed.
+    are digests that need not be computed again; the recipe itself, which decides nothing here, may have changed. With
+    ``only`` (".onnx") files of that kind alone are looked at.
 
     Raises:
         ModelError: a file is missing or another one than was recorded, or the record itself cannot be read.
@@ -40,7 +41,7 @@ def check_recorded(folder: Path, known: Mapping[str, str]) -> None:
         raise ModelError(f"{record}: cannot be read ({type(e).__name__}); install cartag again") from e
     for name, digest in recorded.items():
         path = folder / name
-        if path.suffix == ".py":
+        if path.suffix == ".py" or not name.endswith(only):
             continue
         if not path.is_file():
             raise ModelError(f"{path}: missing; install cartag again")
