@@ -92,7 +92,7 @@ def _alike(
         cosines = vectors[some] @ vectors.T
         is_like = cosines >= same_answer
         is_like &= (answers[some, None] == answers[None, :]) | (cosines >= least)
-        for row in np.flatnonzero(burst[some] >= 0):
+        for row in np.flatnonzero(burst[some] >= 0).tolist():
             is_like[row] |= (burst == burst[some[row]]) & (cosines[row] >= IN_A_BURST)
         is_like[np.arange(len(some)), some] = False
         for row in range(len(some)):

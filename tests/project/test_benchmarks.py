@@ -7,11 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import cartag
-from benchmarks import measuring, rates, startup, throughput
+from benchmarks import measuring, rates, reviewing, startup, throughput
 from benchmarks.galleries import make_gallery
 from benchmarks.measuring import Report, Run, between_markers, medians
 from benchmarks.photos import WEB, PhotoKind, make_galleries, make_gallery as make_photos
@@ -102,3 +103,12 @@ def test_startup_prints_a_table_and_writes_json(
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
     assert [row["command"] for row in rows] == [*startup._COMMANDS, *startup._GALLERIES]
     assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_a_group_is_worth_what_it_saves() -> None:
+    truth = np.array(["a", "a", "a", "b", "c", "d"], object)
+    whole, half, mixed = np.array([0, 1, 2]), np.array([0, 1, 2, 3]), np.array([0, 3, 4, 5])
+    assert reviewing._cost([], truth, 6) == (6, 0)
+    assert reviewing._cost([whole], truth, 6) == (4, 0), "one for three"
+    assert reviewing._cost([half], truth, 6) == (5, 1), "one, and two for the other"
+    assert reviewing._cost([mixed], truth, 6) == (6, 3), "skipped"
