@@ -31,6 +31,8 @@ from cartag.values import (
 SHARD = 20_000
 CARS = 100
 IDENTITY = "synthetic"
+_GRAPHS = 100_000
+"""Rows up to which `--approximate` is measured: making graphs takes a minute for some ten thousand."""
 _TEXT = """
 import sys, time, numpy as np
 from pathlib import Path
@@ -53,6 +55,43 @@ for shard in done_shards(place):
     for table in blocks(place, shard.photos, ["path", "looks.list.element.shown", "looks.list.element.vector"]):
         size += table.nbytes
 print(time.perf_counter() - began, time.process_time() - used, size)
+"""
+
+
+_NEAR = """
+import sys, time, numpy as np
+from pathlib import Path
+from cartag.progress import Silent
+from cartag.state import nearest, nearly_nearest
+from cartag.state.opening import open_index
+index = open_index(Path("."), sys.argv[1], whole=True)
+state, found, wanted = Path(sys.argv[1]) / ".cartag", 0, 0
+looks = [look for some, _ in zip(index.all_looks(), range(1)) for look in list(some.values())[:20]]
+rng, seconds = np.random.default_rng(2), []
+for [(_, vector)] in looks:
+    query = vector + rng.standard_normal(len(vector)).astype(np.float32) / len(vector) ** 0.5
+    query /= np.linalg.norm(query)
+    began = time.perf_counter()
+    near = nearly_nearest(index, state, query, by_words=True, limit=10, progress=Silent())
+    seconds.append(time.perf_counter() - began)
+    best = {record.path for _, record, _ in nearest(index, query, by_words=True, limit=10)}
+    found, wanted = found + len(best & {record.path for _, record, _ in near}), wanted + len(best)
+print(seconds[0], sorted(seconds[1:])[len(seconds) // 2], time.process_time(), found / wanted)
+"""
+_LAYOUT = """
+import sys, time, numpy as np, pyarrow as pa, pyarrow.parquet as pq
+rows, width = 50_000, int(sys.argv[2])
+numbers = np.random.default_rng(0).standard_normal((rows, width)).astype(np.float16)
+lists = pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), width)
+binary = pa.FixedSizeBinaryArray.from_buffers(pa.binary(2 * width), rows, [None, pa.py_buffer(numbers.tobytes())])
+for column in (binary, lists):
+    pq.write_table(pa.table({"v": column}), sys.argv[1], compression="none", use_dictionary=False)
+    used = []
+    for _ in range(3):
+        began = time.process_time()
+        pq.read_table(sys.argv[1], use_threads=False)
+        used.append(time.process_time() - began)
+    print(numbers.nbytes / min(used) / 1e9, end=" ")
 """
 
 
@@ -138,6 +177,19 @@ def measure(folder: Path, rows: int, width: int) -> Report:
     done = measuring.run([sys.executable, "-c", _TEXT, str(folder), str(width)])
     seconds, used = map(float, done.output.split())
     report.add(f"--text, exact, 100 best ({size / used / 1e9:.2f} GB a core-second)", rows, seconds, used, done.peak_mb)
+    binary, lists = measuring.run(
+        [sys.executable, "-c", _LAYOUT, str(folder.with_suffix(".layout")), str(width)]
+    ).output.split()
+    folder.with_suffix(".layout").unlink()
+    report.notes.append(
+        f"A column of embeddings of fixed size, as bytes, reads {float(binary):.1f} GB a core-second, as lists of "
+        f"numbers {float(lists):.1f}."
+    )
+    if rows <= _GRAPHS:
+        done = measuring.run([sys.executable, "-c", _NEAR, str(folder)])
+        first, then, used, recall = map(float, done.output.split())
+        report.add("--approximate, 10 best, graphs made", rows, first, used, done.peak_mb)
+        report.add(f"--approximate, 10 best ({100 * recall:.0f} % of them found)", rows, then, "", done.peak_mb)
     return report
 
 

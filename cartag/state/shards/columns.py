@@ -1,7 +1,7 @@
 """Records as columns, and back: what a shard's Parquet files hold, and that nothing is lost on the way.
 
 An embedding is a fixed number of bytes, d float16 numbers, little-endian: as a Parquet list of numbers it takes ten
-times as long to read (`python -m benchmarks.cluster`).
+times as long to read (`python -m benchmarks.cluster_query`).
 """
 
 from __future__ import annotations

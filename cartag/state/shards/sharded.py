@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from cartag.state.shards.shards import (
 )
 from cartag.state.tally import Tally, tally_of
 from cartag.values import IndexHeader, PhotoRecord, PhotoTags
+
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,13 @@ class ShardedIndex:
     def tagged(self, cars: Iterable[str]) -> Iterator[PhotoTags]:
         """The photos with a tag of one of these cars; of their other tags, only which cars they are."""
         wanted = sorted(set(cars))
-        for shard in self.shards:
-            found = list(self._tag_rows(shard, wanted))
-            if found:
-                yield from tags_of(pa.concat_tables(found), shard.tags.name)
+        _ = self.gone  # once, before many ask
+        with ThreadPoolExecutor(_AT_ONCE) as threads:  # on object storage most of it is waiting
+            for shard, found in zip(
+                self.shards, threads.map(lambda shard: list(self._tag_rows(shard, wanted)), self.shards), strict=True
+            ):
+                if found:
+                    yield from tags_of(pa.concat_tables(found), shard.tags.name)
         yield from map(_tags, self.said.records.values())
 
     def _tag_rows(self, shard: ShardDone, cars: Sequence[str]) -> Iterator[Any]:
