@@ -262,7 +262,7 @@ def _views(
 def _by_box(looks: Mapping[str, Looks]) -> tuple[dict[str, np.ndarray], dict[str, dict[Box, np.ndarray]]]:
     """Wholes and regions, each by content, as the cache has them."""
     wholes = {key: vector for key, found in looks.items() for box, vector in found if box is None}
-    regions = {key: {in_digits(box): vector for box, vector in found if box is not None} for key, found in looks.items()}
+    regions = {key: {in_digits(box): vec for box, vec in found if box is not None} for key, found in looks.items()}
     return wholes, regions
 
 
