@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import cartag
 from benchmarks import hub
@@ -13,7 +15,8 @@ from cartag.checkpoints import known_models
 from cartag.errors import ModelError
 from cartag.trying import Check, Trial
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "hub.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "hub.md"
 
 
 def trial(name: str, holds: bool = True) -> Trial:
@@ -51,3 +54,13 @@ def test_a_model_that_fails_says_at_what(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(cartag, "check_model", lambda name: trial(name, holds=False), raising=False)
     (row,) = hub.measure(["clip-b32"]).rows
     assert row[1] == "fails: its own processor against cartag's decode"
+
+
+@pytest.mark.skipif((ROOT / "PKG-INFO").is_file(), reason="a source distribution has no .github")
+def test_a_maintainer_starts_it_by_hand_and_it_may_write_nothing() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "hub.yml").read_text(encoding="utf-8"))
+    assert workflow[True] == {"workflow_dispatch": None}  # YAML takes "on" for true
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = workflow["jobs"]["hub"]["steps"]
+    assert "make hub" in [step.get("run") for step in steps]
+    assert all(re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
