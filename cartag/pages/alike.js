@@ -28,7 +28,8 @@ const sureOnes = id => {
   if (!surest.size) {
     for (const photo of photos) for (const tag of photo.tags) {
       if (photo.outcome === "error") continue;
-      const ones = surest.get(tag.car) ?? [], sure = tag.score + (tag.human || photo.settled ? 1 : 0);
+      const ones = surest.get(tag.car) ?? [], score = thought(photo).find(({ car }) => car === tag.car)?.score ?? 0;
+      const sure = score + (tag.human || photo.settled ? 1 : 0);
       if (ones.length > SUREST && sure <= ones[SUREST].sure) continue;
       ones.push({ photo, sure });
       ones.sort((a, b) => b.sure - a.sure);
