@@ -88,14 +88,19 @@ class ShardedIndex:
     def tagged(self, cars: Iterable[str]) -> Iterator[PhotoTags]:
         """The photos with a tag of one of these cars; of their other tags, only which cars they are."""
         wanted = sorted(set(cars))
-        _ = self.gone  # once, before many ask
-        with ThreadPoolExecutor(_AT_ONCE) as threads:  # on object storage most of it is waiting
-            for shard, found in zip(
-                self.shards, threads.map(lambda shard: list(self._tag_rows(shard, wanted)), self.shards), strict=True
-            ):
-                if found:
-                    yield from tags_of(pa.concat_tables(found), shard.tags.name)
+        for shard, found in zip(self.shards, self._rows_of_all(wanted), strict=True):
+            if found:
+                yield from tags_of(pa.concat_tables(found), shard.tags.name)
         yield from map(_tags, self.said.records.values())
+
+    def _rows_of_all(self, cars: Sequence[str]) -> Iterator[list[Any]]:
+        """The tables of each shard; on object storage many shards are asked at once, for most of it is waiting."""
+        if self.place.local is not None:
+            yield from (list(self._tag_rows(shard, cars)) for shard in self.shards)
+            return
+        _ = self.gone  # once, before many ask
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            yield from threads.map(lambda shard: list(self._tag_rows(shard, cars)), self.shards)
 
     def _tag_rows(self, shard: ShardDone, cars: Sequence[str]) -> Iterator[Any]:
         if not cars or not shard.tags.rows:

@@ -22,7 +22,7 @@ from cartag.values import OUTCOMES, IndexHeader, PhotoRecord
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _ROWS_AT_ONCE = 4096
 """Of photos: what a reader holds of a shard at a time, with its embeddings some 5 MB."""
-_TAGS_AT_ONCE = 8192
+_TAGS_AT_ONCE = 2048
 _DIGITS = 16
 _AT_ONCE = 64
 _VECTOR = "looks.list.element.vector"
