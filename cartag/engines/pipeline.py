@@ -101,7 +101,8 @@ def _dataset(job: Job, nodes: Nodes, tally: Any) -> Any:
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     parts = job.shards[-1].first + job.shards[-1].parts
-    numbers = ray.data.range(parts, override_num_blocks=parts)
+    # Not `range`, whose tasks want a core each: where the workers have them all, nothing would ever begin.
+    numbers = ray.data.from_items([{"id": part} for part in range(parts)], override_num_blocks=parts)
     most = int(nodes.gpus) if job.on_gpu else max(1, int(nodes.cpus // job.cores))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=None, initial_size=min(most, parts))
     if not job.on_gpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -170,6 +171,17 @@ def test_cars_are_looked_at_by_themselves_where_the_model_sits_on_a_gpu(cluster:
     finally:
         cluster.remove_node(node)
     assert report.embedded == 63
+    both.check()
+
+
+def test_a_ray_of_this_machine_begins_and_ends_with_the_command(tmp_path: Path) -> None:
+    """With the settings as they are: its workers may take every core."""
+    both = pair(tmp_path, 20)
+    command = [sys.executable, "-m", "cartag", "tag", both.photos, "--engine", "ray", "--index", both.index]
+    command += ["--model", "fake", "--catalog", both.folder / "colours.yaml", "--format", "json"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert (said["engine"], said["embedded"], said["unreadable"], said["shards"]) == ("ray", 23, 2, 1)
     both.check()
 
 
