@@ -18,6 +18,8 @@ DECIDED_BY = ("model_type", "projection_dim", "text_config", "vision_config")
 """What of a config decides the graphs."""
 _IMAGE, _TEXT = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
 _COUNTED = "num_batches_tracked"  # of training
+_PHOTOS, _TEXTS = 4, 32
+"""Photos and texts a pass on a core. More photos take as long each and need more memory; texts are small."""
 
 
 class GraphEncoder:
@@ -48,7 +50,7 @@ class GraphEncoder:
             self.logit_scale = math.exp(float(weights["logit_scale"]))
         except (KeyError, TypeError, OverflowError) as e:
             raise GraphError(f"{folder}: no logit scale among its weights") from e
-        self._passes = CorePasses()
+        self._passes, self._text_passes = CorePasses(on_core=_PHOTOS), CorePasses(on_core=_TEXTS)
 
     def embed_images(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """Embeds photos: uint8 RGB arrays (height, width, 3) to unit-length float32 of shape (n, d)."""
@@ -59,7 +61,7 @@ class GraphEncoder:
         tokens = [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
         # Texts of one length share a pass: else a short one would be computed as long as the longest beside it.
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
-        rows = self._passes.run(self._text_pass, [tokens[i] for i in order])
+        rows = self._text_passes.run(self._text_pass, [tokens[i] for i in order])
         vectors = np.empty_like(rows)
         vectors[order] = rows
         return vectors
