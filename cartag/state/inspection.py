@@ -65,7 +65,7 @@ def inspect_cache(folder: Path) -> CacheState | None:
     if not path.is_file() or path.is_symlink():
         return CacheState(path, "is no plain file")
     try:
-        with contextlib.closing(store.connected(path, "ro", 1.0)) as db:
+        with store.said_by_sqlite(), contextlib.closing(store.connected(path, "ro", 1.0)) as db:
             if problem := _problem(db):
                 return CacheState(path, problem)
             rotten = {table: n for table, n in _shapeless(db).items() if n}
@@ -90,7 +90,7 @@ def drop_rotten(folder: Path) -> None:
     """
     path = folder / store.FILE_NAME
     try:
-        with contextlib.closing(store.begun(path, 5.0)) as db:
+        with store.said_by_sqlite(), contextlib.closing(store.begun(path, 5.0)) as db:
             if not _problem(db):
                 with db:
                     for table, condition in _conditions(db).items():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag.state.store import TABLES, Store, connected
+from cartag.state.store import TABLES, Store, connected, said_by_sqlite
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _is_cache(path: Path) -> bool:
         return True
     tables = re.findall(r"CREATE TABLE (\w+)", TABLES)
     try:  # not read-only: what a killed writer began has to be undone
-        with contextlib.closing(connected(path, "rw", _PATIENCE)) as db:
+        with said_by_sqlite(), contextlib.closing(connected(path, "rw", _PATIENCE)) as db:
             names = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             return {name for (name,) in names} == set(tables)
     except sqlite3.OperationalError:

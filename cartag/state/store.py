@@ -101,7 +101,7 @@ class Store:
         Raises:
             sqlite3.Error: there is no cache, or it is damaged.
         """
-        with contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
+        with said_by_sqlite(), contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
             row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
             return _photos(db, row[0], hashes) if row else {}
 
@@ -112,7 +112,7 @@ class Store:
         Raises:
             sqlite3.Error: there is no cache, or it is damaged.
         """
-        with contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
+        with said_by_sqlite(), contextlib.closing(connected(folder / FILE_NAME, "ro", 30.0)) as db:
             row = db.execute("SELECT id FROM model WHERE identity = ?", (identity,)).fetchone()
             if not row or not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'region'").fetchone():
                 return {}
@@ -238,6 +238,15 @@ class Store:
             )
 
 
+@contextlib.contextmanager
+def said_by_sqlite() -> Iterator[None]:
+    """A damaged schema is quoted in SQLite's message, and where that is no text Python fails to make an error of it."""
+    try:
+        yield
+    except UnicodeDecodeError as e:
+        raise sqlite3.DatabaseError("malformed database schema") from e
+
+
 def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:
     """A file that is there, opened ``ro`` or ``rw``; ``patience`` in seconds, while another writes."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=patience)
@@ -266,18 +275,23 @@ def begun(path: Path, patience: float) -> sqlite3.Connection:
         rights.make_shared(path)
     db = sqlite3.connect(path, timeout=patience)
     try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            db.executescript(f"PRAGMA page_size = {_PAGE}; BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
-            raise sqlite3.DatabaseError(f"cache version {version}, expected {VERSION}")
-        (state,) = db.execute("PRAGMA quick_check(1)").fetchone()  # reads the file once: 100 MB in a tenth of a second
-        if state != "ok":
-            raise sqlite3.DatabaseError(state)
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
-        if path.name == FILE_NAME:
-            db.executescript(_REGION_TABLES)
+        with said_by_sqlite():
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                db.executescript(
+                    f"PRAGMA page_size = {_PAGE}; BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
+                )
+            elif version != VERSION:
+                raise sqlite3.DatabaseError(f"cache version {version}, expected {VERSION}")
+            (state,) = db.execute(
+                "PRAGMA quick_check(1)"
+            ).fetchone()  # reads the file once: 100 MB in a tenth of a second
+            if state != "ok":
+                raise sqlite3.DatabaseError(state)
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA cache_size = -32768")  # 32 MiB: hashes lie all over the file
+            if path.name == FILE_NAME:
+                db.executescript(_REGION_TABLES)
         return db
     except sqlite3.DatabaseError:
         with contextlib.suppress(sqlite3.Error):

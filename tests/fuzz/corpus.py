@@ -1,4 +1,4 @@
-"""The inputs that are kept in the repository: few and short, each for a line of cartag that no other reaches."""
+"""The inputs that are kept in the repository: few and short, each for a step through cartag that no other takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kept(name: str) -> list[bytes]:
 
 
 def keep(name: str, inputs: Iterable[bytes]) -> None:
-    """Writes the corpus of a parser anew, out of what is in it and these inputs; what the seeds reach needs none."""
+    """Writes the corpus of a parser anew, out of what is in it and these inputs; where the seeds go needs none."""
     chosen = fewest(HARNESSES[name], {*inputs, *kept(name)}, seeds()[name])
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)

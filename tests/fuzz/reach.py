@@ -1,4 +1,5 @@
-"""How much of a parser an input reaches, by lines of cartag's own code; and the few inputs that reach all that many do."""
+"""How much of a parser an input reaches, by steps from line to line of cartag's own code; and the few inputs that reach
+all that many do."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ import cartag
 
 PACKAGE = str(Path(cartag.__file__).parent)
 Line = tuple[str, int]
+Step = tuple[str, int, int]
+"""From one line of a file to another, within a function."""
 
 MODULES = {
     "catalog": ("catalogs.catalog", "plainyaml"),
@@ -29,15 +32,19 @@ MODULES = {
 """What is stated of a harness: the lines of these modules; writing and other verbs are in them too, so never all."""
 
 
-def reached(harness: Callable[[bytes], None], data: bytes) -> set[Line]:
-    """The lines of cartag that a harness runs through with an input."""
-    lines: set[Line] = set()
+def reached(harness: Callable[[bytes], None], data: bytes) -> set[Step]:
+    """The steps that a harness takes through cartag with an input."""
+    steps: set[Step] = set()
+    last: dict[FrameType, int] = {}
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         if event == "line":
-            lines.add((frame.f_code.co_filename, frame.f_lineno))
+            steps.add((frame.f_code.co_filename, last.get(frame, 0), frame.f_lineno))
+            last[frame] = frame.f_lineno
+        elif event == "return":
+            last.pop(frame, None)
         return trace
 
     before = sys.gettrace()
@@ -48,12 +55,12 @@ def reached(harness: Callable[[bytes], None], data: bytes) -> set[Line]:
         pass
     finally:
         sys.settrace(before)
-    return lines
+    return steps
 
 
 def fewest(harness: Callable[[bytes], None], inputs: Iterable[bytes], known: Iterable[bytes] = ()) -> list[bytes]:
-    """Of these inputs those that reach lines that none before them does, the shortest first; ``known`` go before all."""
-    seen: set[Line] = set()
+    """Of these inputs those that take a step that none before them does, the shortest first; ``known`` go before all."""
+    seen: set[Step] = set()
     for data in known:
         seen |= reached(harness, data)
     kept = []
@@ -70,7 +77,7 @@ def share(name: str, harness: Callable[[bytes], None], inputs: Iterable[bytes]) 
     whole = {line for module in MODULES[name] for line in _lines(module)}
     seen: set[Line] = set()
     for data in inputs:
-        seen |= reached(harness, data) & whole
+        seen |= {(file, line) for file, _, line in reached(harness, data)} & whole
     return len(seen), len(whole)
 
 

@@ -4,7 +4,7 @@
     python tests/fuzz/run.py all --seconds 180        all of them, one after the other
 
 It begins with the seeds and with the corpus that is kept in `tests/fuzz/corpus`: of the inputs of earlier runs the shortest
-that reach a line of cartag that no other does. `--keep` takes up what this run found. How many lines of the parser's modules
+that take a step through cartag that no other does. `--keep` takes up what this run found. How many lines of the parser's modules
 were reached is said at the end (`reach.MODULES`).
 
 Every kind of exception is kept once, with the input that raised it, under --crashes; the run goes on. A hang (10 s) or
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="take what was found into the corpus of the repository")
     parser.add_argument("--crashes", type=Path, default=Path(tempfile.gettempdir()) / "cartag-crashes")
     options = parser.parse_args()
+    logging.disable()  # parsers say what they pass over
     if options.parser != "all":
         return _fuzz(options)
     arguments = [f"--{name}={getattr(options, name)}" for name in ("seconds", "seed", "crashes")]
@@ -104,6 +106,7 @@ def _fuzz(options: argparse.Namespace) -> int:
 
 def child(name: str, arguments: list[str]) -> None:
     """Fuzzes until the time is up; what was done so far is written to a file every second."""
+    logging.disable()
     tally, found, flags = Path(arguments[0]), Path(arguments[1]), arguments[2:]
     catalog._parse = remembering_shipped_files(catalog._parse)
     harness = HARNESSES[name]

@@ -206,3 +206,15 @@ def test_shared_texts_do_not_grow_without_end(tmp_path: Path, monkeypatch: pytes
         SharedTexts(tmp_path, f"m{i}").put(named(500))
         assert (tmp_path / "texts.sqlite").stat().st_size < 300_000
     assert len(SharedTexts(tmp_path, "m19").get(named(500))) == 500
+
+
+def test_a_cache_whose_schema_is_no_text_is_a_damaged_one(tmp_path: Path) -> None:
+    """SQLite quotes it in its message, of which Python then makes no error of SQLite's."""
+    with Store(tmp_path, "m"):
+        pass
+    path = tmp_path / "embeddings.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE photo", b"CREATE TABL\xe0 photo"))
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        Store.read_photos(tmp_path, "m", ["0" * 64])
+    with Store(tmp_path, "m") as store:
+        assert store.was_set_aside is not None
