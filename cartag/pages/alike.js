@@ -29,7 +29,7 @@ const sureOnes = id => {
     for (const photo of photos) for (const tag of photo.tags) {
       if (photo.outcome === "error") continue;
       const ones = surest.get(tag.car) ?? [], score = thought(photo).find(({ car }) => car === tag.car)?.score ?? 0;
-      const sure = score + (tag.human || photo.settled ? 1 : 0);
+      const sure = score + (tag.human || photo.settled ? 2 : 0);
       if (ones.length > SUREST && sure <= ones[SUREST].sure) continue;
       ones.push({ photo, sure });
       ones.sort((a, b) => b.sure - a.sure);
