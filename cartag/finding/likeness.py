@@ -76,9 +76,7 @@ class Similar:
         """
         if isinstance(self._index, Index):
             if query.approximate:
-                raise UsageError(
-                    "--approximate: is for an index of shards; a single file is searched exactly"
-                )
+                raise UsageError("--approximate: is for an index of shards; a single file is searched exactly")
             photos = self._index.photos
             return self._ranked(list(query.hits_of(self._index)), photos, query, lambda: self._vector(query))
         return self._ranked_shards(self._index, query)

@@ -29,6 +29,8 @@ except ModuleNotFoundError as e:
     raise IndexFileError("find --approximate needs usearch: pip install 'cartag[ray]'") from e
 
 _FOLDER = "near"
+_EXPANSION = 512
+"""How many vectors of a graph a search looks at, at least; usearch's own 64 finds half of the best among noise."""
 _MORE = 4
 """How many times as many vectors are asked for as photos: several are of one photo, some hold no longer."""
 
@@ -54,6 +56,7 @@ def nearly_nearest(
         graph = _graph(index, shard, state)
         if not is_there:
             progress.advance()
+        graph.expansion_search = max(_EXPANSION, _MORE * limit)
         matches = graph.search(query.astype(np.float32), min(_MORE * limit + _MORE, max(1, len(graph))))
         for key, distance in zip(matches.keys.tolist(), matches.distances.tolist(), strict=True):
             group, row, is_beside = key >> 33, key >> 1 & 0xFFFFFFFF, key & 1
