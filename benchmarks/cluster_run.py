@@ -79,7 +79,9 @@ def needs(core_ms: float, index_bytes: float) -> Report:
         requests = photos / 1000 * (1 + _SMALL_REQUESTS)
         for nodes, rate in _rates(core_ms).items():
             hours = photos / rate / 3600
-            takes = f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+            takes = (
+                f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} h" if hours >= 2 else f"{60 * hours:.1f} min"
+            )
             cores = photos * core_ms / 3.6e6
             report.add(f"{million:,} million", nodes, rate, takes, cores, photos * index_bytes / 1e9, requests)
     report.notes.append(
