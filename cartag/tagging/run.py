@@ -182,7 +182,8 @@ def check_is_one_file(place: Place) -> None:
         return  # whoever reads it says so
     if isinstance(raw, dict) and "shards" in raw and "photos" not in raw:
         raise IndexFileError(
-            f"{place.index.parent}: holds an index of shards: go on with it by --engine ray, or name another --index"
+            f"{place.index.parent}: holds an index of shards: go on with it by --engine ray, or make one file "
+            "of it with 'cartag merge'"
         )
 
 
