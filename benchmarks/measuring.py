@@ -22,7 +22,7 @@ from typing import Any
 from cartag.settings import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
-_PACKAGES = ("torch", "transformers", "pillow", "numpy")
+_PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ def run(command: Sequence[str], **variables: str) -> Run:
     modules = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])  # ours, and where others lie
     environment |= {"PYTHONPATH": modules, "HF_HUB_OFFLINE": "1", "XDG_CONFIG_HOME": "/nonexistent"}
     environment |= {"CARTAG_TEXT_CACHE": "off", **variables}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's own modules are compiled once
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)

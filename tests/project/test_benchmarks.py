@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,10 +99,18 @@ def test_startup_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(startup, "clip_b32", lambda folder: "fake")  # one of its size takes a minute
-    startup.main(["--runs", "1", "--json", str(tmp_path / "s.json"), "--work", str(tmp_path)])
+    monkeypatch.setattr(startup, "_texts_in_photos", lambda model: 100.0)
+    monkeypatch.setattr(startup, "IMPORTS", "import json")
+    monkeypatch.setattr(startup, "_GALLERY", tmp_path / "photos")
+    (tmp_path / "photos").mkdir()
+    shutil.copy(measuring.ROOT / "data" / "gallery" / "mille-miglia-2013-01.jpg", tmp_path / "photos")
+    startup.main(["--runs", "1", "--photos", "3", "--json", str(tmp_path / "s.json"), "--work", str(tmp_path)])
     assert "cartag --help" in capsys.readouterr().out
     rows = json.loads((tmp_path / "s.json").read_text())["rows"]
-    assert [row["command"] for row in rows] == [*startup._COMMANDS, *startup._GALLERIES]
+    assert [row["command"] for row in rows] == [
+        *(startup.IMPORTS, *startup.SHORT, startup.FIRST, startup.SECOND, startup.NEW),
+        *(startup.HUB_FIRST, startup.HUB_SECOND, *(name.format(count=3) for name in startup.WHOLE)),
+    ]
     assert all(row["seconds"] > 0 for row in rows)
 
 
