@@ -847,8 +847,8 @@ def test_pictures_are_upright_small_and_kept(tagged: Gallery) -> None:
         kept = tagged.path / ".cartag" / "thumbs" / f"{tagged.record('big.jpg')['sha256']}.jpg"
         first = picture(review, "big.jpg").body
         assert kept.read_bytes() == first
-        kept.write_bytes(b"from the cache")
-        assert picture(review, "big.jpg").body == b"from the cache"
+        kept.write_bytes(b"\xff\xd8from the cache\xff\xd9")
+        assert picture(review, "big.jpg").body == b"\xff\xd8from the cache\xff\xd9"
         assert review.ask("picture/huge/0/x").status == 404
         assert review.ask("picture/small/999/x").status == 404
 
