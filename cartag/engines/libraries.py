@@ -17,7 +17,8 @@ try:
     import pyarrow.parquet as pq
     import ray
     import ray.data
+    from ray.data._internal.execution.execution_callback import ExecutionCallback
 except ModuleNotFoundError as e:
     raise EngineError(f"--engine ray needs more ({e.name} is not here): pip install 'cartag[ray]'") from e
 
-__all__ = ["duckdb", "pa", "pc", "pq", "ray"]
+__all__ = ["ExecutionCallback", "duckdb", "pa", "pc", "pq", "ray"]

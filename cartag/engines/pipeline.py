@@ -11,12 +11,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from cartag.engines.cluster import Nodes
 from cartag.engines.job import Job, PlannedShard
-from cartag.engines.libraries import ray
+from cartag.engines.libraries import ExecutionCallback, ray
 from cartag.engines.worker import Fetch, Looker, Tally, finish
 from cartag.errors import EngineError
 from cartag.progress import Progress
@@ -100,6 +101,8 @@ def _dataset(job: Job, nodes: Nodes, tally: Any) -> Any:
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if _Executing not in (found := getattr(context, "custom_execution_callback_classes", [])):
+        found.append(_Executing)
     parts = job.shards[-1].first + job.shards[-1].parts
     # Not `range`, whose tasks want a core each: where the workers have them all, nothing would ever begin.
     numbers = ray.data.from_items([{"id": part} for part in range(parts)], override_num_blocks=parts)
@@ -128,6 +131,23 @@ def _got(ref: Any) -> Any:
         ) from e
 
 
+class _Executing(ExecutionCallback):  # type: ignore[misc]
+    """Ray's own thread that runs a pipeline: where a run ends early it has to end too, before its cluster does."""
+
+    now: ClassVar[list[Any]] = []
+
+    def before_execution_starts(self, executor: Any) -> None:
+        _Executing.now[:] = [executor]
+
+    @staticmethod
+    def end() -> None:
+        """Ends it, if it still runs."""
+        for executor in _Executing.now:
+            with suppress(Exception):
+                executor.shutdown(force=True)
+        _Executing.now.clear()
+
+
 class _Blocks:
     """The blocks of a data set as they come, taken by a thread: the driver must be able to look at the clock."""
 
@@ -142,6 +162,8 @@ class _Blocks:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        _Executing.end()
+        self._thread.join(_PATIENCE)
 
     def next(self, patience: float) -> Any | None:
         """The next block's reference; None where none has come in time.
