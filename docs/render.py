@@ -31,7 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/tutorial.md")
 # These begin where the tutorial ends: with the gallery tagged by the bundled model.
 HOW_TOS = tuple(f"docs/howto/{name}.md" for name in ("keywords", "learn", "catalog", "offline", "models", "python"))
-COMMANDS = ("tag", "find", "show", "eval", "learn", "export", "review", "cars", "models", "models fetch")
+COMMANDS = (
+    *("tag", "find", "show", "eval", "learn", "export", "review", "check", "merge", "cars"),
+    *("models", "models fetch", "models check"),
+)
 _BLOCK = re.compile(r"```(console|python|yaml|html)\n(.*?)```", re.DOTALL)
 _NAME = re.compile(r"(?:# |<!-- )(\S+\.(?:yaml|html))(?: -->)?\n")
 _CUT = re.compile(r"(.*) \| head -n ([1-9]\d*)")
@@ -198,7 +201,8 @@ def _man_page(helps: dict[str, str]) -> str:
         # A line that begins with a dot or a quote would be a request.
         body = [rf"\&{line}" if line.startswith((".", "'")) else line for line in escaped.split("\n")]
         lines += [f'.SH "{heading}"', ".nf", *body, ".fi"]
-    exits = (("0", "done"), ("1", "failed; find: nothing matched"), ("2", "wrong usage or settings; find: an error"))
+    failed = "failed; find: nothing matched; check: something is damaged, missing or left over"
+    exits = (("0", "done"), ("1", failed), ("2", "wrong usage or settings; find: an error"))
     lines.append(".SH EXIT STATUS")
     for code, meaning in (*exits, ("3", r"tag \-\-strict met photos that could not be read")):
         lines += [".TP", code, meaning]
