@@ -9,7 +9,6 @@ from cartag.checkpoints import (
     BUNDLED_DETECTOR,
     FAKE_MODEL,
     GraphError,
-    devices_of,
     graphs_for,
     known_detectors,
     takes_graphs,
@@ -52,6 +51,8 @@ def load(files: ModelFiles, *, device: str = "auto", runtime: str = "auto") -> D
 
 def _on_each(device: str, load_on: Callable[[str], Detector]) -> Detector:
     """A detector, or one on every GPU that ``device`` stands for."""
+    from cartag.checkpoints import devices_of  # torch's
+
     detectors = [load_on(name) for name in devices_of(device)]
     return SeveralDetectors(detectors) if len(detectors) > 1 else detectors[0]
 
@@ -69,7 +70,7 @@ def _look(files: ModelFiles, device: str, runtime: str) -> Detector:
             why = e
     from cartag.detector.look import LookDetector
 
-    detector = LookDetector(files, identity(files), device=device)
+    detector = _on_each(device, lambda name: LookDetector(files, identity(files), device=name))
     if why is not None:
         without_graphs(runtime, why)
     return detector

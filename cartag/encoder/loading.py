@@ -8,7 +8,6 @@ from cartag.checkpoints import (
     BUNDLED_MODEL,
     FAKE_MODEL,
     GraphError,
-    devices_of,
     graphs_for,
     takes_graphs,
     vet,
@@ -48,6 +47,7 @@ def load(
                 return GraphEncoder(files, graphs, name, fit=fit)
         except GraphError as e:
             why = e
+    from cartag.checkpoints import devices_of  # torch's
     from cartag.encoder.dual import DualEncoder
 
     encoders = [DualEncoder(files, name, device=one, dtype=dtype, fit=fit) for one in devices_of(device)]

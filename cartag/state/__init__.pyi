@@ -25,6 +25,7 @@ from .locks import (
 )
 from .opening import (
     all_looks as all_looks,
+    has_shards as has_shards,
     open_index as open_index,
     open_store as open_store,
     place_of as place_of,

@@ -47,13 +47,21 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     return Place(folder / FILE_NAME, folder / STATE_FOLDER, uri.rstrip("/"))
 
 
+def has_shards(place: Place) -> bool:
+    """Whether a folder of shards may lie there. Of a folder that may not be looked into, whoever reads says why."""
+    try:
+        return (place.index.parent / "shards").is_dir()
+    except OSError:
+        return False
+
+
 def folder_of(place: Place) -> ShardFolder | None:
     """The folder of shards that lies there; None: a single file does, or nothing yet.
 
     Raises:
         IndexFileError: what lies there is no index of shards, and cannot be another on object storage.
     """
-    if place.uri is None and not ((place.index.parent / "shards").is_dir() and _is_header(place.index)):
+    if place.uri is None and not (has_shards(place) and _is_header(place.index)):
         return None
     from cartag.state.shards.folder import shard_folder
 
@@ -206,7 +214,7 @@ def write_index(index: Index) -> None:
     """
     if index.shards is not None:
         return _write_said(index, index.shards)
-    if (index.path.parent / "shards").is_dir() and _is_header(index.path):
+    if has_shards(Place(index.path, index.path.parent / STATE_FOLDER)) and _is_header(index.path):
         raise IndexFileError(
             f"{index.path}: is the index of a folder of shards; 'cartag tag --engine ray' goes on with it, "
             "'cartag merge' makes one file of it"

@@ -31,7 +31,7 @@ from cartag.scoring import (
     sight_of,
 )
 from cartag.settings import Settings, shared_texts
-from cartag.state import Index, Place, SharedTexts, Stamp, Store, read_index_if_there, stamp_of
+from cartag.state import Index, Place, SharedTexts, Stamp, Store, has_shards, read_index_if_there, stamp_of
 from cartag.tagging.judging import Judge
 from cartag.tagging.merging import in_folders
 from cartag.values import Catalog, ImageSpec, IndexHeader, ModelFiles, is_settled_by_human
@@ -174,7 +174,7 @@ def check_is_one_file(place: Place) -> None:
     Raises:
         IndexFileError: what lies there is the header of one.
     """
-    if not (place.index.parent / "shards").is_dir():  # nearly never: then its bytes are not looked at twice
+    if not has_shards(place):  # nearly never: then its bytes are not looked at twice
         return
     try:
         raw = msgspec.json.decode(place.index.read_bytes())

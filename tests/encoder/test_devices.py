@@ -75,12 +75,12 @@ def test_a_run_uses_every_gpu_that_it_is_given(
         gallery.paint(f"{colour}-{i}.png", colour)
     real = encoders.load
     monkeypatch.setattr("cartag.encoder.load", lambda files, **how: real(resolve("mini", Silent()), **how))
-    gallery.tag(device=device, batch_size=8)
+    gallery.tag(device=device, runtime="torch", batch_size=8)
     assert [encoder.device for encoder in OnDevice.made] == on
     asked = [encoder.asked for encoder in OnDevice.made]
     assert sum(asked) == len(COLOURS)
     assert max(asked) - min(asked) <= 1
-    detectors.load(resolve_detector(BUNDLED_DETECTOR, Silent()), device=device)
+    detectors.load(resolve_detector(BUNDLED_DETECTOR, Silent()), device=device, runtime="torch")
     assert LooksOnDevice.made == on
 
 
