@@ -16,7 +16,18 @@ from cartag.errors import CartagError, IndexFileError
 from cartag.photos import RawPairs, reads_raw, walk
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.state import Index, Place, holder_of, place_of, read_index, replacing, running
+from cartag.state import (
+    Index,
+    Place,
+    holder_of,
+    lacks_header,
+    lacks_shards,
+    place_of,
+    read_index,
+    replacing,
+    running,
+    shards_at,
+)
 
 _PARTS: tuple[Callable[[Case], Iterator[Found]], ...] = (
     findings_of_photos,
@@ -37,7 +48,7 @@ class CheckReport:
     new: int
     """Of them, those that the index does not know: nothing is wrong with that."""
     findings: tuple[Finding, ...]
-    """In the order of the parts: index, photos, learned, state, labels, sidecars."""
+    """In the order of the parts: shards, index, photos, learned, state, labels, sidecars."""
     run: str = ""
     """Who writes the index now, so that what is unfinished was left out; empty: nobody."""
 
@@ -55,12 +66,12 @@ def check(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Reads index, photos, state, learned files, labels and sidecars against each other; says what is wrong.
+    """Reads index, shards, photos, state, learned files, labels and sidecars against each other; says what is wrong.
 
     Without ``repair`` nothing is written and nothing is locked. With it, what can be made again is mended: rotten rows
-    of the cache are taken out, a cache that cannot be used is begun anew, what killed writers left is removed. What a
-    person said (tags, boxes, labels, sidecars) is never touched; nor are photos, which are told by size and time, and
-    not read.
+    of the cache are taken out, a cache that cannot be used is begun anew, what killed writers left is removed, shards
+    are made anew or emptied. What a person said (tags, boxes, labels, sidecars) is never touched; nor are photos, which
+    are told by size and time, and not read.
 
     Args:
         gallery: the folder of photos, tagged before.
@@ -71,7 +82,8 @@ def check(
 
     Raises:
         GalleryError: the gallery is not there.
-        IndexFileError: there is neither index nor state; or, with ``repair``, another cartag is writing now.
+        IndexFileError: there is neither index nor state; or, with ``repair``, another cartag is writing now; or the
+            index is a folder of shards, and what reads these is not installed.
     """
     settings = (settings or load_settings()).overridden({"index": index})
     gallery, progress = Path(gallery), progress or Silent()
@@ -83,10 +95,15 @@ def check(
             locks.enter_context(running(place))
             locks.enter_context(replacing(place))
         holder = None if repair else holder_of(place.lock)
+        case = Case(gallery, place, None, photos, holder is not None, shards_at(place))
+        progress.start("parts", len(_PARTS) + 1)
+        # Shards first: what is mended of them is an index that can be read.
+        findings = [_settled(one, repair) for one in _of_shards(case)]
+        progress.advance()
         known, wrong = _read(gallery, place)
-        case = Case(gallery, place, known, photos, holder is not None)
-        findings = [_settled(one, repair) for one in wrong]
-        progress.start("parts", len(_PARTS))
+        if all(finding.repaired or finding.kind == "left-over" for finding in findings):  # else they say why
+            findings += [_settled(one, repair) for one in wrong]
+        case = replace(case, index=known)
         for part in _PARTS:
             findings += [_settled(one, repair) for one in part(case)]
             progress.advance()
@@ -105,16 +122,32 @@ def check(
 
 
 def _is_bare(place: Place) -> bool:
-    return not os.path.lexists(place.index) and not os.path.lexists(place.state)
+    return not os.path.lexists(place.index) and not os.path.lexists(place.state) and not lacks_header(place)
+
+
+def _of_shards(case: Case) -> Iterator[Found]:
+    """What is wrong with an index that is a folder of shards, or was one."""
+    if lacks_shards(case.place):
+        what = "not there, though the index beside it is the header of a folder of shards"
+        remedy = "bring it back, or make another index"
+        yield found("shards", "missing", case.place.index.parent / "shards", what, remedy)
+    elif lacks_header(case.place):
+        what = "the header of the shards beside it is not there"
+        remedy = "bring it back, or run the same 'cartag tag --engine ray' again, which writes it anew"
+        yield found("shards", "missing", case.place.index, what, remedy)
+    elif case.shards is not None:
+        from cartag.checking.shards import findings_of_shards  # noqa: PLC0415 - pyarrow is an extra
+
+        yield from findings_of_shards(case)
 
 
 def _read(gallery: Path, place: Place) -> tuple[Index | None, list[Found]]:
     """The index, or what is wrong with it. It holds a person's words: nobody mends it but a person."""
     try:
-        return read_index(gallery, place.index), []
+        return read_index(gallery, place.uri or place.index), []
     except IndexFileError as e:
         kind, what = ("damaged" if os.path.lexists(place.index) else "missing"), str(e).removeprefix(f"{place.index}: ")
-        what, _, remedy = what.rpartition("; ")
+        what, _, remedy = what.rpartition("; ") if "; " in what else (what, "", "run the same 'cartag tag' again")
         return None, [found("index", "damaged" if kind == "damaged" else "missing", place.index, what, remedy)]
 
 

@@ -13,12 +13,12 @@ from typing import Literal
 
 from cartag.paths import printable
 from cartag.photos import Walk
-from cartag.state import Index, Place
+from cartag.state import Index, Place, ShardFolder
 from cartag.values import PhotoFile
 
 Kind = Literal["damaged", "missing", "left-over", "changed"]
 """`changed`: a photo is another than the index says."""
-Part = Literal["index", "photos", "state", "learned", "labels", "sidecars"]
+Part = Literal["shards", "index", "photos", "state", "learned", "labels", "sidecars"]
 _SETTLED = 60.0
 """Seconds: a temporary file that nobody touched for so long is nobody's work under way."""
 
@@ -64,6 +64,8 @@ class Case:
     """The photos that are there."""
     is_busy: bool
     """Whether a run writes now: what is unfinished is its own then."""
+    shards: ShardFolder | None = None
+    """Where the index is a folder of shards."""
 
     listings: dict[Path, list[str]] = field(default_factory=dict)
     closed: dict[Path, str] = field(default_factory=dict)
@@ -88,7 +90,8 @@ class Case:
     @property
     def tag(self) -> str:
         """The command that goes on with this gallery."""
-        return f"'cartag tag {printable(str(self.gallery))}'"
+        words = f"cartag tag {printable(str(self.gallery))}"
+        return f"'{words}'" if self.shards is None else f"'{words} --engine ray --index {printable(self.shards.uri)}'"
 
 
 TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)

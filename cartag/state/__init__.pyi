@@ -26,6 +26,8 @@ from .locks import (
 from .opening import (
     all_looks as all_looks,
     has_shards as has_shards,
+    lacks_header as lacks_header,
+    lacks_shards as lacks_shards,
     open_index as open_index,
     open_store as open_store,
     place_of as place_of,
@@ -33,6 +35,7 @@ from .opening import (
     read_index_if_there as read_index_if_there,
     read_tags as read_tags,
     read_tally as read_tally,
+    shards_at as shards_at,
     stamp_of as stamp_of,
     with_foreign_fields as with_foreign_fields,
     write_index as write_index,
@@ -40,6 +43,21 @@ from .opening import (
 from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
 from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder
+from .shards.inspecting import (
+    DoneFiles as DoneFiles,
+    empty_damaged as empty_damaged,
+    empty_shard as empty_shard,
+    files_of_shard as files_of_shard,
+    inspect_said as inspect_said,
+    left_over_files as left_over_files,
+    needed_tombstones as needed_tombstones,
+    output_fault as output_fault,
+    outputs_of as outputs_of,
+    read_done_files as read_done_files,
+    readable_records as readable_records,
+    remake_shard as remake_shard,
+    tagged_paths as tagged_paths,
+)
 from .shards.near import nearly_nearest as nearly_nearest
 from .shards.nearest import nearest as nearest
 from .shards.reading import read_identities as read_identities, shard_records as shard_records

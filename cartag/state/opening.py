@@ -55,7 +55,7 @@ def has_shards(place: Place) -> bool:
         return False
 
 
-def folder_of(place: Place) -> ShardFolder | None:
+def shards_at(place: Place) -> ShardFolder | None:
     """The folder of shards that lies there; None: a single file does, or nothing yet.
 
     Raises:
@@ -66,6 +66,21 @@ def folder_of(place: Place) -> ShardFolder | None:
     from cartag.state.shards.folder import shard_folder
 
     return shard_folder(place.index.parent if place.uri is None else place.uri)
+
+
+def lacks_shards(place: Place) -> bool:
+    """Whether a header of a folder of shards lies there, and the folder ``shards`` does not."""
+    return place.uri is None and not (place.index.parent / "shards").is_dir() and _is_header(place.index)
+
+
+def lacks_header(place: Place) -> bool:
+    """Whether shards lie there without the header that makes an index of them."""
+    if place.uri is not None or os.path.lexists(place.index) or not any((place.index.parent / "shards").glob("*.json")):
+        return False  # a photo folder named "shards" needs no extra
+    from cartag.state.shards.folder import shard_folder
+    from cartag.state.shards.inspecting import read_done_files
+
+    return bool(read_done_files(shard_folder(place.index.parent)).whole)
 
 
 class _Kind(msgspec.Struct):
@@ -171,7 +186,7 @@ def _sharded(gallery: Path | str, index: Path | str | None) -> ShardedIndex | No
 
 
 def _opened(place: Place) -> ShardedIndex | None:
-    folder = folder_of(place)
+    folder = shards_at(place)
     if folder is None:
         return None
     from cartag.state.shards.sharded import open_sharded
@@ -195,7 +210,7 @@ def with_foreign_fields(index: Index) -> Index:
 
 def stamp_of(place: Place) -> Stamp | None:
     """Another stamp, another content; None when there is no index."""
-    folder = folder_of(place)
+    folder = shards_at(place)
     if folder is None:
         return None if place.uri is not None else files.stamp_of(place)
     names = [*folder.names("shards"), *folder.names("said")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,20 +89,43 @@ def _read(place: ShardFolder, names: Sequence[str]) -> Said:
     for name, data in zip(names, place.read_all(names), strict=True):
         for number, line in enumerate(data.splitlines(), 1):
             try:
-                raw = msgspec.json.decode(line)
-                if raw.get("forgotten") == 1:
-                    said.records.pop(raw["path"], None)
-                    continue
-                record = msgspec.convert(raw, PhotoRecord)
-            except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError) as e:
-                raise IndexFileError(f"{place.where(name)}, line {number}: damaged: {e}; mend it by hand") from e
-            on_disk = [] if record.path_on_disk is msgspec.UNSET else [record.path_on_disk]
-            if not paths.are_below([record.path], on_disk):
-                raise IndexFileError(
-                    f"{place.where(name)}, line {number}: {record.path!r} would lie outside the gallery"
-                )
-            said.records[record.path] = record
-            photos[record.path], tags[record.path] = unknown_fields(raw)
+                path, record, raw = _parsed(line)
+            except ValueError as e:
+                raise IndexFileError(f"{place.where(name)}, line {number}: {e}") from e
+            if record is None:
+                said.records.pop(path, None)
+                continue
+            said.records[path] = record
+            photos[path], tags[path] = unknown_fields(raw)
     kept = {path: extra for path, extra in photos.items() if extra and path in said.records}
     of_tags = {key: extra for path, found in tags.items() if path in said.records for key, extra in found.items()}
     return Said(said.records, Foreign({}, kept, of_tags))
+
+
+def lines_said(data: bytes) -> Iterator[tuple[int, str, PhotoRecord | None, str]]:
+    """The lines of a file, whatever is wrong with it: number, path, record (None: forgotten), and why it is damaged."""
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            path, record, _ = _parsed(line)
+            yield number, path, record, ""
+        except ValueError as e:
+            yield number, "", None, str(e).partition("; ")[0]
+
+
+def _parsed(line: bytes) -> tuple[str, PhotoRecord | None, dict[str, Any]]:
+    """Path, record and raw fields of a line; no record: what was said of the path is forgotten.
+
+    Raises:
+        ValueError: it is damaged, and how.
+    """
+    try:
+        raw = msgspec.json.decode(line)
+        if raw.get("forgotten") == 1:
+            return msgspec.convert(raw["path"], str), None, raw
+        record = msgspec.convert(raw, PhotoRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError) as e:
+        raise ValueError(f"damaged: {e}; mend it by hand") from e
+    on_disk = [] if record.path_on_disk is msgspec.UNSET else [record.path_on_disk]
+    if not paths.are_below([record.path], on_disk):
+        raise ValueError(f"{record.path!r} would lie outside the gallery")
+    return record.path, record, raw

@@ -210,10 +210,15 @@ def every_shard(place: ShardFolder) -> list[ShardDone]:
         IndexFileError: one of the small files is damaged, or of a newer cartag.
     """
     names = [name for name in place.names("shards") if name.endswith(".json")]
-    return [_done(place, name, data) for name, data in zip(names, place.read_all(names), strict=True)]
+    return [one_done(place, name, data) for name, data in zip(names, place.read_all(names), strict=True)]
 
 
-def _done(place: ShardFolder, name: str, data: bytes) -> ShardDone:
+def one_done(place: ShardFolder, name: str, data: bytes) -> ShardDone:
+    """The small file of this name, of its bytes.
+
+    Raises:
+        IndexFileError: it is damaged, or of a newer cartag.
+    """
     try:
         done = msgspec.json.decode(data, type=ShardDone)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
