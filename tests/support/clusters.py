@@ -116,7 +116,7 @@ def local_records(gallery: Path, index: Path) -> dict[str, PhotoRecord]:
 
 
 def kill_one(cluster: Any, title: str) -> int:
-    """Kills a worker process of this cluster's nodes whose title holds this; its id."""
+    """Kills a worker process of this cluster's nodes whose title holds this; its id, 0 where there is none now."""
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     for entry in Path("/proc").iterdir():
         try:
@@ -126,7 +126,7 @@ def kill_one(cluster: Any, title: str) -> int:
                 return int(entry.name)
         except (OSError, ValueError, IndexError):
             continue
-    raise AssertionError(f"no process {title!r}")
+    return 0
 
 
 def wait_for(said: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -87,7 +87,9 @@ class Hub:
         self.faults: list[Fault] = []
         self.spoiled: set[str] = set()
         """Names of files that are sent with other bytes than are listed."""
-        self.requests: list[Request] = []
+        self._requests: list[Request] = []
+        self._under_way = 0
+        self._answered = threading.Condition()
         self.members: set[str] = {self.token}
         """Tokens that a gated repository lets in."""
         self.speed: float | None = None
@@ -123,6 +125,23 @@ class Hub:
                 fault.times -= 1
                 return fault
         return None
+
+    @property
+    def requests(self) -> list[Request]:
+        """Those that were answered. One under way is waited for, a moment: its client may know the answer already."""
+        with self._answered:
+            self._answered.wait_for(lambda: not self._under_way, 5)
+        return self._requests
+
+    def begin(self) -> None:
+        with self._answered:
+            self._under_way += 1
+
+    def end(self, request: Request) -> None:
+        with self._answered:
+            self._requests.append(request)
+            self._under_way -= 1
+            self._answered.notify_all()
 
     def fetched(self) -> list[str]:
         """Names of the files whose bytes were asked for, in order."""
@@ -179,6 +198,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.url = urlsplit(self.path)  # of a proxy's request the path is a whole address
         self.place = unquote(self.url.path)
         self.sent = 0
+        self.hub.begin()
         fault = self.hub.fault_of(self.command, self.place)
         try:
             if fault is not None and fault.seconds:
@@ -192,7 +212,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         finally:
             heard = {key.lower(): value for key, value in self.headers.items()}
-            self.hub.requests.append(Request(self.host, self.command, self.place, heard, self.sent))
+            self.hub.end(Request(self.host, self.command, self.place, heard, self.sent))
 
     def respond(self) -> None:
         raise NotImplementedError

@@ -166,10 +166,10 @@ def stored(place: Place) -> set[str]:
     if not (place.state / "embeddings.sqlite").exists():
         return set()
     with closing(sqlite3.connect(place.state / "embeddings.sqlite")) as db:
-        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            return set()
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
-        return {row[0].hex() for row in db.execute("SELECT sha256 FROM photo UNION SELECT sha256 FROM region")}
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")} & {"photo", "region"}
+        found = [db.execute(f"SELECT sha256 FROM {table}").fetchall() for table in sorted(tables)]
+        return {row[0].hex() for rows in found for row in rows}
 
 
 def leftovers(gallery: Gallery) -> list[Path]:
