@@ -40,6 +40,8 @@ class OtherKindError(ModelError):
 
 def cached_snapshot(spec: ModelSpec) -> Path | None:
     """The folder of a hub model in the local cache, if it is there completely."""
+    if not _was_ever_fetched(spec):
+        return None  # without the client, which takes longer to import than all that `tag` needs besides
     from huggingface_hub import snapshot_download
 
     try:
@@ -56,6 +58,14 @@ def cached_snapshot(spec: ModelSpec) -> Path | None:
         return None if missing_files(folder, spec.kind) else folder
     except Exception:  # not cached, or not whole
         return None
+
+
+def _was_ever_fetched(spec: ModelSpec) -> bool:
+    """Whether the local cache has a folder of that repository, as the client names it."""
+    from huggingface_hub import constants
+
+    name = constants.REPO_ID_SEPARATOR.join(("models", *spec.source.split("/")))
+    return (Path(constants.HF_HUB_CACHE) / name).is_dir()
 
 
 def fetch(spec: ModelSpec, progress: Progress, known: Iterable[str] = ()) -> Path:

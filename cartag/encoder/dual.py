@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from cartag.checkpoints import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
+from cartag.encoder.plain import image_tower
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
 from cartag.errors import ModelError
@@ -25,9 +27,18 @@ class DualEncoder:
     """An image+text checkpoint behind cartag's `Encoder` seam."""
 
     def __init__(
-        self, files: ModelFiles, identity: str, *, device: str = "auto", dtype: str = "auto", fit: str = "auto"
+        self,
+        files: ModelFiles,
+        identity: str,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        fit: str = "auto",
+        whole: bool = False,
     ) -> None:
         """Loads the checkpoint in ``files.folder`` from safetensors, without remote code and without network.
+
+        ``whole``: all of it is loaded and computed by `transformers`, also where photos could do without it.
 
         Raises:
             ModelError: the checkpoint is no dual encoder, is damaged, or the device is not there.
@@ -37,27 +48,41 @@ class DualEncoder:
         self._device = choose_device(device)
         settled = choose_dtype(dtype, self._device)
         # The batch norms of timm's towers are folded as the files hold them: rounded before, they would cost accuracy.
-        whole = settled is None or _has_timm_tower(folder)
-        self._model, self._tokenizer = _load(folder, torch.float32 if whole else DTYPES[settled or "float32"])
+        exact = settled is None or _has_timm_tower(folder)
+        read_as = torch.float32 if exact else DTYPES[settled or "float32"]
+        size = (self.image_spec.height, self.image_spec.width)
+        alone = self.image_spec.fit != "native" and not whole
+        tower = image_tower(folder, size, read_as) if alone else None
+        if tower is None:
+            self._whole = _load(folder, read_as)
+        model = self._whole[0] if tower is None else tower
         if self.image_spec.fit != "native":
-            self._model.vision_model = prepared(self._model.vision_model)
-        self.dtype = settled or faster_dtype(self._model.vision_model)
-        to_dtype(self._model, DTYPES[self.dtype])
+            model.vision_model = prepared(model.vision_model)
+        self.dtype = settled or faster_dtype(model.vision_model)
+        to_dtype(model, DTYPES[self.dtype])
         with room_for_a_model(self._device):
-            self._model.to(self._device)
-        self._pixel_dtype = next(self._model.vision_model.parameters()).dtype
+            model.to(self._device)
+        self._folder = folder
+        self._image_features: Callable[..., Any] = model.get_image_features if tower is None else model
+        self._pixel_dtype = next(model.vision_model.parameters()).dtype
         self._passes = Passes(self._device)
         self._processor = _load_image_processor(folder) if self.image_spec.fit == "native" else None
-        config = self._model.config
-        self._is_siglip = "siglip" in config.model_type
-        text_config = getattr(config, "text_config", config)
-        self._max_length = int(getattr(text_config, "max_position_embeddings", 77))
         numbers = _logit_numbers(folder)
         self.logit_scale = math.exp(numbers["logit_scale"])
         self.logit_bias: float | None = numbers.get("logit_bias")
         self.identity = identity
         self._mean = torch.tensor(self.image_spec.mean, device=self._device).mul(255).view(1, 3, 1, 1)
         self._std = torch.tensor(self.image_spec.std, device=self._device).mul(255).view(1, 3, 1, 1)
+
+    @cached_property
+    def _whole(self) -> tuple[Any, Any]:
+        """The model of `transformers`, and its tokenizer: loaded at once where it is needed for photos, else when the
+        first text is to be embedded, and then without an image tower of its own."""
+        model, tokenizer = _load(self._folder, DTYPES[self.dtype])
+        model.vision_model = None
+        with room_for_a_model(self._device):
+            model.to(self._device)
+        return model, tokenizer
 
     def embed_images(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """Embeds photos: uint8 RGB arrays (height, width, 3) to unit-length float32 of shape (n, d)."""
@@ -75,7 +100,7 @@ class DualEncoder:
         return vectors
 
     def _image_pass(self, pixels: Sequence[np.ndarray]) -> torch.Tensor:
-        return _unit(self._model.get_image_features(**self._inputs(pixels)))
+        return _unit(self._image_features(**self._inputs(pixels)))
 
     def _inputs(self, pixels: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         if self._processor is not None:
@@ -95,17 +120,20 @@ class DualEncoder:
         return pinned.to(self._device, non_blocking=True)
 
     def _text_pass(self, texts: Sequence[str]) -> torch.Tensor:
-        return _unit(self._model.get_text_features(**self._tokens(texts)))
+        return _unit(self._whole[0].get_text_features(**self._tokens(texts)))
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        if self._is_siglip:
+        model, tokenizer = self._whole
+        is_siglip = "siglip" in model.config.model_type
+        if is_siglip:
             # Trained on lower-cased text padded to the full length; other input costs tens of points of accuracy.
             texts = [text.lower() for text in texts]
-        tokens = self._tokenizer(
+        text_config = getattr(model.config, "text_config", model.config)
+        tokens = tokenizer(
             list(texts),
-            padding="max_length" if self._is_siglip else True,
+            padding="max_length" if is_siglip else True,
             truncation=True,
-            max_length=self._max_length,
+            max_length=int(getattr(text_config, "max_position_embeddings", 77)),
             return_tensors="pt",
         )
         return {key: value.to(self._device) for key, value in tokens.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import numpy as np
 
 from cartag.checkpoints import CorePasses, Graph, GraphError, read_weights
 from cartag.encoder.processor import read_image_spec
+from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
 DECIDED_BY = ("model_type", "projection_dim", "text_config", "vision_config")
 """What of a config decides the graphs."""
 _IMAGE, _TEXT = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
+_SCALE = "logit_scale"
 _COUNTED = "num_batches_tracked"  # of training
 _PHOTOS, _TEXTS = 4, 32
 """Photos and texts a pass on a core. More photos take as long each and need more memory; texts are small."""
@@ -38,18 +42,17 @@ class GraphEncoder:
         folder = Path(files.folder)
         self.identity = identity
         self.image_spec: ImageSpec = read_image_spec(folder, fit)
-        weights = read_weights(folder / "model.safetensors", lambda name: not name.endswith(_COUNTED))
+        self._graphs, self._folder = graphs, folder
+        weights = _weights_of(folder, (*_IMAGE, _SCALE))
         pixels = {
             f"pixel_{name}": (np.array(values, np.float32) * 255).reshape(1, 3, 1, 1)
             for name, values in (("mean", self.image_spec.mean), ("std", self.image_spec.std))
         }
-        self._image = Graph(graphs / "image.onnx", _starting(weights, _IMAGE) | pixels)
-        self._text = Graph(graphs / "text.onnx", _starting(weights, _TEXT))
-        self._tokenizer, self._padding = _tokenizer(folder)
         try:
-            self.logit_scale = math.exp(float(weights["logit_scale"]))
+            self.logit_scale = math.exp(float(weights.pop(_SCALE)))
         except (KeyError, TypeError, OverflowError) as e:
             raise GraphError(f"{folder}: no logit scale among its weights") from e
+        self._image = Graph(graphs / "image.onnx", weights | pixels)
         self._passes, self._text_passes = CorePasses(on_core=_PHOTOS), CorePasses(on_core=_TEXTS)
 
     def embed_images(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,7 +61,7 @@ class GraphEncoder:
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeds texts: unit-length float32 of shape (n, d)."""
-        tokens = [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
+        tokens = [encoded.ids for encoded in self._words.tokenizer.encode_batch(list(texts))]
         # Texts of one length share a pass: else a short one would be computed as long as the longest beside it.
         order = sorted(range(len(texts)), key=lambda i: len(tokens[i]))
         rows = self._text_passes.run(self._text_pass, [tokens[i] for i in order])
@@ -68,15 +71,35 @@ class GraphEncoder:
 
     def _text_pass(self, tokens: Sequence[list[int]]) -> np.ndarray:
         length = max(map(len, tokens))
-        padded = np.full((len(tokens), length), self._padding, np.int64)
+        padded = np.full((len(tokens), length), self._words.padding, np.int64)
         mask = np.zeros_like(padded)
         for row, is_token, some in zip(padded, mask, tokens, strict=True):
             row[: len(some)], is_token[: len(some)] = some, 1
-        return self._text.run(tokens=padded, mask=mask)
+        return self._words.graph.run(tokens=padded, mask=mask)
+
+    @cached_property
+    def _words(self) -> _Words:
+        """Made when the first text is to be embedded: most runs find all texts in the cache."""
+        try:
+            graph = Graph(self._graphs / "text.onnx", _weights_of(self._folder, _TEXT))
+            return _Words(graph, *_tokenizer(self._folder))
+        except GraphError as e:
+            raise ModelError(f"{self._folder}: ONNX Runtime cannot read its texts ({e}); use --runtime torch") from e
 
 
-def _starting(weights: dict[str, np.ndarray], prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {name: value for name, value in weights.items() if name.startswith(prefixes)}
+@dataclass(frozen=True)
+class _Words:
+    """What texts are embedded by."""
+
+    graph: Graph
+    tokenizer: Any
+    padding: int
+
+
+def _weights_of(folder: Path, prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return read_weights(
+        folder / "model.safetensors", lambda name: name.startswith(prefixes) and not name.endswith(_COUNTED)
+    )
 
 
 def _tokenizer(folder: Path) -> tuple[Any, int]:

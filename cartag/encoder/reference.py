@@ -1,4 +1,4 @@
-"""A checkpoint's own image processor, to hold cartag's way of making pixels against."""
+"""A checkpoint's own image processor, and its model as `transformers` has it, to hold cartag's ways against."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from cartag.errors import ModelError
 from cartag.values import ModelFiles
 
 _LEAST_DIFFERENCE = 1e-4
+
+
+def embedded_by_transformers(files: ModelFiles, pixels: Sequence[np.ndarray], *, device: str) -> np.ndarray:
+    """Unit-length float32 vectors (n, d) of uint8 photos, in float32, without any of cartag's shorter ways.
+
+    Raises:
+        ModelError: as of `cartag.encoder.load`.
+    """
+    from cartag.encoder.dual import DualEncoder
+
+    return DualEncoder(files, "", device=device, dtype="float32", whole=True).embed_images(pixels)
 
 
 class OwnProcessor:

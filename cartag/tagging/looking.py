@@ -10,7 +10,7 @@ vector of its own, all but the same as where photos are looked at as wholes: the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -128,6 +128,9 @@ class Wholes:
     def heed(self, facts: Facts | PhotoRecord, record: PhotoRecord | None) -> None:
         """A whole photo is one whatever its shape, and whatever a person said of boxes in it."""
 
+    def load_ahead(self, pool: ThreadPoolExecutor) -> None:
+        """There is no detector to load."""
+
     def complete(self) -> set[str]:
         """Hashes of the photos of which nothing need be computed."""
         return self._store.hashes()
@@ -162,6 +165,7 @@ class Eyes:
         self._sight, self._spec, self._store = sight, spec, store
         self._encoder, self._load_detector, self._anew = encoder, detector, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
+        self._loading: Future[Detector] | None = None
         self._known: dict[str, _Known] = {}
         """By hash, of the photos that are not like any other."""
 
@@ -185,9 +189,13 @@ class Eyes:
             known.drawn = tuple(dict.fromkeys((*known.drawn, *drawn)))
             known.deleted = tuple(dict.fromkeys((*known.deleted, *deleted)))
 
+    def load_ahead(self, pool: ThreadPoolExecutor) -> None:
+        """Has the detector loaded in another thread, before it is needed."""
+        self._loading = pool.submit(self._load_detector)
+
     @cached_property
     def _detector(self) -> Detector:
-        return self._load_detector()
+        return self._load_detector() if self._loading is None else self._loading.result()
 
     def complete(self) -> set[str]:
         """Hashes of the photos of which nothing need be computed."""

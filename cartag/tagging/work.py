@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
 from itertools import islice
@@ -35,6 +36,7 @@ class Work:
         """By content hash: equal files are equal photos."""
         self._fresh: set[str] = set()
         """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
+        self._loading: Future[Encoder] | None = None
         self.embedded = 0
 
     def __enter__(self) -> Work:
@@ -129,16 +131,25 @@ class Work:
         return self._verdicts.get(facts.sha256) if facts.sha256 and facts.error is UNSET else None
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        """Loaded only when something must be embedded."""
+    def _loader(self) -> ThreadPoolExecutor:
+        pool = ThreadPoolExecutor(2, "cartag-load")
+        self._stack.callback(pool.shutdown, cancel_futures=True)
+        return pool
+
+    def _load(self) -> Encoder:
         settings = self._run.settings
-        encoder = encoders.load(
+        return encoders.load(
             self._run.files,
             device=settings.device,
             dtype=settings.dtype,
             fit=settings.fit,
             runtime=settings.runtime,
         )
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        """Loaded only when something must be embedded."""
+        encoder = self._load() if self._loading is None else self._loading.result()
         self._store.put_facts({"logit_scale": encoder.logit_scale, "logit_bias": encoder.logit_bias})
         return encoder
 
@@ -169,10 +180,18 @@ class Work:
             settings=settings,
             glance=sight.image_spec if sight else None,
         ) as reader:
-            reading = iter(reader)
+            reading = self._heralded(reader)
             while batch := list(islice(reading, batch_size(settings, spec))):
                 self._take(batch)
                 self._progress.advance(len(batch))
+
+    def _heralded(self, photos: Iterable[ReadPhoto]) -> Iterator[ReadPhoto]:
+        """At the first photo that is new, model and detector begin to be loaded while the next ones are decoded."""
+        for photo in photos:
+            if photo.pixels is not None and self._loading is None:
+                self._loading = self._loader.submit(self._load)
+                self._eyes.load_ahead(self._loader)
+            yield photo
 
     def _take(self, batch: Sequence[ReadPhoto]) -> None:
         """Embeds, stores, journals and scores one batch, in this order: a journal line has its embeddings stored."""

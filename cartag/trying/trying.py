@@ -17,7 +17,7 @@ import numpy as np
 
 from cartag import checkpoints, encoder as encoders
 from cartag.catalogs import load_catalog, prompt_classes
-from cartag.encoder import Encoder, OwnProcessor
+from cartag.encoder import Encoder, OwnProcessor, embedded_by_transformers
 from cartag.errors import CartagError, UsageError
 from cartag.measuring import read_labels
 from cartag.photos import decode, read_bytes
@@ -30,6 +30,7 @@ from cartag.values import Catalog, ImageSpec, ModelFiles
 _SAME_PIXELS = 0.98
 """Least cosine between what the checkpoint's own processor makes of a picture and cartag's decode: 0.999 as a rule."""
 _SAME_BATCH = 0.9999
+_SAME_TOWER = 0.9999
 _SAME_DTYPE = 0.99
 _TEXTS_APART = 0.9999
 _FEW = 8
@@ -105,6 +106,7 @@ def check_model(
     checks = [
         *_of_vectors(vectors),
         *_of_pixels(files, model, pictures, ours, vectors),
+        _of_towers(files, settings.device, ours, vectors),
         _of_batches(model, ours, vectors),
         _of_dtype(files, settings.device, ours, vectors),
     ]
@@ -169,6 +171,15 @@ def _of_pixels(
         yield Check("its own mean and deviation of colours are used", "yes" if normal else "no", normal)
     least = float(_cosines(theirs, vectors[:_FEW]).min())
     yield Check(what, f"{least:.4f}", least >= _SAME_PIXELS)
+
+
+def _of_towers(files: ModelFiles, device: str, ours: Sequence[np.ndarray], vectors: np.ndarray) -> Check:
+    what = f"the image tower as transformers has it against cartag's (least cosine of {min(_FEW, len(ours))})"
+    if files.spec.source == checkpoints.FAKE_MODEL:
+        return Check(what, "not of transformers", None)
+    theirs = embedded_by_transformers(files, ours[:_FEW], device=device)
+    least = float(_cosines(theirs, vectors[:_FEW]).min())
+    return Check(what, f"{least:.6f}", least >= _SAME_TOWER)
 
 
 def _of_batches(model: Encoder, ours: Sequence[np.ndarray], vectors: np.ndarray) -> Check:

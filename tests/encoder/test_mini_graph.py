@@ -15,6 +15,7 @@ from cartag import encoder
 from cartag.catalogs import load_catalog, prompt_classes
 from cartag.checkpoints import GraphError, resolve
 from cartag.encoder.graph import GraphEncoder
+from cartag.errors import ModelError
 from cartag.photos import images
 from cartag.progress import Silent
 
@@ -134,13 +135,27 @@ def _one_more(weights: dict[str, np.ndarray]) -> None:
     weights["visual_projection.bias"] = np.zeros(256, np.float16)
 
 
-@pytest.mark.parametrize("damage", [_no_number, _another_shape, _one_less, _one_more])
+@pytest.mark.parametrize("damage", [_no_number, _one_less, _one_more])
 def test_weights_that_do_not_go_with_the_graph_are_refused(damage: Any, tmp_path: Path) -> None:
+    mine = _damaged(tmp_path, damage)
+    with pytest.raises(GraphError):
+        GraphEncoder(resolve(str(mine), Silent()), MINI, "mine@1/squash")
+
+
+def test_weights_of_texts_that_do_not_go_with_the_graph_are_refused_with_the_first_text(tmp_path: Path) -> None:
+    mine = _damaged(tmp_path, _another_shape)
+    loaded = GraphEncoder(resolve(str(mine), Silent()), MINI, "mine@1/squash")
+    size = (loaded.image_spec.height, loaded.image_spec.width, 3)
+    assert loaded.embed_images([np.zeros(size, np.uint8)]).shape == (1, 256)
+    with pytest.raises(ModelError, match=r"mine: ONNX Runtime cannot read its texts .*; use --runtime torch"):
+        loaded.embed_texts(["a Ferrari"])
+
+
+def _damaged(tmp_path: Path, damage: Any) -> Path:
     from safetensors.numpy import load_file, save_file
 
     mine = _copy(tmp_path)
     weights = load_file(mine / "model.safetensors")
     damage(weights)
     save_file(weights, mine / "model.safetensors", {"format": "pt"})
-    with pytest.raises(GraphError):
-        GraphEncoder(resolve(str(mine), Silent()), MINI, "mine@1/squash")
+    return mine
