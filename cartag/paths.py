@@ -2,7 +2,7 @@
 
 Indexes, journals and what was learned come from disks that others write to. A record of theirs names a file below the
 gallery, and nothing else: no absolute path, no ``..``, no drive, no NUL; and no folder on the way is a link that leads
-elsewhere.
+elsewhere. Beside them the places that galleries and indexes lie in: folders, or URIs of object storage.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, AnyStr
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes, urlsplit
+
+from cartag.errors import CartagError
 
 if TYPE_CHECKING:
     from cartag.values import PhotoFile
@@ -136,3 +138,51 @@ def disk_path(path: str, path_on_disk: str | None) -> str:
     if path_on_disk is None:
         return path if path.isascii() else os.fsdecode(path.encode("utf-8", "surrogateescape"))
     return os.fsdecode(unquote_to_bytes(path_on_disk))
+
+
+def place_of(where: Path | str, error: type[CartagError]) -> tuple[str, Path | None]:
+    """A place as it was written, and its path where it is a folder of this machine; nothing is opened.
+
+    Raises:
+        CartagError: of the kind ``error``: it is a URI of another machine.
+    """
+    uri = str(where)
+    if "://" not in uri:
+        return uri, Path(uri)
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return uri.rstrip("/"), None
+    if parts.netloc not in ("", "localhost"):
+        raise error(f"{uri}: names another machine; write file:///PATH for a folder of this one")
+    return uri, Path(unquote(parts.path))
+
+
+def object_storage(uri: str, error: type[CartagError], **options: Any) -> tuple[Any, str]:
+    """The file system of a URI, and the place's name on it. fsspec keeps file systems, so that this costs nothing.
+
+    Raises:
+        CartagError: of the kind ``error``: a package is missing, or there is no such kind of place.
+    """
+    try:
+        from fsspec.core import url_to_fs  # not for folders of this machine
+
+        fs, root = url_to_fs(uri, **options)
+    except ImportError as e:
+        raise error(f"{uri}: reading it needs more: pip install 'cartag[ray]' ({e})") from e
+    except ValueError as e:
+        raise error(f"{uri}: {first_line(e)}; use a folder, file://, s3:// or gs://") from e
+    return fs, root.rstrip("/")
+
+
+def why_not_reached(e: Exception, what: str) -> str:
+    """What an error of a store's client comes to, whichever library it is of: it cannot be ``what`` (read, listed)."""
+    said = first_line(e)
+    if isinstance(e, PermissionError):
+        return f"may not be {what} ({said}); check the credentials"
+    remedy = "set the credentials of the store" if "redential" in said else "check its name and the network"
+    return f"cannot be {what} ({said}); {remedy}"
+
+
+def first_line(e: BaseException) -> str:
+    """The first line of what an error says, or its kind."""
+    return str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__

@@ -11,6 +11,7 @@ from typing import Any
 
 from cartag.engines.libraries import ray
 from cartag.errors import EngineError
+from cartag.paths import first_line
 from cartag.settings import usable_cores
 from cartag.version import __version__
 
@@ -77,7 +78,7 @@ def _begin(address: str | None) -> None:
     except Exception as e:  # Ray raises errors of several kinds
         where = address or "a Ray of this machine"
         raise EngineError(
-            f"{where}: cannot be used ({_first_line(e)}); check the address, and that Ray runs there"
+            f"{where}: cannot be used ({first_line(e)}); check the address, and that Ray runs there"
         ) from e
 
 
@@ -135,15 +136,10 @@ def check_nodes() -> None:
         try:
             found = ray.get(answer, timeout=_PROBE_SECONDS)
         except Exception as e:
-            raise EngineError(f"node {where}: does not answer ({_first_line(e)}); take it out of the cluster") from e
+            raise EngineError(f"node {where}: does not answer ({first_line(e)}); take it out of the cluster") from e
         if "Error" in found:
             raise EngineError(f"node {where}: has no cartag ({found}); install cartag {__version__} there, with [ray]")
         if found != __version__:
             raise EngineError(
                 f"node {where}: has cartag {found}, this one is {__version__}; install the same one there"
             )
-
-
-def _first_line(e: BaseException) -> str:
-    lines = str(e).strip().splitlines()
-    return lines[0] if lines else type(e).__name__

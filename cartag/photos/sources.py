@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from cartag.errors import GalleryError, PhotoError
-from cartag.paths import is_below
+from cartag.paths import first_line, is_below, object_storage, place_of, why_not_reached
 from cartag.photos import images
 from cartag.photos.walking import Entry
 from cartag.values import PhotoFile
@@ -73,7 +72,7 @@ class Source:
         except MemoryError as e:
             raise PhotoError("too-large", "reading it needs more memory than there is") from e
         except Exception as e:  # clients of object storage raise errors of several libraries
-            raise PhotoError("unreadable", _first_line(e)) from e
+            raise PhotoError("unreadable", first_line(e)) from e
         if not data:
             raise PhotoError("empty", "the object has no bytes")
         return data
@@ -103,16 +102,8 @@ class Source:
                         yield _object(name if is_below(name) else NO_NAME, found)
 
     def _remote(self) -> tuple[Any, str]:
-        """The file system, and the gallery's place on it. fsspec keeps the file system, so that this costs nothing."""
-        try:
-            from fsspec.core import url_to_fs
-
-            fs, root = url_to_fs(self.uri, use_listings_cache=False)
-        except ImportError as e:
-            raise GalleryError(f"{self.uri}: reading it needs more: pip install 'cartag[ray]' ({e})") from e
-        except ValueError as e:
-            raise GalleryError(f"{self.uri}: {_first_line(e)}; use a folder, file://, s3:// or gs://") from e
-        return fs, root.rstrip("/")
+        """The file system, and the gallery's place on it."""
+        return object_storage(self.uri, GalleryError, use_listings_cache=False)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -122,12 +113,8 @@ class Source:
             raise
         except FileNotFoundError as e:
             raise GalleryError(f"{self.uri}: no such bucket or folder; check its name") from e
-        except PermissionError as e:
-            raise GalleryError(f"{self.uri}: may not be listed ({_first_line(e)}); check the credentials") from e
         except Exception as e:
-            said = _first_line(e)
-            remedy = "set the credentials of the store" if "redential" in said else "check its name and the network"
-            raise GalleryError(f"{self.uri}: cannot be listed ({said}); {remedy}") from e
+            raise GalleryError(f"{self.uri}: {why_not_reached(e, 'listed')}") from e
 
 
 def source_of(where: Path | str) -> Source:
@@ -136,15 +123,7 @@ def source_of(where: Path | str) -> Source:
     Raises:
         GalleryError: it is a URI of another machine.
     """
-    uri = str(where)
-    if "://" not in uri:
-        return Source(uri, Path(uri))
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        return Source(uri.rstrip("/"), None)
-    if parts.netloc not in ("", "localhost"):
-        raise GalleryError(f"{uri}: names another machine; write file:///PATH for a folder of this one")
-    return Source(uri, Path(unquote(parts.path)))
+    return Source(*place_of(where, GalleryError))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +185,3 @@ def _pages(fs: Any, prefix: str) -> Iterator[list[dict[str, Any]]]:
         if not said.get("IsTruncated"):
             return
         asked["ContinuationToken"] = said["NextContinuationToken"]
-
-
-def _first_line(e: BaseException) -> str:
-    lines = str(e).strip().splitlines()
-    return lines[0] if lines else type(e).__name__

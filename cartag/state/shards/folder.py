@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import unquote, urlsplit
 
 from cartag.errors import IndexFileError
+from cartag.paths import object_storage, place_of, why_not_reached
 from cartag.state.index import replace_file
 
 
@@ -144,14 +144,8 @@ class ShardFolder:
             return sorted(f"{below}/{e.name}" for e in entries if not e.name.startswith(".") and e.is_file())
 
     def _remote(self) -> tuple[Any, str]:
-        """The file system, and the folder's name on it. fsspec keeps the file system, so that this costs nothing."""
-        from fsspec.core import url_to_fs  # not for folders of this machine
-
-        try:
-            fs, root = url_to_fs(self.uri)
-        except ValueError as e:  # a kind of place that fsspec does not know
-            raise IndexFileError(f"{self.uri}: cannot be opened ({e})") from e
-        return fs, root.rstrip("/")
+        """The file system, and the folder's name on it."""
+        return object_storage(self.uri, IndexFileError)
 
     @contextmanager
     def _failing(self, name: str, what: str) -> Iterator[None]:
@@ -159,17 +153,15 @@ class ShardFolder:
             yield
         except IndexFileError:
             raise
-        except (ModuleNotFoundError, ImportError) as e:
-            raise IndexFileError(f"{self.uri}: reading it needs more: pip install 'cartag[ray]' ({e})") from e
         except FileNotFoundError as e:
             raise IndexFileError(f"{self.where(name)}: not there") from e
         except OSError as e:
-            raise IndexFileError(f"{self.where(name)}: cannot be {what} ({e.strerror or e})") from e
-        except Exception as e:
+            why = f"cannot be {what} ({e.strerror or e})" if self.local is not None else why_not_reached(e, what)
+            raise IndexFileError(f"{self.where(name)}: {why}") from e
+        except Exception as e:  # clients of object storage raise errors of several libraries
             if self.local is not None or type(e).__module__.split(".")[0] in ("cartag", "builtins", "msgspec"):
                 raise
-            said = str(e).splitlines()[0] if str(e) else type(e).__name__  # of botocore, aiohttp, gcsfs ...
-            raise IndexFileError(f"{self.where(name)}: cannot be {what} ({said})") from e
+            raise IndexFileError(f"{self.where(name)}: {why_not_reached(e, what)}") from e
 
 
 def shard_folder(where: Path | str) -> ShardFolder:
@@ -178,12 +170,4 @@ def shard_folder(where: Path | str) -> ShardFolder:
     Raises:
         IndexFileError: it is a URI of another machine.
     """
-    uri = str(where)
-    if "://" not in uri:
-        return ShardFolder(uri, Path(uri))
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        return ShardFolder(uri.rstrip("/"), None)
-    if parts.netloc not in ("", "localhost"):
-        raise IndexFileError(f"{uri}: names another machine; write file:///PATH for a folder of this one")
-    return ShardFolder(uri, Path(unquote(parts.path)))
+    return ShardFolder(*place_of(where, IndexFileError))
