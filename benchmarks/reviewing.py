@@ -1,8 +1,8 @@
 """What a review costs on labelled photographs: decisions with and without groups, and wrong tags among the odd ones.
 
-    python -m benchmarks.reviewing GALLERY --photos photos.csv
+    python -m benchmarks.reviewing GALLERY [GALLERY ...] --photos photos.csv
 
-The gallery has been tagged; its cached embeddings and the model's answers are what the review page works with.
+A gallery has been tagged; its cached embeddings and the model's answers are what the review page works with.
 photos.csv has the columns `file`, `car`, `label` and `n_cars_visible` of the photographs. Photos of several cars and
 details are left out, and of the rest the largest car is what is decided of. Every answer is one for the catalog: a car
 of it, another car (variants too), or none.
@@ -12,7 +12,8 @@ answer is two: a click that takes it out, and its own decision later; a group wh
 skipped. Photos in no group are one each. The last column counts the same for exact names (`label`), of some 600 cars:
 more than the catalog asks for.
 
-A model that has seen some of the photographs knows them better than new ones: then the figures flatter it.
+A model that has seen some of the photographs knows them better than new ones: then the figures flatter it. Of several
+galleries, each tagged by another model, each is reviewed by itself, and what it costs is added up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +38,34 @@ FIRST = 10
 KINDS = {"other": "unknown", "variant": "unknown"}
 
 
+@dataclass(frozen=True, eq=False)
+class Reviewed:
+    """Photos of a gallery that count: their vectors, the model's answers, and what they are."""
+
+    vectors: np.ndarray
+    records: Sequence[PhotoRecord]
+    cars: np.ndarray
+    names: np.ndarray
+
+
 def main() -> None:
     """Reads, counts, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("gallery", type=Path)
+    parser.add_argument("galleries", metavar="GALLERY", type=Path, nargs="+")
     parser.add_argument("--photos", type=Path, required=True)
     args = parser.parse_args()
     with args.photos.open(encoding="utf-8", newline="") as f:
         rows = {row["file"]: row for row in csv.DictReader(f)}
-    index = read_index(args.gallery)
+    galleries = [read(gallery, rows) for gallery in args.galleries]
+    print(decisions(galleries).markdown(), end="\n\n")
+    print(odd_ones(galleries).markdown())
+
+
+def read(gallery: Path, rows: Mapping[str, Mapping[str, str]]) -> Reviewed:
+    """The photos with a row that are of one car, another or none, each once."""
+    index = read_index(gallery)
     files = checkpoints.resolve_auto(index.header.model, Silent())
-    views = views_of(index, place_of(args.gallery).state, encoders.identity(files))
+    views = views_of(index, place_of(gallery).state, encoders.identity(files))
     vectors, seen, rest = groups.centred(views.vectors), set[str](), list[int]()
     for i, path in enumerate(views.paths):
         row = rows.get(path.rpartition("/")[2])
@@ -54,32 +73,38 @@ def main() -> None:
             seen.add(path)
             rest.append(i)
     chosen = [rows[views.paths[i].rpartition("/")[2]] for i in rest]
-    cars = np.array([KINDS.get(row["car"], row["car"]) for row in chosen], object)
-    names = np.array([row["label"] for row in chosen], object)
-    records = [index.photos[views.paths[i]] for i in rest]
-    print(decisions(vectors[rest], records, cars, names).markdown(), end="\n\n")
-    print(odd_ones(vectors[rest], records, cars).markdown())
+    return Reviewed(
+        vectors=vectors[rest],
+        records=[index.photos[views.paths[i]] for i in rest],
+        cars=np.array([KINDS.get(row["car"], row["car"]) for row in chosen], object),
+        names=np.array([row["label"] for row in chosen], object),
+    )
 
 
-def decisions(vectors: np.ndarray, records: Sequence[PhotoRecord], cars: np.ndarray, names: np.ndarray) -> Report:
+def decisions(galleries: Sequence[Reviewed]) -> Report:
     """How many a person makes until every photo is settled."""
+    columns = ("way", "groups", "photos in them", "with another answer", "decisions", "share", "by name")
+    report = Report("reviewing", columns)
+    n = sum(len(of.vectors) for of in galleries)
+    report.add("photo by photo", 0, 0, 0, n, 1.0, n)
+    for way, by_answer in (("groups that look alike", False), ("and of one answer", True)):
+        counts = np.zeros(5, int)
+        for of in galleries:
+            none = np.full(len(of.vectors), -1)  # collected photographs have no times that say anything
+            answers = _answers(of.records) if by_answer else np.arange(len(of.vectors))
+            found = groups.groups(of.vectors, none, answers)
+            cost, wrong = _cost(found, of.cars, len(of.vectors))
+            by_name = _cost(found, of.names, len(of.vectors))[0]
+            counts += (len(found), sum(map(len, found)), wrong, cost, by_name)
+        grouped, photos, others, cost, by_name = counts.tolist()
+        report.add(way, grouped, photos, others, cost, cost / n, by_name)
+    return report
+
+
+def _answers(records: Sequence[PhotoRecord]) -> np.ndarray:
     said = [(record.outcome, *sorted(tag.car for tag in record.tags)) for record in records]
     numbers = {what: number for number, what in enumerate(dict.fromkeys(said))}
-    answers = np.array([numbers[what] for what in said])
-    none = np.full(len(vectors), -1)  # collected photographs have no times that say anything
-    report = Report(
-        "reviewing", ("way", "groups", "photos in them", "with another answer", "decisions", "share", "by name")
-    )
-    n = len(vectors)
-    report.add("photo by photo", 0, 0, 0, n, 1.0, n)
-    alike_only = groups.groups(vectors, none, np.arange(n))
-    for way, found in (
-        ("groups that look alike", alike_only),
-        ("and of one answer", groups.groups(vectors, none, answers)),
-    ):
-        cost, wrong = _cost(found, cars, n)
-        report.add(way, len(found), sum(map(len, found)), wrong, cost, cost / n, _cost(found, names, n)[0])
-    return report
+    return np.array([numbers[what] for what in said])
 
 
 def _cost(found: Sequence[np.ndarray], truth: np.ndarray, n: int) -> tuple[int, int]:
@@ -92,26 +117,29 @@ def _cost(found: Sequence[np.ndarray], truth: np.ndarray, n: int) -> tuple[int, 
     return cost, wrong
 
 
-def odd_ones(vectors: np.ndarray, records: Sequence[PhotoRecord], cars: np.ndarray) -> Report:
+def odd_ones(galleries: Sequence[Reviewed]) -> Report:
     """Of the model's tags the share that is wrong: of all, and of the ten that look least like others of that name."""
     report = Report("odd ones", ("car", "tagged", "wrong", f"of the first {FIRST}", "by lowest score"))
-    names = sorted({tag.car for record in records for tag in record.tags})
-    totals = np.zeros(5)
-    for car in names:
-        scores = {i: tag.score for i, record in enumerate(records) for tag in record.tags if tag.car == car}
-        members = np.array(sorted(scores))
-        if len(members) <= FIRST:
-            continue
-        wrong = cars[members] != car
-        odd = wrong[np.argsort(-groups.unlikeness(vectors[members]), kind="stable")[:FIRST]].sum()
-        doubtful = wrong[np.argsort([scores[i] for i in members], kind="stable")[:FIRST]].sum()
-        report.add(car, len(members), int(wrong.sum()), int(odd), int(doubtful))
-        totals += (len(members), wrong.sum(), odd, doubtful, FIRST)
+    totals, by_car = np.zeros(5), dict[str, np.ndarray]()
+    for of in galleries:
+        for car in sorted({tag.car for record in of.records for tag in record.tags}):
+            scores = {i: tag.score for i, record in enumerate(of.records) for tag in record.tags if tag.car == car}
+            members = np.array(sorted(scores))
+            if len(members) <= FIRST:
+                continue
+            wrong = of.cars[members] != car
+            odd = wrong[np.argsort(-groups.unlikeness(of.vectors[members]), kind="stable")[:FIRST]].sum()
+            doubtful = wrong[np.argsort([scores[i] for i in members], kind="stable")[:FIRST]].sum()
+            counts = np.array([len(members), wrong.sum(), odd, doubtful, FIRST])
+            by_car[car] = by_car.get(car, 0) + counts
+            totals += counts
+    for car, counts in by_car.items():
+        report.add(car, *counts[:4].tolist())
     if totals[0]:
         whole, found, odd, doubtful, first = totals
         report.notes.append(
             f"Wrong of all tags {found / whole:.0%}; of the first {FIRST} a name {odd / first:.0%}, by lowest score "
-            f"{doubtful / first:.0%}. Names with at most {FIRST} photos are left out."
+            f"{doubtful / first:.0%}. Names with at most {FIRST} photos in a gallery are left out."
         )
     return report
 

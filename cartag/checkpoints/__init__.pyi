@@ -3,6 +3,7 @@ from .choosing import front as front, is_auto as is_auto, resolve_auto as resolv
 from .device import (
     DTYPES as DTYPES,
     Passes as Passes,
+    alone_at_loading as alone_at_loading,
     choose_device as choose_device,
     choose_dtype as choose_dtype,
     devices_of as devices_of,

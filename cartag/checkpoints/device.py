@@ -80,6 +80,7 @@ def _cpu_has_bfloat16() -> bool:
 
 
 _SWITCH = threading.Lock()
+_LOADS = threading.Lock()
 
 
 @contextmanager
@@ -165,6 +166,13 @@ class Passes:
             log.info("%s: out of memory; going on with %d at once", self._device, self._at_once)
             torch.cuda.empty_cache()
         return parts
+
+
+@contextmanager
+def alone_at_loading() -> Iterator[None]:
+    """One thread at a time: `from_pretrained` sets the default dtype of the whole process while it works."""
+    with _LOADS:
+        yield
 
 
 @contextmanager

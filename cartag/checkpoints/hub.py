@@ -65,7 +65,7 @@ def _was_ever_fetched(spec: ModelSpec) -> bool:
     from huggingface_hub import constants
 
     name = constants.REPO_ID_SEPARATOR.join(("models", *spec.source.split("/")))
-    return (Path(constants.HF_HUB_CACHE) / name).is_dir()
+    return os.path.isdir(os.path.join(constants.HF_HUB_CACHE, name))  # False too of what is no name
 
 
 def fetch(spec: ModelSpec, progress: Progress, known: Iterable[str] = ()) -> Path:

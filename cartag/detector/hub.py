@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cartag.checkpoints import Passes, choose_device, room_for_a_model, without_tf32
+from cartag.checkpoints import Passes, alone_at_loading, choose_device, room_for_a_model, without_tf32
 from cartag.detector.keeping import MOST, THRESHOLD, kept
 from cartag.detector.processor import read_image_spec
 from cartag.errors import ModelError
@@ -104,15 +104,16 @@ def _load_model(folder: Path, config: dict[str, Any]) -> Any:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model, loading = AutoModelForObjectDetection.from_pretrained(
-            folder,
-            config=CONFIG_MAPPING[str(config["model_type"])].from_dict(config),
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with alone_at_loading():
+            model, loading = AutoModelForObjectDetection.from_pretrained(
+                folder,
+                config=CONFIG_MAPPING[str(config["model_type"])].from_dict(config),
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except Exception as e:  # transformers raises whatever its parts raise
         raise ModelError(f"{folder}: cannot be loaded by transformers: {' '.join(str(e).split())[:300]}") from e
     if loading["missing_keys"]:  # transformers fills them with random numbers

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cartag.checkpoints import DTYPES, Passes, choose_device, choose_dtype, room_for_a_model
+from cartag.checkpoints import DTYPES, Passes, alone_at_loading, choose_device, choose_dtype, room_for_a_model
 from cartag.encoder.plain import image_tower
 from cartag.encoder.processor import read_image_spec
 from cartag.encoder.tower import faster_dtype, prepared, to_dtype
@@ -38,7 +38,7 @@ class DualEncoder:
     ) -> None:
         """Loads the checkpoint in ``files.folder`` from safetensors, without remote code and without network.
 
-        ``whole``: all of it is loaded and computed by `transformers`, also where photos could do without it.
+        ``whole``: all of it is computed by `transformers` as it stands, without any of the shorter ways.
 
         Raises:
             ModelError: the checkpoint is no dual encoder, is damaged, or the device is not there.
@@ -56,7 +56,7 @@ class DualEncoder:
         if tower is None:
             self._whole = _load(folder, read_as)
         model = self._whole[0] if tower is None else tower
-        if self.image_spec.fit != "native":
+        if alone:
             model.vision_model = prepared(model.vision_model)
         self.dtype = settled or faster_dtype(model.vision_model)
         to_dtype(model, DTYPES[self.dtype])
@@ -91,6 +91,7 @@ class DualEncoder:
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeds texts: unit-length float32 of shape (n, d)."""
+        _ = self._whole  # here, and not in every thread that takes a pass
         # Texts of one length share a pass: else a short one would be computed as long as the longest beside it.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         sorted_vectors = self._passes.run(self._text_pass, [texts[i] for i in order])
@@ -152,14 +153,15 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model, loading = AutoModel.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with alone_at_loading():
+            model, loading = AutoModel.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as e:  # transformers raises whatever its parts raise
         raise ModelError(f"{folder}: cannot be loaded by transformers: {' '.join(str(e).split())[:300]}") from e

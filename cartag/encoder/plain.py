@@ -47,6 +47,7 @@ class _Clip(msgspec.Struct, frozen=True, tag_field="model_type", tag="clip"):
     vision_config: _Vision
     text_config: _Text
     projection_dim: int = 512
+    quantization_config: None = None
     vision_config_dict: None = None
     """What the first configs had; some held something else than `vision_config`."""
 
@@ -54,6 +55,7 @@ class _Clip(msgspec.Struct, frozen=True, tag_field="model_type", tag="clip"):
 class _Siglip(msgspec.Struct, frozen=True, tag_field="model_type", tag="siglip"):
     vision_config: _SiglipVision
     text_config: _Text
+    quantization_config: None = None
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -61,7 +63,10 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu_pytorch_tanh": lambda x: functional.gelu(x, approximate="tanh"),
 }
-_DOES_NOT_FIT = (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError, msgspec.MsgspecError)
+_DOES_NOT_FIT = (
+    *(OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError),
+    *(SafetensorError, msgspec.MsgspecError),
+)
 _TEXT_LAYER = tuple(
     f"{part}.{kind}"
     for part in (
@@ -92,21 +97,21 @@ def image_tower(folder: Path, size: tuple[int, int], dtype: torch.dtype) -> Imag
             with safe_open(path, framework="pt") as file:
                 names = set(file.keys())
                 found |= names
-                weights |= {name: file.get_tensor(name).to(dtype) for name in names & wanted}
-        if not _text_names(config) <= found:
+                weights |= {name: file.get_tensor(name) for name in names & wanted}
+        if not _text_names(config) <= found or not all(w.is_floating_point() for w in weights.values()):
             return None
-        tower.load_state_dict(weights, assign=True)
+        tower.load_state_dict({name: weight.to(dtype) for name, weight in weights.items()}, assign=True)
     except _DOES_NOT_FIT:
         return None
     return tower.eval().requires_grad_(requires_grad=False)
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """One file, or those that its index names."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return [folder / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
-    return [folder / "model.safetensors"]
+    """One file, which `transformers` prefers, or those that the index of several names."""
+    if (whole := folder / "model.safetensors").is_file():
+        return [whole]
+    names = json.loads((folder / "model.safetensors.index.json").read_bytes())["weight_map"].values()
+    return [folder / name for name in sorted(set(names))]
 
 
 def _text_names(config: _Clip | _Siglip) -> set[str]:

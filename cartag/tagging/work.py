@@ -36,6 +36,7 @@ class Work:
         """By content hash: equal files are equal photos."""
         self._fresh: set[str] = set()
         """Hashes of the photos embedded in this run: of equal files only the first goes through the model."""
+        self._began_loading = False
         self._loading: Future[Encoder] | None = None
         self.embedded = 0
 
@@ -133,7 +134,7 @@ class Work:
     @cached_property
     def _loader(self) -> ThreadPoolExecutor:
         pool = ThreadPoolExecutor(2, "cartag-load")
-        self._stack.callback(pool.shutdown, cancel_futures=True)
+        self._stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # a run that is stopped says so at once
         return pool
 
     def _load(self) -> Encoder:
@@ -188,9 +189,11 @@ class Work:
     def _heralded(self, photos: Iterable[ReadPhoto]) -> Iterator[ReadPhoto]:
         """At the first photo that is new, model and detector begin to be loaded while the next ones are decoded."""
         for photo in photos:
-            if photo.pixels is not None and self._loading is None:
-                self._loading = self._loader.submit(self._load)
+            if photo.pixels is not None and not self._began_loading:
+                self._began_loading = True
                 self._eyes.load_ahead(self._loader)
+                if "_encoder" not in self.__dict__:  # scoring loads it where there are new texts
+                    self._loading = self._loader.submit(self._load)
             yield photo
 
     def _take(self, batch: Sequence[ReadPhoto]) -> None:

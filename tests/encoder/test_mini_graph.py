@@ -76,7 +76,7 @@ def test_texts_come_back_in_their_order(graph: Any) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=120))
 def test_any_text_is_cut_into_the_tokens_of_transformers(graph: Any, torch_one: Any, text: str) -> None:
-    (found,) = graph._tokenizer.encode_batch([text])
+    (found,) = graph._words.tokenizer.encode_batch([text])
     assert found.ids == torch_one._tokens([text])["input_ids"][0].tolist()
 
 

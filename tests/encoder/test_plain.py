@@ -52,6 +52,9 @@ def test_what_is_built_otherwise_is_left_to_transformers(checkpoints: Checkpoint
     [
         {"model_type": "clipseg"},
         {"vision_config": {"hidden_act": "relu"}},
+        {"vision_config": {"num_attention_heads": 0}},
+        {"vision_config": {"patch_size": 0}},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
         {"vision_config": {"hidden_size": 48}},
         {"vision_config_dict": {"hidden_size": 32}},
         {"vision_config": None},
@@ -88,6 +91,42 @@ def test_a_checkpoint_that_lacks_weights_is_left_to_transformers(
     del weights[lost]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert tower_of(folder) is None
+
+
+def test_codes_of_weights_are_left_to_transformers(checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(checkpoints("clip"), tmp_path / "clip")
+    weights = load_file(folder / "model.safetensors")
+    name = "vision_model.encoder.layers.0.mlp.fc1.weight"
+    weights[name] = weights[name].mul(10).to(torch.int8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert tower_of(folder) is None
+
+
+def test_weights_in_several_files_are_read_by_their_index_unless_there_is_one_of_all(
+    checkpoints: Checkpoints,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = copy_of(checkpoints("clip"), tmp_path / "clip")
+    whole = load_file(folder / "model.safetensors")
+    parts = {f"model-0000{n + 1}-of-00002.safetensors": sorted(whole)[n::2] for n in range(2)}
+    for file, names in parts.items():
+        save_file({name: whole[name] for name in names}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, names in parts.items() for name in names}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    one, stale = tower_of(folder), {name: torch.zeros_like(weight) for name, weight in whole.items()}
+    (folder / "model.safetensors").unlink()
+    several = tower_of(folder)
+    assert one is not None
+    assert several is not None
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), several.state_dict().values(), strict=True))
+    save_file(stale, folder / "model.safetensors", metadata={"format": "pt"})
+    preferred = tower_of(folder)
+    assert preferred is not None
+    assert not any(weight.any() for weight in preferred.state_dict().values())
 
 
 def test_photos_are_embedded_without_transformers_and_texts_then_come_from_it(

@@ -43,7 +43,9 @@ def test_other_files_of_a_model_are_refused(tmp_path: Path, name: str) -> None:
     files = resolve(str(folder), Silent())
     began = job(model=files, model_digest=digest_of_files(files))
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    with pytest.raises(EngineError, match=r"model: is not the model model that this run began with .* same files there"):
+    with pytest.raises(
+        EngineError, match=r"model: is not the model model that this run began with .* same files there"
+    ):
         began.model_here()
 
 
@@ -68,6 +70,7 @@ def test_another_detector_is_refused_too() -> None:
     files = resolve_detector("look", Silent())
     sight = Sight(files, "look@1", "all", 12, 0.05)
     taken = job(sight=sight, detector_digest=digest_of_files(files)).sight_here()
-    assert taken is not None and taken.most == 12
+    assert taken is not None
+    assert taken.most == 12
     with pytest.raises(EngineError, match="look that this run began with"):
         job(sight=sight, detector_digest="0" * 64).sight_here()

@@ -153,6 +153,8 @@ class ShardFolder:
             yield
         except IndexFileError:
             raise
+        except ImportError as e:  # of what a store's client loads when it is first asked
+            raise IndexFileError(f"{self.uri}: reading it needs more: pip install 'cartag[ray]' ({e})") from e
         except FileNotFoundError as e:
             raise IndexFileError(f"{self.where(name)}: not there") from e
         except OSError as e:
