@@ -133,7 +133,8 @@ class Work:
 
     @cached_property
     def _loader(self) -> ThreadPoolExecutor:
-        pool = ThreadPoolExecutor(2, "cartag-load")
+        """One thread: libraries that are imported by two at once find each other half made."""
+        pool = ThreadPoolExecutor(1, "cartag-load")
         self._stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # a run that is stopped says so at once
         return pool
 

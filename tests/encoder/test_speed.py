@@ -73,7 +73,7 @@ def test_what_cannot_be_folded_stays_as_it_is() -> None:
 
 def test_the_bundled_kind_of_tower_is_folded(checkpoints: Callable[[str], Path]) -> None:  # noqa: F811
     model: Any = encoder.load(resolve(str(checkpoints("timm-bert")), Silent()), device="cpu", dtype="float32")
-    assert _norms(model._model.vision_model) == 0
+    assert _norms(model._whole[0].vision_model) == 0
 
 
 # --- the dtype --------------------------------------------------------------------------------------------------
