@@ -19,8 +19,13 @@ from cartag.checkpoints import known_models
 from cartag.errors import ModelError
 from cartag.trying import Trial
 
-_COLUMNS = ("model", "verdict", "commit", "top-1", "own processor", "one or many", "bfloat16", "s a photo", "date")
-_CHECKS = {"own processor": "its own processor", "one or many": "one at a time", "bfloat16": "bfloat16"}
+_CHECKS = {
+    "own processor": "its own processor",
+    "own tower": "the image tower",
+    "one or many": "one at a time",
+    "bfloat16": "bfloat16",
+}
+_COLUMNS = ("model", "verdict", "commit", "top-1", *_CHECKS, "s a photo", "date")
 NOT_RUN = "not run"
 BUNDLED = "mini"
 
