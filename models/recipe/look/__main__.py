@@ -26,7 +26,7 @@ from models.recipe.look.card import BOUNDS
 from models.recipe.look.measure import Seen, finder, seen_of
 from models.recipe.look.scenes import GLANCE_HW
 from models.recipe.look.sources import read_sources
-from models.recipe.look.train import AGAIN, FIRST, begun, train, trained, views_of
+from models.recipe.look.train import CYCLES, begun, train, trained, views_of
 from models.recipe.progress import say
 from models.recipe.smoke import make_toy_data
 from models.recipe.world import read_world
@@ -65,7 +65,7 @@ def main() -> int:
     torch.set_num_threads(os.cpu_count() or 1)
     world = read_world(args.data, args.work, args.seed, 0)
     sources = read_sources(world, args.data, args.folds)
-    views = {c.name: views_of(sources, args.work, args.folds, args.seed, c) for c in (FIRST, AGAIN)}
+    views = {c.name: views_of(sources, args.work, args.folds, args.seed, c) for c in CYCLES}
     say("views ready")
     spec = LookSpec(architecture=ARCHITECTURE, least=args.least[0], least_small=args.least[1])
     tags = [f"fold{fold}of{args.folds}" for fold in range(args.folds)]
@@ -92,13 +92,13 @@ def main() -> int:
 
 
 def smoke(seed: int) -> int:
-    """Both cycles on made-up pictures; 1 unless cars are found where they stand, by the tool's own code."""
+    """All cycles on made-up pictures; 1 unless cars are found where they stand, by the tool's own code."""
     with tempfile.TemporaryDirectory() as folder:
         data, work = Path(folder) / "data", Path(folder) / "work"
         make_toy_data(data, seed)
         world = read_world(data, work, seed, 0)
         sources = read_sources(world, data, 2)
-        cycles = [replace(cycle, views=240, epochs=6.0) for cycle in (FIRST, AGAIN)]
+        cycles = [replace(cycle, views=240, epochs=6.0) for cycle in CYCLES]
         network = begun(seed)
         for cycle in cycles:
             views = views_of(sources, work, 2, seed, cycle)

@@ -12,7 +12,7 @@ from models.recipe.labels import Item
 from models.recipe.look.sources import Scene, Sources, fold_of_nothing
 
 GLANCE_HW = (160, 224)  # what the network sees of a photo
-_KEPT, _DOUBTFUL = 0.5, 0.2  # share of a car to be seen from which it is one, and from which nobody knows
+_KEPT, _FAINT = 0.5, 0.1  # share of a car to be seen from which it is one, and below which it is a mere detail
 _SMALLEST = 0.035  # of the view's width: what is narrower is not asked for
 Rect = tuple[float, float, float, float]  # left, top, right, bottom in fractions of a view
 
@@ -29,7 +29,7 @@ class View:
     def add(self, rect: Rect, share: float) -> None:
         """A car of which this share is to be seen."""
         left, top, right, bottom = (min(1.0, max(0.0, side)) for side in rect)
-        if right - left < 1e-3 or bottom - top < 1e-3 or share < _DOUBTFUL:
+        if right - left < 1e-3 or bottom - top < 1e-3 or share < _FAINT:
             return
         is_asked = share >= _KEPT and right - left >= _SMALLEST
         (self.cars if is_asked else self.unclear).append((left, top, right, bottom))
@@ -42,6 +42,7 @@ class Mix:
     photos: float
     side_by_side: float
     pasted: float
+    details: float = 0.0
 
 
 def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.Generator) -> View:
@@ -53,7 +54,9 @@ def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.G
         view = side_by_side(sources, fold, rng)
     elif chance < mix.photos + mix.side_by_side + mix.pasted:
         view = pasted(sources, fold, folds, rng)
-    elif rng.random() < 0.25 and (empty := [s for s in sources.by_fold[fold] if s.is_empty]):
+    elif chance < mix.photos + mix.side_by_side + mix.pasted + mix.details:
+        view = detail(sources, fold, rng)
+    elif rng.random() < 0.3 and (empty := [s for s in sources.by_fold[fold] if s.is_empty]):
         view = photo_view(sources, empty[rng.integers(len(empty))], GLANCE_HW, rng)
     else:
         view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
@@ -105,6 +108,17 @@ def photo_view(sources: Sources, scene: Scene, hw: tuple[int, int], rng: np.rand
             elif share > 0.05:
                 view.unclear.append(rect)
     return view
+
+
+def detail(sources: Sources, fold: int, rng: np.random.Generator) -> View:
+    """A small part of a car: a wheel, a badge, a line of the body. That is no car."""
+    scene = next((s for s in (_drawn(sources, fold, rng) for _ in range(8)) if s.cars), None)
+    if scene is None:
+        return photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
+    x, y, w, h = max((place.box for place in scene.cars), key=lambda box: box[2] * box[3])
+    share = math.sqrt(rng.uniform(0.01, _FAINT))  # of its sides
+    w, h, x, y = w * share, h * share, x + w * rng.uniform(0.05, 0.95 - share), y + h * rng.uniform(0.05, 0.95 - share)
+    return View(_window(sources.pixels[scene.row], (x, y, x + w, y + h), GLANCE_HW, rng))
 
 
 def _seen(box: tuple[float, float, float, float], window: Rect) -> tuple[Rect, float]:
@@ -224,11 +238,11 @@ def pasted(sources: Sources, fold: int, folds: int, rng: np.random.Generator) ->
             view.unclear.append(rect)
         elif share > 0.95 and rect is not None:
             view.cars.append(rect)
-        elif share >= _DOUBTFUL:
+        else:
             ys, xs = np.nonzero(seen > 0.5)
             if len(ys):
                 shown = (xs.min() / width, ys.min() / height, (xs.max() + 1) / width, (ys.max() + 1) / height)
-                view.add(shown, 1.0 if share >= 0.35 else 0.3)
+                view.add(shown, share)
     return view
 
 
