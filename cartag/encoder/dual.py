@@ -55,7 +55,7 @@ class DualEncoder:
         tower = image_tower(folder, size, read_as) if alone else None
         if tower is None:
             self._whole = _load(folder, read_as)
-        model = self._whole[0] if tower is None else tower
+        model: Any = self._whole[0] if tower is None else tower
         if alone:
             model.vision_model = prepared(model.vision_model)
         self.dtype = settled or faster_dtype(model.vision_model)
