@@ -17,8 +17,12 @@ try:
     import pyarrow.parquet as pq
     import ray
     import ray.data
-    from ray.data._internal.execution.execution_callback import ExecutionCallback
 except ModuleNotFoundError as e:
     raise EngineError(f"--engine ray needs more ({e.name} is not here): pip install 'cartag[ray]'") from e
+
+try:
+    from ray.data._internal.execution.execution_callback import ExecutionCallback
+except ImportError:  # Ray keeps it to itself, and may move it: then a run that ends early leaves Ray to end its own
+    ExecutionCallback = object
 
 __all__ = ["ExecutionCallback", "duckdb", "pa", "pc", "pq", "ray"]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import filelock
 
@@ -80,7 +79,7 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
                 if not waits():
                     raise
                 time.sleep(_A_MOMENT)
-        if isinstance(cast(object, lock), filelock.SoftFileLock):  # a killed run would leave it locked
+        if _is_mere_file(lock):  # a killed run would leave it locked
             lock.release()
             raise OSError(errno.ENOSYS, "no locks")
     except filelock.Timeout as e:
@@ -100,6 +99,11 @@ def _acquired(place: Place, path: Path, waits: Callable[[], bool]) -> filelock.B
             f"{place.state}: cannot be written ({e.strerror}); for a read-only gallery use --index FILE"
         ) from e
     return lock
+
+
+def _is_mere_file(lock: filelock.BaseFileLock) -> bool:
+    """Whether filelock has fallen back to its way out. Asked by name: to import that class takes longer than a lock."""
+    return any(kind.__name__ == "SoftFileLock" for kind in type(lock).__mro__)
 
 
 def _let_go(lock: filelock.BaseFileLock) -> None:
