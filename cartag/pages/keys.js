@@ -4,7 +4,7 @@ let keyTable = [];
 const PLACES = { list: "Among all photos", photo: "In a photo", group: "In a group that looks alike" };
 const FIXED = {
   list: [["← → ↑ ↓", "move"], ["Enter", "open"], ["Space", "choose, or not"], ["Esc", "choose none"]],
-  photo: [["1 – 9", "it is that car"], ["← →", "photo before, after"], ["Tab", "next box"], ["Esc", "end drawing, moving, pixels; close"]],
+  photo: [["1 – 9", "tick that car; Enter saves"], ["← →", "photo before, after"], ["Tab", "next box"], ["Esc", "end drawing, moving, pixels; close"]],
   group: [["1 – 9", "all are that car"], ["← → ↑ ↓", "move"], ["Space", "take one out, or back in"], ["Esc", "close"]],
 };
 const SIGNS = { enter: "Enter", delete: "Del", backspace: "⌫" };
@@ -36,5 +36,6 @@ const drawKeys = () => {
     return part;
   }));
 };
-const help = () => { if (!$("help").open) $("help").showModal(); };
+// The title has the focus: at the button below, the table would open scrolled down.
+const help = () => { if (!$("help").open) { $("help").showModal(); $("helptitle").focus(); } };
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());

@@ -108,6 +108,7 @@ const sayAll = (pairs, saw = photo => photo.state, over = () => {}) => {
   const decisions = pairs.map(([photo, said]) => ({ path: photo.path, seen: saw(photo), follows: queued.has(photo.path), ...said }));
   const heard = decisions.filter(decision => decision.truth !== undefined);
   if (!heard.length) return Promise.resolve([]);
+  for (const { path, box, to } of heard) untick(path, box ?? to);
   const body = () => heard.map(({ follows, ...decision }) => ({ ...decision, seen: (follows && own.get(decision.path)) || decision.seen }));
   return send("decide", body, [...new Set(heard.map(decision => decision.path))], over);
 };

@@ -53,10 +53,12 @@ for (const button of document.querySelectorAll(".helps")) button.addEventListene
 new ResizeObserver(() => { if (viewer.open) fit(); }).observe(document.body);
 addEventListener("resize", () => { if (viewer.open) fit(); });
 addEventListener("hashchange", () => { recall(); apply(); fetchOrder(); });
-addEventListener("beforeunload", event => { flush(); if (pending) event.preventDefault(); });
+addEventListener("beforeunload", event => { flush(); if (pending || ticks.size) event.preventDefault(); });
 $("done").addEventListener("click", async () => {
   await saving;
-  if (unsaved.size && !window.confirm(`Not saved: ${some([...unsaved.keys()])}. End without them?`)) return;
+  const left = [...new Set([...unsaved.keys(), ...[...ticks.values()].map(one => one.path)])];
+  if (left.length && !window.confirm(`Not saved: ${some(left)}. End without them?`)) return;
+  ticks.clear();
   try {
     await ask("end", {});
   } catch (error) {

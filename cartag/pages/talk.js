@@ -56,11 +56,14 @@ const trouble = (once = "") => {
     owed && `The labels' file cannot be written; it lacks ${number(owed)} that the index has.`,
     once,
   ].filter(Boolean);
-  for (const place of [$("trouble"), $("state"), $("groupstate")]) {
-    place.textContent = lines.join(" ");
-    place.hidden = !lines.length;
+  for (const [place, text] of [["trouble", lines], ["groupstate", lines], ["state", [...lines, ticksLeft()]]]) {
+    $(place).textContent = text.filter(Boolean).join(" ");
+    $(place).hidden = !$(place).textContent;
   }
+  news();
 };
+// What is no trouble is said calmly, below the title: what came of something, and what is ticked and not saved.
+const news = (once = "") => { $("news").textContent = [once, !viewer.open && ticksLeft()].filter(Boolean).join(" "); };
 // One after the other, in the order in which they were said. `body()` is asked when its turn has come.
 const send = (where, body, paths = [], over = () => {}) => {
   pending++;
@@ -96,10 +99,11 @@ const take = async told => {
   }
   if (told.edition !== edition) await load();
   else refresh();
+  ticksAfter(told);
   const open = viewer.open && reel[current].path;
   if (own.has(open) && told.photos.some(photo => photo.path === open)) seen = own.get(open);
   // Turned back to meanwhile: with what was ticked since, unless that was of an answer that does not stand.
-  if (open && (told.refused.includes(open) || (!touched && told.photos.some(photo => photo.path === open)))) show();
+  if (open && (told.refused.includes(open) || (!tickHere() && told.photos.some(photo => photo.path === open)))) show();
   else if (open) drawBoxes();
   trouble();
   return told.photos.map(photo => byPath.get(photo.path)).filter(photo => photo && !told.refused.includes(photo.path));
@@ -118,6 +122,7 @@ const load = async () => {
   byPath = new Map(photos.map(photo => [photo.path, photo]));
   chosen.clear();
   for (const photo of photos) if (kept.has(photo.path)) chosen.add(photo);
+  ticksOfWhatIs();
   for (const path of [...unsaved.keys(), ...disputed]) if (!byPath.has(path)) unsaved.delete(path), disputed.delete(path);
   $("undo").disabled = !step;
   $("title").textContent = document.title = `Review of ${data.title}`;
@@ -125,13 +130,12 @@ const load = async () => {
   controls();
   recall();
   if (viewer.open) {  // the photo that is open stays open, with what was ticked, even if it is gone
-    const open = reel[current].path, answered = touched && given, saw = seen;
+    const open = reel[current].path;
     const told = new Map(reel.map(photo => [photo.path, photo.told]));
     for (const photo of photos) photo.told = told.get(photo.path);
     reel = reel.map(photo => byPath.get(photo.path) ?? (photo.path === open ? Object.assign(photo, { gone: true }) : null)).filter(Boolean);
     current = reel.findIndex(photo => photo.path === open);
     show();
-    if (answered && !reel[current].gone) given = answered, touched = true, seen = saw, answers();
   }
   apply();
   trouble();

@@ -4,7 +4,7 @@
 const viewer = $("viewer");
 viewer.tabIndex = -1;
 let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
-let given = answer(null), touched = false, seen = "", offered = [];
+let given = answer(null), seen = "", offered = [];
 let alsoNext = false;  // the next number is one car more, as with Shift
 const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; viewer.showModal(); begin(); };
 const begin = () => {
@@ -84,9 +84,8 @@ const again = () => {
   $("about").textContent = box ? "What is in this box?" : "What does it show?";
   $("back").hidden = !byHand;
   trouble();
-  given = photo.gone ? answer(null) : box ? stood : proposed(photo);
-  touched = false;
-  seen = photo.state;
+  given = photo.gone ? answer(null) : tickHere()?.given ?? (box ? stood : proposed(photo));
+  seen = tickHere()?.seen ?? photo.state;
   offered = offer(photo);
   answers();
   showLikest();
@@ -120,7 +119,7 @@ const answers = () => {
 const give = next => {
   if (reel[current].gone) return;
   given = next;
-  touched = true;
+  tick();
   alsoNext = false;
   for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
   answers();
@@ -154,6 +153,7 @@ viewer.addEventListener("close", async () => {
   const after = reel.slice(current).map(photo => photo.path);
   const place = () => { const here = new Map(shown.map((photo, i) => [photo.path, i])); return after.map(path => here.get(path)).find(i => i !== undefined) ?? shown.length - 1; };
   apply();
+  news();
   if (shown.length) grid.move(place());
   await saving;  // what was said last may leave the list a moment later
   if (viewer.open) return;
@@ -167,7 +167,7 @@ $("close").addEventListener("click", shut);
 $("confirm").addEventListener("click", confirmed);
 $("back").addEventListener("click", () => {
   flush();
-  touched = false;
+  untick(reel[current].path, at);
   if (at) tellBox({ box: at, ...answer(null) });
   else decide([reel[current]], () => answer(null)).catch(() => {});
 });

@@ -49,7 +49,10 @@ _USED = (
     "Open the one that cartag printed. If somebody else was here before you, end the review and start it again.\n"
 )
 _FOR_A_DAY = {"Cache-Control": "private, max-age=86400, immutable"}
-_SCRIPTS = ("grid", "keys", "talk", "picking", "list", "boxes", "zoom", "alike", "viewer", "groups", "teach", "review")
+_SCRIPTS = (
+    *("grid", "keys", "talk", "picking", "list", "ticks", "boxes", "zoom", "alike", "viewer", "groups", "teach"),
+    "review",
+)
 """In this order the page loads them: plain scripts, each of which sees what those before it have."""
 _STATIC = {
     "": ("review.html", "text/html; charset=utf-8"),
