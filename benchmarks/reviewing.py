@@ -9,8 +9,8 @@ of it, another car (variants too), or none.
 
 Without groups a photo is one decision. With them a group is one for its commonest answer, and each member with another
 answer is two: a click that takes it out, and its own decision later; a group where that costs more than it saves is
-skipped. Photos in no group are one each. The last column counts the same for exact names (`label`), of some 600 cars:
-more than the catalog asks for.
+skipped. Photos in no group are one each; in the last row those that are probably not in the catalog are pooled, as the
+page does. The last column counts the same for exact names (`label`), of some 600 cars: more than the catalog asks for.
 
 A model that has seen some of the photographs knows them better than new ones: then the figures flatter it. Of several
 galleries, each tagged by another model, each is reviewed by itself, and what it costs is added up.
@@ -87,12 +87,16 @@ def decisions(galleries: Sequence[Reviewed]) -> Report:
     report = Report("reviewing", columns)
     n = sum(len(of.vectors) for of in galleries)
     report.add("photo by photo", 0, 0, 0, n, 1.0, n)
-    for way, by_answer in (("groups that look alike", False), ("and of one answer", True)):
+    ways = {"groups that look alike": (False, False), "and of one answer": (True, False)}
+    ways["and the rest that is probably not in the catalog"] = (True, True)
+    for way, (by_answer, with_rest) in ways.items():
         counts = np.zeros(5, int)
         for of in galleries:
             none = np.full(len(of.vectors), -1)  # collected photographs have no times that say anything
             answers = _answers(of.records) if by_answer else np.arange(len(of.vectors))
             found = groups.groups(of.vectors, none, answers)
+            if with_rest:
+                found = [one for some in groups.pooled(found, *_improbable(of.records)) for one in some]
             cost, wrong = _cost(found, of.cars, len(of.vectors))
             by_name = _cost(found, of.names, len(of.vectors))[0]
             counts += (len(found), sum(map(len, found)), wrong, cost, by_name)
@@ -105,6 +109,13 @@ def _answers(records: Sequence[PhotoRecord]) -> np.ndarray:
     said = [(record.outcome, *sorted(tag.car for tag in record.tags)) for record in records]
     numbers = {what: number for number, what in enumerate(dict.fromkeys(said))}
     return np.array([numbers[what] for what in said])
+
+
+def _improbable(records: Sequence[PhotoRecord]) -> tuple[np.ndarray, np.ndarray]:
+    """Of which the model says that it is none of the catalog, and the score of the likeliest car of each."""
+    scores = [[*(tag.score for tag in r.tags), *(candidate.score for candidate in r.candidates)] for r in records]
+    unknown = np.array([record.outcome == "unknown" for record in records])
+    return unknown, np.array([max(some, default=0.0) for some in scores])
 
 
 def _cost(found: Sequence[np.ndarray], truth: np.ndarray, n: int) -> tuple[int, int]:

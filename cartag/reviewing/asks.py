@@ -63,7 +63,9 @@ class Asks:
         return [asdict(key) for key in self._keys]
 
     def _groups(self, body: bytes) -> dict[str, Any]:
-        return {"groups": [[[path, box] for path, box in group.members] for group in self._likeness.groups()]}
+        found = self._likeness.groups()
+        kinds = {"groups": False, "pooled": True}
+        return {kind: [one.members for one in found if one.is_pooled is is_it] for kind, is_it in kinds.items()}
 
     def _like(self, body: bytes) -> dict[str, Any]:
         asked = msgspec.json.decode(body, type=_Like)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 LEAST = 0.65
@@ -17,6 +19,11 @@ LONGEST_BURST = 40
 """Photos; more are no burst but a copy whose files all got the time of copying."""
 MOST = 60
 """Views of a group: what one looks over at a glance."""
+SMALL = 4
+"""Views; what only smaller groups hold is better looked over all at once, where none of it is likely in the catalog."""
+IMPROBABLE = 0.1
+"""Score of the likeliest car below which a view that the model calls unknown is probably not in the catalog: of 68 such
+that a person settled, one was."""
 _KEPT = 4
 """Times the views of a group: so many that are like one view are remembered; others may have taken the nearest."""
 _AT_ONCE = 1024
@@ -79,6 +86,38 @@ def groups(
         free[members] = False
         found.append(members)
     return found
+
+
+def pooled(
+    found: Sequence[np.ndarray],
+    unknown: np.ndarray,
+    likely: np.ndarray,
+    *,
+    improbable: float = IMPROBABLE,
+    most: int = MOST,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Groups as they are, and groups of what is left over and probably not in the catalog, surest first.
+
+    Left over are views in no group, and those of a small group all of which are probably not in the catalog: it would
+    cost a decision and say what the rest says too.
+
+    Args:
+        found: what `groups` found.
+        unknown: (n,), whether the model says of a view that it is a car, and none of the catalog.
+        likely: (n,), the score of its likeliest car.
+        improbable: score below which such a view is probably not in the catalog.
+        most: views of one group.
+    """
+    is_improbable = unknown & (likely < improbable)
+    stay = [members for members in found if len(members) >= SMALL or not is_improbable[members].all()]
+    is_left = is_improbable.copy()
+    for members in stay:
+        is_left[members] = False
+    left = np.flatnonzero(is_left)
+    left = left[np.argsort(likely[left], kind="stable")]
+    if len(left) < 2:
+        return list(found), []
+    return stay, np.array_split(left, -(-len(left) // most))
 
 
 def _alike(

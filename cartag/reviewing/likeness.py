@@ -30,6 +30,8 @@ class Group:
     """Views that look alike: the photo, and the box where the photo has several."""
 
     members: tuple[tuple[str, Box | None], ...]
+    is_pooled: bool = False
+    """Whether they have in common only that they are probably not in the catalog."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Likeness:
         self._seen: tuple[Index, tuple[object, ...], Views] | None = None
 
     def groups(self) -> list[Group]:
-        """What is still to say, in groups that look alike: those with most and most doubtful photos first."""
+        """What is still to say, in groups that look alike: those with most and most doubtful photos first.
+
+        Last comes what is left over and probably not in the catalog.
+        """
         index = self._index()
         views = self._views(index)
         photos = index.photos
@@ -61,13 +66,19 @@ class Likeness:
         if not rows:
             return []
         said = [_answer(photos[views.paths[i]], views.boxes[i]) for i in rows]
-        numbers = {what: number for number, what in enumerate(dict.fromkeys(outcome for outcome, _ in said))}
-        answers = np.array([numbers[outcome] for outcome, _ in said])
-        doubts = np.array([doubt for _, doubt in said])
+        numbers = {what: number for number, what in enumerate(dict.fromkeys(answer for answer, _ in said))}
+        answers = np.array([numbers[answer] for answer, _ in said])
+        likely = np.array([score for _, score in said])
+        doubts = np.minimum(likely, 1 - likely)
         taken = np.array([photos[views.paths[i]].mtime_ns / 1e9 for i in rows])
         found = groups.groups(groups.centred(views.vectors)[rows], groups.bursts(taken), answers)
+        found, rest = groups.pooled(found, np.array([answer == ("unknown",) for answer, _ in said]), likely)
         found.sort(key=lambda members: -float((doubts[members] + _SURE).sum()))
-        return [Group(tuple(_subject(photos, views, rows[i]) for i in members)) for members in found]
+
+        def group(members: np.ndarray, is_pooled: bool) -> Group:
+            return Group(tuple(_subject(photos, views, rows[i]) for i in members), is_pooled)
+
+        return [group(members, False) for members in found] + [group(members, True) for members in rest]
 
     def like(self, path: str, box: Box | None, most: int | None = None) -> list[Like]:
         """The photos that look most like one photo, or like the car in one of its boxes; best first, itself left out.
@@ -141,11 +152,10 @@ def _digits(region: Region) -> tuple[float, ...]:
 
 
 def _answer(record: PhotoRecord, box: Box | None) -> tuple[tuple[object, ...], float]:
-    """What the model says of a view, and how doubtful that is: 0 to a half."""
+    """What the model says of a view, and the score of its likeliest car."""
     said = _region(record, box) or as_model_has_it(record) or record
     scores = [tag.score for tag in said.tags] + [candidate.score for candidate in said.candidates]
-    likely = max(scores, default=0.0)
-    return (said.outcome, *sorted(tag.car for tag in said.tags)), min(likely, 1 - likely)
+    return (said.outcome, *sorted(tag.car for tag in said.tags)), max(scores, default=0.0)
 
 
 def _subject(photos: Mapping[str, PhotoRecord], views: Views, row: int) -> tuple[str, Box | None]:

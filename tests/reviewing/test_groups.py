@@ -50,6 +50,34 @@ def test_two_cars_are_two_groups_and_what_is_like_nothing_is_in_none() -> None:
     assert len(found[0]) == 3, "the largest first"
 
 
+def test_what_is_left_over_and_probably_none_of_the_catalog_is_pooled() -> None:
+    found = [np.array([0, 1, 2, 3]), np.array([4, 5]), np.array([6, 7]), np.array([8, 9, 10])]
+    likely = np.full(15, 0.05)
+    likely[[4, 11]] = 0.4
+    likely[14] = 0.01
+    unknown = np.ones(15, bool)
+    unknown[12] = False
+    groups_as_they_are, rest = groups.pooled(found, unknown, likely)
+    assert [one.tolist() for one in groups_as_they_are] == [[0, 1, 2, 3], [4, 5]], "large, or one of it is likely"
+    assert [one.tolist() for one in rest] == [[14, 6, 7, 8, 9, 10, 13]], "surest first; neither 11 nor 12"
+    assert [len(one) for one in groups.pooled(found, unknown, likely, most=3)[1]] == [3, 2, 2]
+    assert groups.pooled(found[:1], unknown[:5], np.array([0.0] * 4 + [0.05])) == (found[:1], []), "one is no group"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 40), st.integers(2, 8), st.integers(0, 2**32 - 1))
+def test_pooling_loses_no_view_and_doubles_none(n: int, most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    order, unknown, likely = rng.permutation(n), rng.random(n) < 0.7, rng.random(n) / 4
+    found = [part for part in np.split(order, sorted(rng.integers(0, n + 1, 6).tolist())) if 2 <= len(part) <= most]
+    stay, rest = groups.pooled(found, unknown, likely, most=most)
+    before, after = ({i for one in some for i in one.tolist()} for some in (found, [*stay, *rest]))
+    assert before <= after
+    assert sum(map(len, [*stay, *rest])) == len(after)
+    assert all(1 <= len(one) <= most for one in rest)
+    assert all(unknown[one].all() and (likely[one] < groups.IMPROBABLE).all() for one in rest)
+
+
 def test_a_burst_is_alike_sooner_and_a_copy_is_no_burst() -> None:
     taken = np.array([0.0, 1.0, 2.5, 100.0, 101.0])
     assert groups.bursts(taken).tolist() == [0, 0, 0, 1, 1]
@@ -127,7 +155,7 @@ def test_the_photo_with_a_wrong_name_is_the_oddest_of_that_name(review: Served) 
 def test_without_embeddings_nothing_is_alike_and_the_review_goes_on(tagged: Gallery) -> None:
     (tagged.path / ".cartag" / "embeddings.sqlite").unlink()
     with served(tagged.path) as review:
-        assert asked(review, "groups") == {"groups": []}
+        assert asked(review, "groups") == {"groups": [], "pooled": []}
         assert asked(review, "odd") == {"odd": {}}
         assert review.decide(("a.jpg", "none")).status == 200
 
