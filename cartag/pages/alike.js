@@ -7,17 +7,17 @@ const likest = new Map();     // of photos that were open: path and box -> the p
 const SUREST = 3, LIKEST = 6, REST = 150;
 
 // A box of a photo in a frame of three by two, as large as it goes in; without a box the photo, cut to that.
-const crop = (photo, box) => {
+const crop = (photo, box, size = "small") => {
   const frame = make("span", "crop"), image = make("img");
   image.alt = "";
   image.decoding = "async";
-  if (photo.picture && photo.outcome !== "error") image.src = photo.picture("small");
+  if (photo.picture && photo.outcome !== "error") image.src = photo.picture(size);
   if (box && photo.width && photo.height) {
     const [x, y, w, h] = box, W = photo.width, H = photo.height;
     const scale = Math.max(Math.min(3 / (w * W), 2 / (h * H)), 3 / W, 2 / H), wide = scale * W / 3, high = scale * H / 2;
     const side = (middle, size) => Math.min(Math.max(0.5 - middle * size, 1 - size), 0);
     Object.assign(image.style, { width: 100 * wide + "%", height: 100 * high + "%", left: 100 * side(x + w / 2, wide) + "%", top: 100 * side(y + h / 2, high) + "%" });
-  } else image.classList.add("whole");
+  } else image.classList.add("all");
   frame.append(image);
   return frame;
 };

@@ -31,8 +31,9 @@ const boxAt = (photo, box) => regionsOf(photo).find(region => alike(region.box, 
 const subject = () => (at && boxAt(reel[current], at)) || null;
 const called = region => {
   if (region.tags.length) return region.tags.map(tag => name(tag.car)).join(" + ");
-  return region.outcome === "no-car" ? "no car" : region.other ? `${region.other.name}?` : "unknown";
+  return words(answer(TRUTHS[region.outcome])) + (region.outcome === "unknown" && region.other ? ` (${region.other.name}?)` : "");
 };
+const labelOf = region => (region.human && !region.pending ? "✓ " : "") + called(region);
 const toSay = photo => regionsOf(photo).filter(region => !region.human);
 
 // --- telling cartag ---
@@ -115,7 +116,7 @@ const drawBoxes = () => {
   if (inside && !frame.contains(document.activeElement)) focusBox();
 };
 const boxOf = (region, which) => {
-  const box = captioned(make("button", region.human ? "box hers" : "box"), region.box, (region.human && !region.pending ? "✓ " : "") + called(region));
+  const box = captioned(make("button", region.human ? "box hers" : "box"), region.box, labelOf(region));
   const sure = !region.human && region.tags.length && percent(region.tags[0].score);
   const state = region.pending ? "being saved" : region.human ? "confirmed" : "to be confirmed";
   Object.assign(box, { type: "button", ariaLabel: `${which}: ${[called(region), sure, state].filter(Boolean).join(", ")}` });

@@ -23,7 +23,7 @@ const captioned = (box, at, text) => { box.append(make("span", "", text)); retur
 const overlay = ({ width, height }, boxes) => {
   const over = make("span", 2 * width > 3 * height ? "over wide" : "over");
   over.style.aspectRatio = `${width} / ${height}`;
-  over.append(...boxes.map(([at, text]) => captioned(make("span", "box"), at, text)));
+  over.append(...boxes.map(([at, text, kind = ""]) => captioned(make("span", `box ${kind}`.trim()), at, text)));
   return over;
 };
 

@@ -1,98 +1,102 @@
 "use strict";
-// Cars that look alike, to be named at once: one key for all of them, a click or Space for one that is none of these.
-let bunches = [], bunch = 0;   // groups as cartag gave them, [path, box] each; the one that is open
-let members = [], out = new Set();  // of that one: [photo, box]; those that are taken out
-let choices = [];              // ids of the cars offered
-const saidOf = [];             // groups that were named here, last at the end
+// Cars that look alike, to be named at once: one key for all of them. `members.js` shows those of the group that is open.
+let bunches = [], bunch = 0;   // groups as cartag gave them, { members: [path, box] each, isPooled }; the one that is open
+let choices = [];              // cars offered: { id, score, isLately }
+let isAsking = false, wereOut = false;           // of cartag; whether something was taken out of a group since
+const saidOf = [];             // what was named here, last at the end: { one, keys, outs, what }
+const named = new Set();       // views that were named here, from the moment of the key on
+const passed = new Set();      // views of groups that were skipped
+const rejected = new Map();    // view -> what she said it is not: ids of cars, "unknown", "none"
 const group = $("group");
+group.tabIndex = -1;
 
 const boxIn = (photo, box) => (box ? (photo.regions ?? []).find(region => alike(region.box, box)) : null);
-const isOpen = (photo, box) => photo && photo.outcome !== "error" && !isSettled(photo) && !queued.has(photo.path) && (!box || boxIn(photo, box)?.human === undefined && boxIn(photo, box));
-const left = one => one.map(([path, box]) => [byPath.get(path), box]).filter(([photo, box]) => isOpen(photo, box));
+const viewOf = ([photo, box]) => JSON.stringify([photo.path, box]);
+const isOpen = (photo, box) => photo && photo.outcome !== "error" && !isSettled(photo) && !named.has(viewOf([photo, box])) && (!box || boxIn(photo, box)?.human === undefined && boxIn(photo, box));
+const left = one => one.members.map(([path, box]) => [byPath.get(path), box]).filter(([photo, box]) => isOpen(photo, box));
 const openGroups = async () => {
   if (group.open || document.querySelector("dialog[open]")) return;
-  bunches = [];
-  members = [];
-  saidOf.length = 0;
+  for (const one of [saidOf, bunches]) one.length = 0;
+  for (const one of [named, passed]) one.clear();
   trouble();
-  for (const id of ["members", "choices"]) $(id).replaceChildren();
-  $("grouptitle").textContent = "Looking for what looks alike …";
-  $("groupwhere").textContent = $("groupdone").textContent = "";
-  $("nameall").hidden = true;
   group.showModal();
+  await askGroups("Nothing that is left to do looks alike");
+};
+const askGroups = async (none, words = "") => {
+  bunches = [];
+  wereOut = false;
+  isAsking = true;
+  showNone();
   try {
-    bunches = (await ask("groups", {})).groups;
+    await saving;
+    const told = await ask("groups", {});
+    const found = [...told.groups.map(members => ({ members })), ...told.pooled.map(members => ({ members, isPooled: true }))];
+    bunches.push(...found.map(withoutPassed));
   } catch (error) {
     shutGroup();
     return trouble(error.message);
+  } finally {
+    isAsking = false;
   }
-  if (group.open) showGroup(0, "", "Nothing that is left to do looks alike.");
+  if (!group.open) return;
+  if (bunches.some(one => left(one).length > 1)) showGroup(0, words);
+  else await groupsDone(none);
 };
-const showGroup = (from, words = "", none = "No more groups.") => {
+// What she passed over is not shown again, and what she said is in the catalog not among what is probably none of it.
+const withoutPassed = ({ members, isPooled }) => ({
+  members: members.filter(([path, box]) => !passed.has(viewOf([{ path }, box])) && !(isPooled && rejected.get(viewOf([{ path }, box]))?.has("unknown"))),
+  isPooled,
+});
+const showGroup = (from, words = "") => {
   bunch = from;
   while (bunch < bunches.length && left(bunches[bunch]).length < 2) bunch++;
-  if (bunch >= bunches.length) { shutGroup(); return trouble(words || none); }
-  $("nameall").hidden = false;
+  if (bunch >= bunches.length) return endRound(words);
   members = left(bunches[bunch]);
   out = new Set();
   choices = offerGroup();
+  $("nameall").hidden = false;
   drawMembers();
   drawChoices();
   $("groupdone").textContent = words;
-  group.querySelector(".sheet").scrollTop = 0;
   focusGroup();
 };
-// What the model says of all of them: the mean score of each car.
-const meanScores = () => {
-  const sums = new Map();
-  for (const [photo, box] of members) for (const { car, score } of thought(boxIn(photo, box) ?? photo)) sums.set(car, (sums.get(car) ?? 0) + score / members.length);
-  return [...sums].sort((a, b) => b[1] - a[1]);
+// Those that were taken out may form groups of their own now.
+const endRound = words => (wereOut ? askGroups("Groups done", `${words} What was taken out comes now.`.trim()) : groupsDone("Groups done"));
+const groupsDone = async what => {
+  showNone();
+  await saving;
+  if (!group.open || bunches.some(one => left(one).length > 1)) return;  // what could not be saved has come back meanwhile
+  shutGroup();
+  const settled = photos.filter(isSettled).length;
+  news(`${what}: ${number(settled)} of ${number(photos.length)} settled, ${number(photos.length - settled)} left.`);
+};
+
+// --- what is said of a group ---
+// Of one view: what the model says, unless she said that it is not that; then the likeliest that is left.
+const likely = (photo, box) => {
+  const of = boxIn(photo, box) ?? photo, no = rejected.get(viewOf([photo, box])) ?? new Set();
+  const stood = answer(TRUTHS[of.outcome] ?? "unknown", of.tags.map(tag => tag.car).filter(id => !no.has(id)).slice(0, 1));
+  if (stood.truth === "car" ? stood.cars.length : !no.has(stood.truth)) return stood;
+  const next = thought(of).find(({ car }) => !no.has(car));
+  return no.has("unknown") && next ? answer("car", [next.car]) : answer("unknown");
 };
 // What most of them are said to be: what Enter says of all.
-const offerGroup = () => {
-  const ids = meanScores().slice(0, 5).map(([id]) => id);
-  return [...new Set([...ids, ...recent.filter(id => cars.has(id))])].slice(0, 9);
-};
 const proposedForAll = () => {
   const counts = new Map();
-  for (const [photo, box] of members) {
-    const of = boxIn(photo, box) ?? photo, said = JSON.stringify(answer(TRUTHS[of.outcome] ?? "unknown", of.tags.map(tag => tag.car)));
+  for (const [photo, box] of out.size < members.length ? inIt() : members) {
+    const said = JSON.stringify(likely(photo, box));
     counts.set(said, (counts.get(said) ?? 0) + 1);
   }
-  const most = JSON.parse([...counts].sort((a, b) => b[1] - a[1])[0][0]);
-  return most.truth === "car" && most.cars.length > 1 ? answer("car", [most.cars[0]]) : most;
+  return JSON.parse([...counts].sort((a, b) => b[1] - a[1])[0][0]);
 };
-const inIt = () => members.filter((_, i) => !out.has(i));
-const drawMembers = () => {
-  $("members").replaceChildren(...members.map(([photo, box], i) => {
-    const li = make("li"), button = make("button", "member");
-    button.type = "button";
-    button.title = photo.path;
-    button.tabIndex = i ? -1 : 0;
-    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box), make("span", "path", photo.path));
-    button.addEventListener("click", () => takeOut(i));
-    button.addEventListener("focus", () => rove(i));
-    li.append(button);
-    return li;
-  }));
-  marks();
+// The mean score of each car, likeliest first; last those that she said most of them are not.
+const offerGroup = () => {
+  const sums = new Map(), isNot = id => 2 * members.filter(one => rejected.get(viewOf(one))?.has(id)).length >= members.length;
+  for (const [photo, box] of members) for (const { car, score } of thought(boxIn(photo, box) ?? photo)) sums.set(car, (sums.get(car) ?? 0) + score / members.length);
+  const offers = offersOf([...sums].map(([car, score]) => ({ car, score })).sort((a, b) => b.score - a.score));
+  return offers.sort((a, b) => isNot(a.id) - isNot(b.id));
 };
-const rove = to => { [...$("members").querySelectorAll(".member")].forEach((button, i) => { button.tabIndex = i === to ? 0 : -1; }); };
-const marks = () => {
-  [...$("members").querySelectorAll(".member")].forEach((button, i) => {
-    button.setAttribute("aria-pressed", !out.has(i));
-    button.setAttribute("aria-label", `${members[i][0].path}: ${out.has(i) ? "taken out" : "in the group"}`);
-  });
-  const n = inIt().length, rest = bunches.slice(bunch + 1).filter(one => left(one).length > 1).length;
-  $("grouptitle").textContent = `${number(members.length)} that look alike`;
-  $("groupwhere").textContent = [out.size && `${number(out.size)} taken out`, rest ? `${number(rest)} more groups` : "the last group"].filter(Boolean).join(" · ");
-  const proposal = proposedForAll();
-  $("nameall").firstChild.textContent = `${n === 1 ? "This" : `All ${number(n)}`}: ${words(proposal)} `;
-  $("nameall").disabled = !n;
-};
-const takeOut = i => { if (out.has(i)) out.delete(i); else out.add(i); marks(); };
 const drawChoices = () => {
-  const means = new Map(meanScores());
   const row = (key, text, said, note = "", pictures = "") => {
     const button = make("button", "choice"), words = make("span", "said");
     button.type = "button";
@@ -102,58 +106,79 @@ const drawChoices = () => {
     return button;
   };
   $("choices").replaceChildren(
-    ...choices.map((id, i) => row(i + 1, name(id), answer("car", [id]), means.has(id) ? percent(means.get(id)) : "", surePictures(id, null))),
-    row(shownKey(keyOf("unknown", "group")), "Another car", answer("unknown")),
-    row(shownKey(keyOf("none", "group")), "No car", answer("none")),
+    ...choices.map((offer, i) => row(i + 1, name(offer.id), answer("car", [offer.id]), noteOf(offer), surePictures(offer.id, null))),
+    row(shownKey(keyOf("unknown", "group")), OUTCOMES.unknown, answer("unknown")),
+    row(shownKey(keyOf("none", "group")), OUTCOMES["no-car"], answer("none")),
   );
 };
 // All of them are one decision: saved together, undone together. The next group is there at once.
 const nameGroup = said => {
   const these = inIt(), from = bunch;
-  if (!these.length || !group.open) return;
+  if (!these.length || !group.open || !bunches[from]) return;
   for (const id of said.cars) remember(id);
-  saidOf.push(from);
+  const step = { one: bunches[from], keys: these.map(viewOf), outs: members.filter((_, i) => out.has(i)).map(viewOf), what: said.cars[0] ?? said.truth };
+  took(step);
   const sent = sayAll(these.map(([photo, box]) => [photo, box ? { box, ...said } : said]));
   sent.catch(() => {  // it is to do again, and says why
-    const at = saidOf.lastIndexOf(from);
-    if (at >= 0) saidOf.splice(at, 1);
-    if (group.open) showGroup(Math.min(from, bunch));
+    if (!gaveBack(step)) return;
+    if (group.open && !isAsking) showGroup(placeOf(step));
   });
-  showGroup(from + 1, `${number(these.length)} ${these.length === 1 ? "photo" : "photos"}: ${words(said)}. ${shownKey(keyOf("undo", "group"))} undoes it.`);
+  showGroup(from + 1, `${counted(these)}: ${words(said)}. ${shownKey(keyOf("undo", "group"))} undoes it.`);
 };
-const groupUndone = () => {
-  if (!group.open || !saidOf.length) return;
-  showGroup(saidOf.pop(), "Undone.");
+const counted = these => {
+  const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`, n = new Set(these.map(([photo]) => photo.path)).size;
+  return n === these.length ? many(n, "photo") : `${many(these.length, "car")} in ${many(n, "photo")}`;
 };
-const focusGroup = () => { ($("members").querySelector('.member[tabindex="0"]') ?? group).focus({ preventScroll: true }); };
+const took = step => {
+  saidOf.push(step);
+  for (const key of step.keys) named.add(key);
+  for (const key of step.outs) rejected.set(key, new Set(rejected.get(key)).add(step.what));
+  if (step.outs.length) wereOut = true;
+};
+const gaveBack = step => {
+  const at = saidOf.lastIndexOf(step);
+  if (at < 0) return false;
+  saidOf.splice(at, 1);
+  for (const key of step.keys) named.delete(key);
+  for (const key of step.outs) rejected.get(key)?.delete(step.what);
+  return true;
+};
+// Of an earlier round of cartag's groups it comes in here.
+const placeOf = ({ one }) => {
+  if (!bunches.includes(one)) bunches.splice(bunch, 0, one);
+  return Math.min(bunch, bunches.indexOf(one));
+};
+const groupUndone = changed => {
+  const step = saidOf.at(-1), paths = new Set(changed.map(photo => photo.path));
+  const isIt = step?.keys.some(key => paths.has(JSON.parse(key)[0])) && gaveBack(step);
+  if (!group.open) return;
+  if (isIt) showGroup(placeOf(step), "Undone."); else $("groupdone").textContent = changed.length ? "Undone." : "";
+};
+const skipGroup = () => { for (const one of members) passed.add(viewOf(one)); showGroup(bunch + 1); };
 const shutGroup = () => { if (group.open) group.close(); };
-group.addEventListener("close", () => { apply(); if (shown.length) grid.move(0); });
-const stepTo = (from, event) => {
-  const all = [...$("members").querySelectorAll(".member")];
-  const across = Math.max(1, all.filter(one => Math.abs(one.getBoundingClientRect().top - all[0].getBoundingClientRect().top) < 2).length);
-  const to = from + { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
-  if (all[to]) all[to].focus();
-};
+group.addEventListener("close", async () => {
+  apply();
+  if (shown.length) grid.move(0);
+  await saving;  // what was said last leaves the list a moment later
+  if (!group.open && !viewer.open) applyAt();
+});
 group.addEventListener("keydown", event => {
   const action = does(event, "group"), onButton = event.target.tagName === "BUTTON" && !event.target.matches(".member"), key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey || event.altKey) && action !== "undo") return;
-  const choice = choices[digitOf(event) - 1], focused = [...$("members").querySelectorAll(".member")].indexOf(document.activeElement);
-  if (event.key in ARROWS && focused >= 0) stepTo(focused, event);
-  else if (event.key in ARROWS) focusGroup();
-  else if (key === " " && focused >= 0) takeOut(focused);
-  else if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat && members.length) nameGroup(proposedForAll()); }
+  const choice = choices[digitOf(event) - 1];
+  if (memberKey(event, action)) return event.preventDefault();
+  if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat && members.length) nameGroup(proposedForAll()); }
   else if (action === "unknown" || action === "none") { if (!event.repeat) nameGroup(answer(action)); }
   else if (action === "any") $("grouppick").focus();
-  else if (action === "skip") showGroup(bunch + 1);
+  else if (action === "skip") { if (members.length) skipGroup(); }
   else if (action === "undo") { if (!event.repeat) undo(); }
   else if (action === "help") help();
-  else if (choice) { if (!event.repeat) nameGroup(answer("car", [choice])); }
+  else if (choice) { if (!event.repeat) nameGroup(answer("car", [choice.id])); }
   else return;
   event.preventDefault();
 });
-$("members").addEventListener("keyup", event => { if (event.key === " ") event.preventDefault(); });  // a button's own click
 $("nameall").addEventListener("click", () => nameGroup(proposedForAll()));
-$("skip").addEventListener("click", () => showGroup(bunch + 1));
+$("skip").addEventListener("click", skipGroup);
 $("groupundo").addEventListener("click", () => undo());
 $("groupclose").addEventListener("click", shutGroup);
 $("groups").addEventListener("click", openGroups);

@@ -32,6 +32,12 @@ const apply = (at = 0) => {
   controls();
   tally();
 };
+// The same with the keyboard kept in the list, unless she is typing elsewhere by now.
+const applyAt = (at = grid.at) => {
+  const focus = document.activeElement, isFree = !focus || focus === document.body || $("grid").contains(focus);
+  apply(at);
+  if (shown.length && isFree && !document.querySelector("dialog[open]")) grid.move(at);
+};
 const tally = () => {
   const settled = photos.filter(isSettled).length;
   $("summary").textContent = `${number(settled)} of ${number(photos.length)} settled · ${$("summary").dataset.about}`;
@@ -72,7 +78,7 @@ const grid = new Grid($("grid"), i => {
   const said = photo.outcome === "error" ? photo.error : words(stands(photo));
   const button = tile(photo.outcome !== "error" && photo.picture?.("small"), "no picture", make("span", photo.tags.length ? "name" : "name none", said), line);
   button.title = photo.path;
-  if (boxes.length && photo.width && button.querySelector("img")) button.firstChild.append(overlay(photo, boxes.map(region => [region.box, called(region)])));
+  if (boxes.length && photo.width && button.querySelector("img")) button.firstChild.append(overlay(photo, boxes.map(region => [region.box, labelOf(region), region.human ? "hers" : ""])));
   button.addEventListener("click", event => (event.ctrlKey || event.metaKey ? choose(i) : event.shiftKey ? choose(i, true) : open(i)));
   Object.assign(box, { type: "checkbox", checked: chosen.has(photo), tabIndex: -1, ariaLabel: "Choose " + photo.path });
   box.addEventListener("click", event => choose(i, event.shiftKey));
@@ -120,14 +126,30 @@ const BULK = {
   none: () => answer("none"),
   back: () => answer(null),
 };
-const bulk = async said => {
+const DONE = { confirm: "right as they are", labels: "as labelled", unknown: "not in the catalog", none: "no car", back: "taken back" };
+const bulk = async (said, what) => {
   const some = [...chosen], at = grid.at;
   chosen.clear();
   refresh();
-  await decide(some, said).catch(() => { for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo); });
-  apply(at);
+  grid.move(at);  // the bar is gone, and with it the button that had the focus
+  try {
+    const changed = await decide(some, said);
+    applyAt(at);
+    if (changed.length) news(`${changed.length === 1 ? "1 photo" : `${number(changed.length)} photos`}: ${what}. ${shownKey(keyOf("undo", "list"))} undoes it.`);
+  } catch {
+    for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo);
+    applyAt(at);
+  }
 };
-for (const button of document.querySelectorAll("[data-bulk]")) button.addEventListener("click", () => bulk(BULK[button.dataset.bulk]));
+const bulkOf = kind => bulk(BULK[kind], DONE[kind]);
+for (const button of document.querySelectorAll("[data-bulk]")) button.addEventListener("click", () => bulkOf(button.dataset.bulk));
+// While some are chosen, these keys speak of them. True: that was one of them.
+const chosenKey = (event, action) => {
+  if (!chosen.size || !["confirm", "unknown", "none", "any"].includes(action)) return false;
+  if (event.key === "Enter" && event.target.matches("button:not(.tile), summary, a")) return false;
+  if (action === "any") $("bulk").focus(); else if (!event.repeat) bulkOf(action);
+  return true;
+};
 const chooseAll = () => { for (const photo of shown) chosen.add(photo); refresh(); };
 $("all").addEventListener("click", chooseAll);
 $("none").addEventListener("click", () => { chosen.clear(); refresh(); });
@@ -148,7 +170,12 @@ const undo = async () => {
     await load().catch(() => {});  // another window decided since: see what is there
     return;
   }
-  if (!viewer.open) return groupUndone(), apply(grid.at), changed;
+  if (!viewer.open) {
+    groupUndone(changed);
+    applyAt();
+    if (changed.length) news(`Undone: ${some(changed.map(photo => photo.path))}.`);
+    return;
+  }
   // She may have gone on meanwhile: then the photo that she looks at stays.
   if (changed.length && reel[current].path === open?.path && given === given_then) {
     const at = reel.findIndex(photo => photo.path === changed[0].path);

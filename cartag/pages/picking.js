@@ -53,8 +53,17 @@ const picker = (input, picked, added) => {  // `picked(id, more)`: more with Shi
   });
 };
 const picked = (id, more) => { remember(id); if (more) toggle(id, true); else only(id); focusBox(); };
-const leave = input => { if (viewer.open) focusBox(); else if ($("group").open) focusGroup(); else input.focus(); };
+const leave = input => { if (viewer.open) focusBox(); else if ($("group").open) focusGroup(); else grid.move(grid.at); };
 const remember = id => { recent.unshift(id, ...recent.splice(0).filter(other => other !== id)); recent.length = Math.min(recent.length, 3); };
-picker($("bulk"), id => { remember(id); bulk(() => answer("car", [id])); }, typed => newCar(typed, () => $("bulk").focus()));
+// The cars worth a key: those that are named, the likeliest, and after them those picked last.
+const OFFERED = 5, LEAST_OFFERED = 0.01, MOST_OFFERED = 9;
+const offersOf = (scores, named = []) => {
+  const score = new Map(scores.map(one => [one.car, one.score]));
+  const likely = scores.filter(one => one.score >= LEAST_OFFERED).slice(0, OFFERED).map(one => one.car), ids = [...new Set([...named, ...likely])];
+  const lately = recent.filter(id => cars.has(id) && !ids.includes(id));
+  return [...ids, ...lately].slice(0, MOST_OFFERED).map(id => ({ id, score: score.get(id), isLately: lately.includes(id) }));
+};
+const noteOf = ({ score, isLately }) => [score !== undefined && percent(score), isLately && "lately"].filter(Boolean).join(" · ");
+picker($("bulk"), id => { remember(id); bulk(() => answer("car", [id]), name(id)); }, typed => newCar(typed, () => $("bulk").focus()));
 picker($("pick"), (id, more) => picked(id, more), typed => newCar(typed, id => picked(id)));
 picker($("grouppick"), id => nameGroup(answer("car", [id])), typed => newCar(typed, id => nameGroup(answer("car", [id]))));

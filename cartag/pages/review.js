@@ -38,13 +38,17 @@ form.addEventListener("input", event => {
 });
 form.addEventListener("submit", event => event.preventDefault());
 document.addEventListener("keydown", event => {
-  if (document.querySelector("dialog[open]") || /INPUT|SELECT|TEXTAREA/.test(document.activeElement.tagName)) return;
+  if (document.querySelector("dialog[open]") || document.activeElement.matches("input:not(.choose), select, textarea")) return;
   const action = does(event, "list"), key = event.key.toLowerCase(), withCtrl = event.ctrlKey || event.metaKey;
+  const isFree = document.activeElement === document.body && !withCtrl && !event.altKey;
+  if (chosenKey(event, action)) return event.preventDefault();
   if (action === "search") $("search").focus();
   else if (action === "undo" || (key === "z" && !withCtrl && !event.altKey && !action)) { if (!event.repeat) undo(); }  // Z: as it was once
   else if (action === "all" || (key === "a" && withCtrl)) chooseAll();
   else if (action === "groups") openGroups();
   else if (action === "help") help();
+  else if (isFree && shown.length && (event.key in ARROWS || ["home", "end"].includes(key))) grid.move(key === "end" ? shown.length - 1 : grid.at);
+  else if (isFree && shown.length && key === " ") { grid.move(grid.at); choose(grid.at); }
   else if (key === "escape" && chosen.size) { chosen.clear(); refresh(); }
   else return;
   event.preventDefault();

@@ -1,6 +1,6 @@
 "use strict";
 // What the page knows of photos and cars, and how it talks to cartag.
-const OUTCOMES = { tagged: "Tagged", unknown: "Another car", "no-car": "No car", error: "Unreadable" };
+const OUTCOMES = { tagged: "Tagged", unknown: "Not in the catalog", "no-car": "No car", error: "Unreadable" };
 const TRUTHS = { tagged: "car", unknown: "unknown", "no-car": "none" };
 const STATES = { todo: "To do", settled: "Settled", differs: "Label says otherwise", all: "All" };
 let cars = new Map(), photos = [], byPath = new Map(), shown = [], edition = 0;
@@ -18,7 +18,7 @@ const differs = photo => Boolean(photo.label) && !same(answer(photo.label.truth,
 const isSettled = photo => photo.settled || (!(photo.regions ?? []).some(region => region.human) && photo.tags.some(tag => tag.human));
 // A person's label is a better guess than the model's tag.
 const proposed = photo => (!isSettled(photo) && photo.label ? answer(photo.label.truth, photo.label.cars) : stands(photo));
-const words = ({ truth, cars: ids }) => (truth === "car" ? ids.map(name).join(" + ") : truth === "unknown" ? "another car" : truth === "none" ? "no car" : "no answer");
+const words = ({ truth, cars: ids }) => (truth === "car" ? ids.map(name).join(" + ") : truth === "unknown" ? "not in the catalog" : truth === "none" ? "no car" : "no answer");
 const enrich = photo => {
   photo.text = plain([photo.path, ...photo.tags.map(tag => name(tag.car) + " " + (cars.get(tag.car)?.make ?? ""))].join(" "));
   if (photo.number !== undefined) photo.picture = size => `picture/${size}/${photo.number}/${photo.content ?? "-"}`;
@@ -64,6 +64,7 @@ const trouble = (once = "") => {
 };
 // What is no trouble is said calmly, below the title: what came of something, and what is ticked and not saved.
 const news = (once = "") => { $("news").textContent = [once, !viewer.open && ticksLeft()].filter(Boolean).join(" "); };
+const tell = text => { if (viewer.open) trouble(text); else if (group.open) $("groupdone").textContent = text; else news(text); };
 // One after the other, in the order in which they were said. `body()` is asked when its turn has come.
 const send = (where, body, paths = [], over = () => {}) => {
   pending++;
@@ -90,8 +91,9 @@ const send = (where, body, paths = [], over = () => {}) => {
   saving = done.catch(() => {});
   return done;
 };
+const undoable = () => { for (const id of ["undo", "photoundo"]) $(id).disabled = !step; };
 const take = async told => {
-  $("undo").disabled = !step;
+  undoable();
   surest.clear();
   for (const photo of told.photos) {
     const here = byPath.get(photo.path);
@@ -105,6 +107,7 @@ const take = async told => {
   // Turned back to meanwhile: with what was ticked since, unless that was of an answer that does not stand.
   if (open && (told.refused.includes(open) || (!tickHere() && told.photos.some(photo => photo.path === open)))) show();
   else if (open) drawBoxes();
+  groupWhere();
   trouble();
   return told.photos.map(photo => byPath.get(photo.path)).filter(photo => photo && !told.refused.includes(photo.path));
 };
@@ -120,11 +123,12 @@ const load = async () => {
   const kept = new Set([...chosen].map(photo => photo.path));
   photos = data.photos.map(enrich);
   byPath = new Map(photos.map(photo => [photo.path, photo]));
+  members = members.map(([photo, box]) => [byPath.get(photo.path) ?? photo, box]);
   chosen.clear();
   for (const photo of photos) if (kept.has(photo.path)) chosen.add(photo);
   ticksOfWhatIs();
   for (const path of [...unsaved.keys(), ...disputed]) if (!byPath.has(path)) unsaved.delete(path), disputed.delete(path);
-  $("undo").disabled = !step;
+  undoable();
   $("title").textContent = document.title = `Review of ${data.title}`;
   $("summary").dataset.about = `${data.catalog} by ${data.model}`;
   controls();

@@ -24,7 +24,7 @@ $("carform").addEventListener("submit", async event => {
     const told = await ask("car", { name: $("carname").value, aliases });
     await load();
     $("newcar").close();
-    trouble(`${name(told.car)} is in ${told.file} now; the next 'cartag tag' looks for it in all photos.`);
+    tell(`${name(told.car)} is in ${told.file} now; the next 'cartag tag' looks for it in all photos.`);
     afterwards(told.car);
   } catch (error) {
     $("cartold").textContent = error.message;
@@ -82,7 +82,7 @@ $("take").addEventListener("click", async () => {
   try {
     await ask("take", { take: true });
     $("learn").close();
-    trouble("Taken: the next 'cartag tag' uses it.");
+    tell("Taken: the next 'cartag tag' uses it.");
   } catch (error) {
     $("learntold").textContent = error.message;
   }

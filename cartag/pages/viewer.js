@@ -90,11 +90,10 @@ const again = () => {
   answers();
   showLikest();
 };
-// The cars worth a key: those it has, those the model thought of, those picked last.
 const offer = photo => {
-  const box = subject(), scores = new Map(thought(box?.model ? box : photo).map(({ car, score }) => [car, score]));
-  const ids = [...(box ?? photo).tags.map(tag => tag.car), ...(box ? [] : proposed(photo).cars), ...[...scores.keys()].slice(0, 5), ...recent.filter(id => cars.has(id))];
-  return [...new Set(ids)].slice(0, 9).map(id => ({ id, score: box && !box.model ? undefined : scores.get(id) }));  // of a box that she drew the model said nothing
+  const box = subject(), ticked = tickHere()?.given.cars ?? [];
+  const offers = offersOf(thought(box?.model ? box : photo), [...ticked, ...(box ?? photo).tags.map(tag => tag.car), ...(box ? [] : proposed(photo).cars)]);
+  return box && !box.model ? offers.map(one => ({ ...one, score: undefined })) : offers;  // of a box that she drew the model said nothing
 };
 const answers = () => {
   const row = (key, text, checked, change, className = "", note = "", pictures = "") => {
@@ -108,8 +107,8 @@ const answers = () => {
   };
   const focused = [...$("answers").querySelectorAll("input")].indexOf(document.activeElement);
   $("answers").replaceChildren(
-    ...offered.map(({ id, score }, i) => row(i + 1, name(id), given.cars.includes(id), () => toggle(id), "", score === undefined ? "" : percent(score), surePictures(id, reel[current]))),
-    row(shownKey(keyOf("unknown", "photo")), "Another car", given.truth === "unknown", () => settle("unknown"), "apart"),
+    ...offered.map((one, i) => row(i + 1, name(one.id), given.cars.includes(one.id), () => toggle(one.id), "", noteOf(one), surePictures(one.id, reel[current]))),
+    row(shownKey(keyOf("unknown", "photo")), OUTCOMES.unknown, given.truth === "unknown", () => settle("unknown"), "apart"),
     row(shownKey(keyOf("none", "photo")), at ? "No car: delete the box" : "No car", given.truth === "none", () => settle("none")),
   );
   if (focused >= 0) $("answers").querySelectorAll("input")[focused]?.focus();
@@ -121,7 +120,7 @@ const give = next => {
   given = next;
   tick();
   alsoNext = false;
-  for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, 9);
+  for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, MOST_OFFERED);
   answers();
   if (beside) showBeside();
 };
@@ -165,6 +164,7 @@ $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
 $("close").addEventListener("click", shut);
 $("confirm").addEventListener("click", confirmed);
+$("photoundo").addEventListener("click", () => undo().then(() => { if (viewer.open) focusBox(); }));
 $("back").addEventListener("click", () => {
   flush();
   untick(reel[current].path, at);

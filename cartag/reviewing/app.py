@@ -50,8 +50,8 @@ _USED = (
 )
 _FOR_A_DAY = {"Cache-Control": "private, max-age=86400, immutable"}
 _SCRIPTS = (
-    *("grid", "keys", "talk", "picking", "list", "ticks", "boxes", "zoom", "alike", "viewer", "groups", "teach"),
-    "review",
+    *("grid", "keys", "talk", "picking", "list", "ticks", "boxes", "zoom", "alike", "viewer", "groups", "members"),
+    *("teach", "review"),
 )
 """In this order the page loads them: plain scripts, each of which sees what those before it have."""
 _STATIC = {

@@ -121,8 +121,8 @@ def test_tab_goes_through_four_cars_and_then_to_the_photo(page: Any) -> None:
     assert seen == [
         "Box 1 of 4: Red Racer, 90 %, to be confirmed",
         "Box 2 of 4: Blue Bolt, 70 %, to be confirmed",
-        "Box 3 of 4: unknown, to be confirmed",
-        "Box 4 of 4: Ferrari F430?, to be confirmed",
+        "Box 3 of 4: not in the catalog, to be confirmed",
+        "Box 4 of 4: not in the catalog (Ferrari F430?), to be confirmed",
         "whole",
     ]
     assert page.text_content("#about") == "What does it show?"
@@ -179,7 +179,7 @@ def test_a_missed_car_is_drawn_and_named(page: Any, boxes: Boxes) -> None:
     (new,) = [box for box in boxes() if list(box) not in BOXES]
     assert near(new, (0.3, 0.1, 0.3, 0.2))
     assert boxes()[new] == ("unknown", "human")
-    assert spoken_of(page).startswith("Box 3 of 5: unknown")
+    assert spoken_of(page).startswith("Box 3 of 5: not in the catalog")
     assert page.text_content("#hint") == ""
     for key in ("c", "y", "e", "t", "Enter", "Enter"):
         page.keyboard.press(key)
@@ -255,7 +255,7 @@ def test_a_word_on_a_box_is_taken_back(page: Any, boxes: Boxes) -> None:
     page.keyboard.press("Enter")
     saved(page)
     page.keyboard.press("Shift+Tab")
-    assert spoken_of(page) == "Box 1 of 4: unknown, confirmed"
+    assert spoken_of(page) == "Box 1 of 4: not in the catalog, confirmed"
     page.click("#back")
     saved(page)
     assert boxes()[tuple(RED)] == ("red-racer", "model")

@@ -104,9 +104,11 @@ def test_a_wrong_tag_becomes_the_right_one(page: Any, says: Says) -> None:
     page.click("[title='c.jpg']")
     assert page.is_checked("#answers label:has-text('Blue Bolt') input")
     page.click("#answers label:has-text('Blue Bolt')")
-    assert page.is_checked("#answers label:has-text('Another car') input"), "no car of the list is another car"
+    assert page.is_checked("#answers label:has-text('Not in the catalog') input"), (
+        "no car of the list is none of the catalog"
+    )
     page.click("#answers label:has-text('Yellow Yeti')")
-    assert not page.is_checked("#answers label:has-text('Another car') input")
+    assert not page.is_checked("#answers label:has-text('Not in the catalog') input")
     page.click("#answers label:has-text('Red Racer')")
     page.click("#confirm")
     settle(page, 1)
@@ -253,7 +255,7 @@ def test_what_is_ticked_outlasts_a_save_and_another_edition(page: Any, says: Say
     page.keyboard.press("u")
     wait(page, 'document.getElementById("summary").textContent.startsWith("1 of 6")')
     assert page.text_content("#what") == "c.jpg"
-    assert page.is_checked("#answers label:has-text('Another car') input")
+    assert page.is_checked("#answers label:has-text('Not in the catalog') input")
     page.keyboard.press("Enter")
     settle(page, 2)
     assert says("c.jpg") == ("unknown", [], True)

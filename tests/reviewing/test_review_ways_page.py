@@ -271,9 +271,9 @@ def test_one_hand_and_one_s_own_keys(browser: Any, tagged: Gallery) -> None:
         press(page, "Escape")
         page.click("[title='a.jpg']")
         press(page, "u")
-        assert not page.is_checked("#answers label:has-text('Another car') input"), "no longer its key"
+        assert not page.is_checked("#answers label:has-text('Not in the catalog') input"), "no longer its key"
         press(page, "k")
-        assert page.is_checked("#answers label:has-text('Another car') input")
+        assert page.is_checked("#answers label:has-text('Not in the catalog') input")
         press(page, "Digit1", "w", "Digit2")
         assert page.text_content("#confirm").startswith("Confirm 2 cars"), "without Shift"
         page.context.close()

@@ -1,0 +1,93 @@
+"use strict";
+// The members of the group that is open: a click or Space takes one out that does not belong, Z shows its whole photo.
+const FEW = [[4, 2], [6, 3]];       // of so many members at most, so many stand in a row, and large
+let members = [], out = new Set();  // [photo, box]; the places of those that are taken out
+let looked = -1;                    // the place of the one whose whole photo is shown
+
+const inIt = () => members.filter((_, i) => !out.has(i));
+const memberButtons = () => [...$("members").querySelectorAll(".member")];
+const drawMembers = () => {
+  const few = FEW.find(([most]) => members.length <= most)?.[1];
+  $("members").dataset.few = few ?? "";
+  $("members").replaceChildren(...members.map(([photo, box], i) => {
+    const li = make("li"), button = make("button", "member");
+    button.type = "button";
+    button.title = photo.path;
+    button.tabIndex = i ? -1 : 0;
+    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box, few ? "large" : "small"), make("span", "path", photo.path));
+    button.addEventListener("click", () => takeOut(i));
+    button.addEventListener("dblclick", () => lookAt(i));  // its two clicks took it out and put it back
+    button.addEventListener("focus", () => rove(i));
+    li.append(button);
+    return li;
+  }));
+  lookAt(-1);
+  group.querySelector(".sheet").scrollTop = 0;
+  marks();
+};
+// While cartag looks for groups, and when there are no more.
+const showNone = () => {
+  members = [];
+  for (const id of ["members", "choices"]) $(id).replaceChildren();
+  lookAt(-1);
+  $("grouptitle").textContent = "Looking for what looks alike …";
+  $("groupwhere").textContent = $("groupdone").textContent = "";
+  $("nameall").hidden = true;
+  group.focus();
+};
+const rove = to => memberButtons().forEach((button, i) => { button.tabIndex = i === to ? 0 : -1; });
+const marks = () => {
+  memberButtons().forEach((button, i) => {
+    button.setAttribute("aria-pressed", !out.has(i));
+    button.setAttribute("aria-label", `${members[i][0].path}: ${out.has(i) ? "taken out" : "in the group"}`);
+  });
+  const n = inIt().length;
+  $("grouptitle").textContent = `${number(members.length)} that ${bunches[bunch].isPooled ? "are probably not in the catalog" : "look alike"}`;
+  $("nameall").firstChild.textContent = `${n === 1 ? "This" : `All ${number(n)}`}: ${words(proposedForAll())} `;
+  $("nameall").disabled = !n;
+  groupWhere();
+};
+// Groups are counted as `showGroup` goes through them: a photo that is being saved changes nothing.
+const groupWhere = () => {
+  if (!group.open || !members.length) return;
+  const rest = bunches.slice(bunch + 1).filter(one => left(one).length > 1).length;
+  const more = rest ? `${number(rest)} more ${rest === 1 ? "group" : "groups"}` : "the last group";
+  $("groupwhere").textContent = [out.size && `${number(out.size)} taken out`, more, `${number(photos.filter(isSettled).length)} of ${number(photos.length)} settled`].filter(Boolean).join(" · ");
+};
+const takeOut = i => { if (out.has(i)) out.delete(i); else out.add(i); marks(); };
+const focusGroup = () => { ($("members").querySelector('.member[tabindex="0"]') ?? group).focus({ preventScroll: true }); };
+const stepTo = (from, key) => {
+  const all = memberButtons(), across = Math.max(1, all.filter(one => Math.abs(one.getBoundingClientRect().top - all[0].getBoundingClientRect().top) < 2).length);
+  const to = { ArrowRight: from + 1, ArrowLeft: from - 1, ArrowDown: from + across, ArrowUp: from - across, Home: 0, End: all.length - 1 }[key];
+  if (all[to]) all[to].focus();
+  if (looked >= 0 && all[to]) lookAt(to);
+};
+
+// --- the whole photo of one, with its box ---
+const lookAt = i => {
+  looked = i;
+  $("closer").hidden = i < 0;
+  if (i < 0) return $("closerframe").replaceChildren();
+  const [photo, box] = members[i], its = box ?? (photo.regions ?? [])[0]?.box;
+  $("closerframe").replaceChildren(pictured(photo, false));
+  if (its) $("closerframe").append(place(make("div", "box"), its));
+  const image = $("closerframe").querySelector("img");
+  if (image) image.alt = `${photo.path}: the whole photo`;
+  $("closername").textContent = `${photo.path} · ${shownKey(keyOf("zoom", "group"))} or Esc: back`;
+  lay($("closer"), $("closerframe"), photo, null);
+};
+addEventListener("resize", () => { if (looked >= 0) lookAt(looked); });
+$("closer").addEventListener("click", () => lookAt(-1));
+
+// --- keys; true: that was one of ours ---
+const memberKey = (event, action) => {
+  const focused = memberButtons().indexOf(document.activeElement), isStep = event.key in ARROWS || event.key === "Home" || event.key === "End";
+  if (isStep && focused >= 0) stepTo(focused, event.key);
+  else if (isStep) focusGroup();
+  else if (event.key === " " && focused >= 0) takeOut(focused);
+  else if (action === "zoom" && members.length) lookAt(looked < 0 ? Math.max(0, focused) : -1);
+  else if (event.key === "Escape" && looked >= 0) lookAt(-1);
+  else return false;
+  return true;
+};
+$("members").addEventListener("keyup", event => { if (event.key === " ") event.preventDefault(); });  // a button's own click
