@@ -1,6 +1,6 @@
 "use strict";
 // The members of the group that is open: a click or Space takes one out that does not belong, Z shows its whole photo.
-const FEW = [[4, 2], [6, 3]];       // of so many members at most, so many stand in a row, and large
+const FEW = [[4, 2], [6, 3], [12, 4]];     // of so many members at most, so many stand in a row
 let members = [], out = new Set();  // [photo, box]; the places of those that are taken out
 let looked = -1;                    // the place of the one whose whole photo is shown
 
@@ -14,7 +14,7 @@ const drawMembers = () => {
     button.type = "button";
     button.title = photo.path;
     button.tabIndex = i ? -1 : 0;
-    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box, few ? "large" : "small"), make("span", "path", photo.path));
+    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box, few < 4 ? "large" : "small"), make("span", "path", photo.path));
     button.addEventListener("click", () => takeOut(i));
     button.addEventListener("dblclick", () => lookAt(i));  // its two clicks took it out and put it back
     button.addEventListener("focus", () => rove(i));

@@ -62,12 +62,12 @@ $("done").addEventListener("click", async () => {
   await saving;
   const left = [...new Set([...unsaved.keys(), ...[...ticks.values()].map(one => one.path)])];
   if (left.length && !window.confirm(`Not saved: ${some(left)}. End without them?`)) return;
-  ticks.clear();
   try {
     await ask("end", {});
   } catch (error) {
     return trouble(error.message);
   }
+  ticks.clear();
   const lost = [
     unsaved.size && `Not saved: ${some([...unsaved.keys()])}.`,
     owed && `The index has everything; the labels' file lacks ${number(owed)}, see what cartag says where it was started.`,

@@ -68,7 +68,7 @@ def test_what_is_left_over_and_probably_none_of_the_catalog_is_pooled() -> None:
 @given(st.integers(0, 40), st.integers(2, 8), st.integers(0, 2**32 - 1))
 def test_pooling_loses_no_view_and_doubles_none(n: int, most: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    order, unknown, likely = rng.permutation(n), rng.random(n) < 0.7, rng.random(n) / 4
+    order, unknown, likely = rng.permutation(n), rng.random(n) < 0.7, rng.random(n) / 2
     found = [part for part in np.split(order, sorted(rng.integers(0, n + 1, 6).tolist())) if 2 <= len(part) <= most]
     stay, rest = groups.pooled(found, unknown, likely, most=most)
     before, after = ({i for one in some for i in one.tolist()} for some in (found, [*stay, *rest]))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browsers import BROWSER, launched, until, wait
 from conftest import Gallery
-from reviews import Served, served, without_csv
+from reviews import Served, in_doubt, served, without_csv
 
 from cartag.state import locks
 from cartag.state.index import place_of
@@ -100,7 +100,9 @@ def test_it_is_done_with_the_keyboard_alone(page: Any, says: Says) -> None:
     assert page.evaluate("document.activeElement.title") == "d.jpg"
 
 
-def test_a_wrong_tag_becomes_the_right_one(page: Any, says: Says) -> None:
+def test_a_wrong_tag_becomes_the_right_one(page: Any, says: Says, tagged: Gallery) -> None:
+    in_doubt(tagged)
+    page.reload()
     page.click("[title='c.jpg']")
     assert page.is_checked("#answers label:has-text('Blue Bolt') input")
     page.click("#answers label:has-text('Blue Bolt')")
@@ -276,7 +278,9 @@ def test_a_key_held_down_confirms_nothing_unseen(page: Any, says: Says) -> None:
     assert says("a.jpg") == ("no-car", [], True)
 
 
-def test_a_number_is_the_car_and_with_shift_one_more(page: Any, says: Says) -> None:
+def test_a_number_is_the_car_and_with_shift_one_more(page: Any, says: Says, tagged: Gallery) -> None:
+    in_doubt(tagged)
+    page.reload()
     page.click("[title='a.jpg']")
     offered = [text.strip() for text in page.locator("#answers .said span:nth-of-type(1)").all_text_contents()]
     assert offered[0] == "Red Racer"

@@ -12,7 +12,7 @@ import pytest
 from browsers import BROWSER, launched, until, wait
 from conftest import Gallery
 from msgspec.structs import replace
-from reviews import Served, served
+from reviews import Served, in_doubt, served
 
 from cartag.settings import Settings
 from cartag.state import index as indexes, locks, place_of, read_index
@@ -178,7 +178,9 @@ def test_pixels_are_shown_dragged_and_left(page: Any) -> None:
     assert page.text_content("#what") == "e.jpg"
 
 
-def test_beside_it_stands_the_surest_photo_of_the_car_that_is_ticked(page: Any) -> None:
+def test_beside_it_stands_the_surest_photo_of_the_car_that_is_ticked(page: Any, tagged: Gallery) -> None:
+    in_doubt(tagged)
+    page.reload()
     page.click("[title='a.jpg']")
     press(page, "s")
     assert page.get_attribute("#other img", "alt").startswith("Red Racer: ")
@@ -264,6 +266,7 @@ def test_learning_is_seen_before_it_is_taken(page: Any, tagged: Gallery) -> None
 
 
 def test_one_hand_and_one_s_own_keys(browser: Any, tagged: Gallery) -> None:
+    in_doubt(tagged)
     with served(tagged.path, settings=Settings(review_keys=("unknown=k", "also=w"))) as review:
         page = opened(browser, review)
         press(page, "?")
