@@ -29,9 +29,10 @@ const changed = (regions, { box, to, truth, cars: ids }) => {
 const regionsOf = photo => (photo.told ?? []).reduce(changed, photo.regions ?? []);
 const boxAt = (photo, box) => regionsOf(photo).find(region => alike(region.box, box));
 const subject = () => (at && boxAt(reel[current], at)) || null;
+const perhaps = ({ outcome, other }) => (outcome === "unknown" && other ? ` (${other.name}?)` : "");
 const called = region => {
   if (region.tags.length) return region.tags.map(tag => name(tag.car)).join(" + ");
-  return words(answer(TRUTHS[region.outcome])) + (region.outcome === "unknown" && region.other ? ` (${region.other.name}?)` : "");
+  return words(answer(TRUTHS[region.outcome])) + perhaps(region);
 };
 const labelOf = region => (region.human && !region.pending ? "✓ " : "") + called(region);
 const toSay = photo => regionsOf(photo).filter(region => !region.human);

@@ -24,6 +24,7 @@ const openGroups = async () => {
 };
 const askGroups = async (none, words = "") => {
   bunches = [];
+  bunch = 0;
   wereOut = false;
   isAsking = true;
   showNone();

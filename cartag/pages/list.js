@@ -75,7 +75,7 @@ const grid = new Grid($("grid"), i => {
   if (hers && !isSettled(photo)) line.append(make("span", "percent", `${hers} of ${boxes.length} boxes`));
   else if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));
   else if (photo.tags.length && !differs(photo)) line.append(make("span", "percent", percent(photo.tags[0].score)));
-  const said = photo.outcome === "error" ? photo.error : words(stands(photo));
+  const said = photo.outcome === "error" ? photo.error : words(stands(photo)) + (boxes.length === 1 && photo.outcome === "unknown" ? perhaps(boxes[0]) : "");
   const button = tile(photo.outcome !== "error" && photo.picture?.("small"), "no picture", make("span", photo.tags.length ? "name" : "name none", said), line);
   button.title = photo.path;
   if (boxes.length && photo.width && button.querySelector("img")) button.firstChild.append(overlay(photo, boxes.map(region => [region.box, labelOf(region), region.human ? "hers" : ""])));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from conftest import Gallery
 from hypothesis import given, settings, strategies as st
 from reviews import Served, served
 
+from cartag import pages
 from cartag.errors import SettingsError
 from cartag.reviewing import groups
 from cartag.reviewing.keys import KEYS, keys_of
@@ -243,6 +245,16 @@ def test_keys_of_ones_own() -> None:
     assert {one.key for one in own if one.action == "unknown"} == {"k"}
     assert len(keys_of(Settings())) == len(KEYS)
     assert load_settings(environment={"CARTAG_REVIEW_KEYS": "unknown=k,none=j"}).review_keys == ("unknown=k", "none=j")
+
+
+def test_an_action_has_one_key_in_all_places_and_every_cap_of_the_page_is_in_the_table() -> None:
+    keys: dict[str, set[str]] = {}
+    for one in KEYS:
+        keys.setdefault(one.action, set()).add(one.key)
+    assert all(len(some) == 1 for some in keys.values()), keys
+    caps = set(re.findall(r'data-key="(\w+)\.(\w+)"', pages.text("review.html")))
+    assert len(caps) > 20
+    assert caps <= {(one.where, one.action) for one in KEYS}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_of_a_photo_of_several_cars_a_group_names_the_box(browser: Any, tagged: 
         page.wait_for_selector("#group[open] .member")
         assert page.text_content("#grouptitle") == "5 that look alike"
         press(page, "Space", "Enter")
+        assert page.text_content("#groupdone").startswith("4 cars in 3 photos: ")
         settle(page, 2)
         page.context.close()
     hers = {name: [r.get("source") for r in tagged.record(name)["regions"]] for name in ("a.jpg", "b.jpg")}
