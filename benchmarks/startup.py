@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -46,12 +47,19 @@ def measure(work: Path, runs: int, photos: int) -> Report:
 
 
 def _report(turns: list[dict[str, Run]], hub: list[dict[str, Run]], whole: dict[str, Run], texts: float) -> Report:
-    """The first turn is left out: it reads the files of Python itself."""
+    """The first turn is left out: it reads the files of Python itself.
+
+    Ratios are medians of those within a turn: between turns the machine may be busy with something else.
+    """
     report = Report("startup", ("command", "seconds", "core-seconds", "peak MiB", f"seconds / `{IMPORTS}`", "core-s /"))
     rows = {name: medians([turn[name] for turn in some]) for some in (turns, hub) for name in some[0]} | whole
     imports = rows[IMPORTS]
     for name, run in rows.items():
-        ratios = (run.seconds / imports.seconds, run.core_seconds / imports.core_seconds)
+        pairs = [(turn[name], turn[IMPORTS]) for turn in turns if name in turn] or [(run, imports)]
+        ratios = (
+            statistics.median(one.seconds / other.seconds for one, other in pairs),
+            statistics.median(one.core_seconds / other.core_seconds for one, other in pairs),
+        )
         report.add(name, run.seconds, run.core_seconds, run.peak_mb, *ratios)
     one, other = whole.values()
     report.notes += [
