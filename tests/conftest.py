@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jsonschema
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.photos import images
 from cartag.settings import Settings
 from cartag.state import index as indexes
+
+# A property holds however busy a machine is: what has to be quick is measured by itself.
+hypothesis.settings.register_profile("cartag", deadline=None)
+hypothesis.settings.load_profile("cartag")
 
 # The fake encoder sees colours: three cars, one other car, two things that are no car. A black photo is none of them.
 CATALOG = """
