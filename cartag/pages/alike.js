@@ -55,6 +55,7 @@ const showLikest = () => {
   drawLikest(photo, likest.get(key) ?? []);
   if (likest.has(key) || photo.gone || photo.outcome === "error") return;
   resting = setTimeout(async () => {
+    if (!viewer.open) return;  // closed meanwhile, and perhaps cartag has ended
     const told = await ask("like", { path: photo.path, box: at, most: LIKEST }).catch(() => ({ like: [] }));
     likest.set(key, told.like.map(([path]) => path));
     if (viewer.open && reel[current] === photo && JSON.stringify([photo.path, at]) === key) drawLikest(photo, likest.get(key));

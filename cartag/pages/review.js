@@ -68,6 +68,7 @@ $("done").addEventListener("click", async () => {
     return trouble(error.message);
   }
   ticks.clear();
+  clearTimeout(waiting);
   const lost = [
     unsaved.size && `Not saved: ${some([...unsaved.keys()])}.`,
     owed && `The index has everything; the labels' file lacks ${number(owed)}, see what cartag says where it was started.`,

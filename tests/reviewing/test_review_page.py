@@ -503,6 +503,16 @@ def test_labels_that_lack_something_are_said_to_the_end(
     page.wait_for_selector("text=the labels' file lacks 1")
 
 
+def test_nothing_is_asked_of_a_cartag_that_has_ended(page: Any) -> None:
+    """What waited for a pause, as the pictures that are most like one and a search do, does not come after the end."""
+    page.click("[title='a.jpg']")
+    page.keyboard.press("Escape")
+    page.fill("#search", "b")
+    page.click("#done")
+    page.wait_for_selector("text=All is saved")
+    page.wait_for_timeout(500)
+
+
 def test_a_reload_that_fails_does_not_mean_that_nothing_was_saved(page: Any, says: Says, tagged: Gallery) -> None:
     page.may_fail = True
     page.route("**/data", lambda route: route.abort())
