@@ -116,12 +116,16 @@ def local_records(gallery: Path, index: Path) -> dict[str, PhotoRecord]:
 
 
 def kill_one(cluster: Any, title: str) -> int:
-    """Kills a worker process of this cluster's nodes whose title holds this; its id, 0 where there is none now."""
+    """Kills a worker process of this cluster's nodes whose title holds this; its id, 0 where there is none now.
+
+    No agent of a node, which has such a title too: the node ends with its agent.
+    """
     raylets = {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
     for entry in Path("/proc").iterdir():
         try:
             parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent in raylets and title in (entry / "cmdline").read_text():
+            said = (entry / "cmdline").read_text()
+            if parent in raylets and title in said and "Agent" not in said:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return int(entry.name)
         except (OSError, ValueError, IndexError):
