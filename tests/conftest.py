@@ -20,6 +20,7 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from reviews import Served, served
 
 import cartag
 import cartag.encoder
@@ -248,6 +249,25 @@ def forbid_encoder(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         raise AssertionError("an encoder was loaded")
 
     return lambda: monkeypatch.setattr(cartag.encoder, "load", load)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A module's browser, not a session's: its event loop would be running in other tests too."""
+    from browsers import launched  # it imports playwright, which tests without a browser do not need
+
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def review(tagged: Gallery) -> Iterator[Served]:
+    """A review of what the module calls `tagged`, with labels."""
+    with served(tagged.path, labels=tagged.path / "labels.csv") as found:
+        yield found
 
 
 # --- what holds for every test ----------------------------------------------------------------------------------

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import BROWSER, launched, wait
+from browsers import BROWSER, wait, watched
 from conftest import Gallery
 from regions import BOXES, four_regions, paint_four, put_regions, region
 
@@ -16,12 +15,6 @@ from cartag.exporting import page as gallery_page
 
 NAMES = ["Red Racer", "Blue Bolt", "unknown", "Ferrari F430?"]
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture
@@ -102,84 +95,74 @@ def place_in(inner: dict[str, float], outer: dict[str, float]) -> list[float]:
 @needs_browser
 def test_boxes_grow_with_the_picture_and_say_their_names(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     exported(tagged, tmp_path / "page")
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.goto((tmp_path / "page" / "index.html").as_uri())
-    page.click("[title='four.jpg']")
-    for width, height in ((1200, 800), (500, 700)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(100)
-        frame = page.locator("#frame").bounding_box()
-        for i, box in enumerate(BOXES):
-            place = place_in(page.locator("#frame .box").nth(i).bounding_box(), frame)
-            assert place == pytest.approx(box, abs=0.01)
-    assert page.locator("#frame .box span").all_text_contents() == NAMES
-    seen = []
-    for _ in range(6):
-        page.keyboard.press("Tab")
-        seen.append(page.evaluate("document.activeElement.ariaLabel"))
-    assert [text for text in seen if text and text.startswith("Box")] == [
-        "Box 1 of 4: Red Racer, 90 %",
-        "Box 2 of 4: Blue Bolt, 70 %",
-        "Box 3 of 4: unknown",
-        "Box 4 of 4: Ferrari F430?",
-    ]
-    page.keyboard.press("b")
-    assert page.locator("#frame .box:visible").count() == 0
-    page.keyboard.press("Escape")
-    context.close()
-    assert not complaints
+    with watched(browser) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        page.click("[title='four.jpg']")
+        for width, height in ((1200, 800), (500, 700)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(100)
+            frame = page.locator("#frame").bounding_box()
+            for i, box in enumerate(BOXES):
+                place = place_in(page.locator("#frame .box").nth(i).bounding_box(), frame)
+                assert place == pytest.approx(box, abs=0.01)
+        assert page.locator("#frame .box span").all_text_contents() == NAMES
+        seen = []
+        for _ in range(6):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate("document.activeElement.ariaLabel"))
+        assert [text for text in seen if text and text.startswith("Box")] == [
+            "Box 1 of 4: Red Racer, 90 %",
+            "Box 2 of 4: Blue Bolt, 70 %",
+            "Box 3 of 4: unknown",
+            "Box 4 of 4: Ferrari F430?",
+        ]
+        page.keyboard.press("b")
+        assert page.locator("#frame .box:visible").count() == 0
+        page.keyboard.press("Escape")
 
 
 @needs_browser
 def test_a_tile_shows_names_on_hover_and_focus_at_their_places(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     exported(tagged, tmp_path / "page")
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    page = context.new_page()
-    page.goto((tmp_path / "page" / "index.html").as_uri())
-    page.wait_for_selector("#grid li")
-    opacity = "getComputedStyle(document.querySelector(\"[title='four.jpg'] .box span\")).opacity"
-    assert page.evaluate(opacity) == "0"
-    page.hover("[title='four.jpg']")
-    wait(page, f"{opacity} === '1'")
-    page.mouse.move(0, 0)
-    wait(page, f"{opacity} === '0'")
-    page.locator("#grid .tile").first.focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowLeft")
-    assert page.evaluate("document.activeElement.title") == "four.jpg"
-    wait(page, f"{opacity} === '1'")
-    assert page.locator("[title='plain.jpg'] .box").count() == 0
-    # Of a picture that fills its frame two sides are cut off: the red car's box is where the red car is.
-    for name, ratio in (("four.jpg", 1.5), ("high.jpg", 1 / 3), ("wide.jpg", 4.5)):
-        tile = page.locator(f"[title='{name}']")
-        frame, box = (tile.locator(what).first.bounding_box() for what in (".picture", ".box"))
-        width = max(frame["width"], frame["height"] * ratio)
-        height = width / ratio
-        whole = {
-            "x": frame["x"] + (frame["width"] - width) / 2,
-            "y": frame["y"] + (frame["height"] - height) / 2,
-            "width": width,
-            "height": height,
-        }
-        assert place_in(box, whole) == pytest.approx(BOXES[0], abs=0.02), name
-    context.close()
+    with watched(browser) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        page.wait_for_selector("#grid li")
+        opacity = "getComputedStyle(document.querySelector(\"[title='four.jpg'] .box span\")).opacity"
+        assert page.evaluate(opacity) == "0"
+        page.hover("[title='four.jpg']")
+        wait(page, f"{opacity} === '1'")
+        page.mouse.move(0, 0)
+        wait(page, f"{opacity} === '0'")
+        page.locator("#grid .tile").first.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
+        assert page.evaluate("document.activeElement.title") == "four.jpg"
+        wait(page, f"{opacity} === '1'")
+        assert page.locator("[title='plain.jpg'] .box").count() == 0
+        # Of a picture that fills its frame two sides are cut off: the red car's box is where the red car is.
+        for name, ratio in (("four.jpg", 1.5), ("high.jpg", 1 / 3), ("wide.jpg", 4.5)):
+            tile = page.locator(f"[title='{name}']")
+            frame, box = (tile.locator(what).first.bounding_box() for what in (".picture", ".box"))
+            width = max(frame["width"], frame["height"] * ratio)
+            height = width / ratio
+            whole = {
+                "x": frame["x"] + (frame["width"] - width) / 2,
+                "y": frame["y"] + (frame["height"] - height) / 2,
+                "width": width,
+                "height": height,
+            }
+            assert place_in(box, whole) == pytest.approx(BOXES[0], abs=0.02), name
 
 
 @needs_browser
 def test_without_a_script_the_boxes_are_there(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     exported(tagged, tmp_path / "page")
-    context = browser.new_context(viewport={"width": 1200, "height": 800}, java_script_enabled=False)
-    page = context.new_page()
-    page.goto((tmp_path / "page" / "index.html").as_uri())
-    assert page.locator("figure").count() == 3, "one without regions is not among them"
-    figure = page.locator("figure").first
-    assert [figure.get_by_role("img", name=name, exact=True).count() for name in NAMES] == [1] * 4
-    picture = figure.locator("img").bounding_box()
-    for i, box in enumerate(BOXES):
-        place = place_in(figure.locator("rect").nth(i).bounding_box(), picture)
-        assert place == pytest.approx(box, abs=0.02)
-    context.close()
+    with watched(browser, java_script_enabled=False) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        assert page.locator("figure").count() == 3, "one without regions is not among them"
+        figure = page.locator("figure").first
+        assert [figure.get_by_role("img", name=name, exact=True).count() for name in NAMES] == [1] * 4
+        picture = figure.locator("img").bounding_box()
+        for i, box in enumerate(BOXES):
+            place = place_in(figure.locator("rect").nth(i).bounding_box(), picture)
+            assert place == pytest.approx(box, abs=0.02)

@@ -6,19 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsers import BROWSER, launched, until, wait
+from browsers import BROWSER, press, settle, until, watched
 from conftest import Gallery
-from reviews import Served, served
+from reviews import Served
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 SIZE = {"width": 1385, "height": 757}
 COLOURS = {"a.jpg": "red", "b.jpg": "red", "c.jpg": "red", "d.jpg": "blue", "e.jpg": "blue", "f.jpg": "orange"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture
@@ -30,32 +24,12 @@ def tagged(gallery: Gallery) -> Gallery:
 
 
 @pytest.fixture
-def review(tagged: Gallery) -> Iterator[Served]:
-    with served(tagged.path, labels=tagged.path / "labels.csv") as found:
-        yield found
-
-
-@pytest.fixture
 def page(browser: Any, review: Served) -> Iterator[Any]:
-    """The page, ordered by name; whatever its script complains of fails the test."""
-    context = browser.new_context(viewport=SIZE)
-    found = context.new_page()
-    complaints: list[str] = []
-    found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.goto(review.address + "#order=&state=todo")
-    found.wait_for_selector("#grid li")
-    yield found
-    context.close()
-    assert not complaints
-
-
-def press(page: Any, *keys: str) -> None:
-    for key in keys:
-        page.keyboard.press(key)
-
-
-def settle(page: Any, n: int) -> None:
-    wait(page, f'document.getElementById("summary").textContent.startsWith("{n} of ")')
+    """The page, ordered by name."""
+    with watched(browser, viewport=SIZE) as found:
+        found.goto(review.address + "#order=&state=todo")
+        found.wait_for_selector("#grid li")
+        yield found
 
 
 def text(page: Any, name: str, wanted: str) -> None:

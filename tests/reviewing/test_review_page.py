@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from browsers import BROWSER, launched, until, wait
+from browsers import BROWSER, settle, until, wait, watched
 from conftest import Gallery
-from reviews import Served, in_doubt, served, without_csv
+from reviews import Served, in_doubt, without_csv
 
 from cartag.state import locks
 from cartag.state.index import place_of
@@ -16,12 +16,6 @@ from cartag.state.index import place_of
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 
 Says = Callable[[str], tuple[str, list[str], bool]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture
@@ -35,26 +29,12 @@ def tagged(gallery: Gallery) -> Gallery:
 
 
 @pytest.fixture
-def review(tagged: Gallery) -> Iterator[Served]:
-    with served(tagged.path, labels=tagged.path / "labels.csv") as found:
-        yield found
-
-
-@pytest.fixture
 def page(browser: Any, review: Served) -> Iterator[Any]:
-    """The page, ordered by name; whatever its script complains of fails the test."""
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    found = context.new_page()
-    complaints: list[str] = []
-    found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    found.may_fail = False
-    found.goto(review.address + "#order=&state=todo")
-    found.wait_for_selector("#grid li")
-    yield found
-    context.close()
-    # The browser itself writes refused requests to its console.
-    assert not [text for text in complaints if not (found.may_fail and "Failed to load resource" in text)]
+    """The page, ordered by name."""
+    with watched(browser) as found:
+        found.goto(review.address + "#order=&state=todo")
+        found.wait_for_selector("#grid li")
+        yield found
 
 
 @pytest.fixture
@@ -68,10 +48,6 @@ def says(tagged: Gallery) -> Says:
 
 def tiles(page: Any) -> list[str]:
     return [tile.get_attribute("title") for tile in page.query_selector_all("#grid .tile")]
-
-
-def settle(page: Any, n: int) -> None:
-    wait(page, f'document.getElementById("summary").textContent.startsWith("{n} of ")')
 
 
 def test_it_is_done_with_the_keyboard_alone(page: Any, says: Says) -> None:
@@ -612,21 +588,18 @@ def test_a_thousand_photos_are_shown_by_the_rows_in_view(page: Any, tagged: Gall
 @pytest.mark.parametrize("width", [390, 640])
 def test_a_telephone_shows_all_of_it(browser: Any, review: Served, tagged: Gallery, width: int) -> None:
     (tagged.path / "labels.csv").write_text("file,label\na.jpg,Blue Bolt\n")
-    context = browser.new_context(
-        viewport={"width": width, "height": 780}, color_scheme="dark", has_touch=True, is_mobile=True
-    )
-    page = context.new_page()
-    page.goto(review.address)
-    page.wait_for_selector("#grid li")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.tap("#grid .choose >> nth=0")
-    for button in ("#none", "[data-bulk=confirm]", "#all"):
-        box = page.locator(button).bounding_box()
-        assert box["y"] + box["height"] <= 780
-    page.tap("#none")
-    page.tap("#grid .tile >> nth=0")
-    box = page.locator("#confirm").bounding_box()
-    assert box["y"] + box["height"] <= 780, "in reach without scrolling"
-    page.tap("#confirm")
-    settle(page, 1)
-    context.close()
+    size = {"width": width, "height": 780}
+    with watched(browser, viewport=size, color_scheme="dark", has_touch=True, is_mobile=True) as page:
+        page.goto(review.address)
+        page.wait_for_selector("#grid li")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.tap("#grid .choose >> nth=0")
+        for button in ("#none", "[data-bulk=confirm]", "#all"):
+            box = page.locator(button).bounding_box()
+            assert box["y"] + box["height"] <= 780
+        page.tap("#none")
+        page.tap("#grid .tile >> nth=0")
+        box = page.locator("#confirm").bounding_box()
+        assert box["y"] + box["height"] <= 780, "in reach without scrolling"
+        page.tap("#confirm")
+        settle(page, 1)
