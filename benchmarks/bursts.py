@@ -1,6 +1,6 @@
 """What one answer for photos that look alike would be worth: near-duplicates by cosine share their mean embedding.
 
-    python -m benchmarks.bursts WORK/held-*of4.npz --photos photos.csv
+    python -m benchmarks.bursts WORK/held-*of3.npz --photos photos.csv
 
 The held files are those of `benchmarks.learning`. The first row is every photo for itself, as `tag` answers; in the
 others all photos that are chained by at least this cosine are scored by the mean of their embeddings.

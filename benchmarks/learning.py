@@ -1,13 +1,13 @@
 """What `learn` is worth on photographs: nested cross-validation on embeddings of photos that a model never saw.
 
-    python -m benchmarks.learning WORK/held-*of4.npz --photos photos.csv [--together] [--seeds 5]
+    python -m benchmarks.learning WORK/held-*of3.npz --photos photos.csv [--together] [--seeds 5]
                                   [--most 5] [--most-rejected 60] [--folds 5]
 
 The held files are what `python -m models.recipe` leaves in its scratch folder: `--only folds` one a training fold,
 `--only text` one of the model before it saw any photograph (`held-first.npz`). They hold `vectors` (N, d), `rows` (N,)
 of photos.csv, `classes` (C, d) of the catalog by the model's own text tower, and beside them lies a JSON with `cars`
 and `others`. Every file is a space of its own, so `learn` is cross-validated within each, and the answers are pooled.
-Of the four folds that leaves most cars one to three labels, and a press set whose car has no other photo in its file
+Of the three folds that leaves most cars one to three labels, and a press set whose car has no other photo in its file
 none.
 
 With `--together` the spaces are turned onto the first by their classes (orthogonal Procrustes, which sees no photo),
@@ -101,7 +101,9 @@ def read(file: Path, rows: list[dict[str, str]]) -> tuple[Examples, ZeroShot]:
     groups, by = fitting.groups_of(sources, [row["file"] for row in chosen], vectors[use], shows)
     print(f"{file.name}: {len(use)} of {len(numbers)} photos, {len(np.unique(groups))} groups by source ({by})")
     kind = np.array([kinds[row["car"]] for row in chosen], object)
-    zero = ZeroShot(classes, calibration_of(shipped("models", "mini")), LOGIT_SCALE)
+    fold = file.with_name(f"mini-fold{file.stem.removeprefix('held-')}")  # fitted to the other folds, once reported
+    own = calibration_of(fold if (fold / "calibration.json").is_file() else shipped("models", "mini"))
+    zero = ZeroShot(classes, own, LOGIT_SCALE)
     return Examples(vectors[use], shows, kind, groups), zero
 
 

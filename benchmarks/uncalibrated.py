@@ -1,6 +1,7 @@
 """What a model without a calibration loses, and by which default rule least: mini with its calibration taken away.
 
     python -m benchmarks.uncalibrated PHOTOS --labels photos.csv [--sample 400]
+    python -m benchmarks.uncalibrated WORK/held-?of3.npz --labels photos.csv
 
 A hub model has no calibration. `mini` has one, so it can be measured with and without. The labels are a CSV with the
 columns `file` and `car`: an id of the catalog, `other`, or `none`; other rows are left out. Every photo is embedded as
@@ -13,13 +14,17 @@ five draws. Near-duplicates may lie on both sides.
 
 Rules are compared by their mean surprise (negative log-likelihood of car, other car or no car), where the three kinds
 of photos weigh 1 : 1 : 1/2 however many there are, as in the recipe: the only figure here that no threshold moves. The
-shipped `mini` has seen part of the photos that its recipe used: on these its figures flatter, by every rule alike.
+shipped `mini` has seen the photos that its recipe used: on these its figures flatter, by every rule alike. The held
+files are what `python -m models.recipe` leaves of each fold in its scratch folder: what a model says of photos that it
+never saw. The answers of all are pooled; each fold's own calibration was fitted to the others, and `learn` learns in
+each fold by itself.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
+import json
 import math
 import random
 import shutil
@@ -39,7 +44,7 @@ from cartag.learning.fitting import Examples, ZeroShot
 from cartag.learning.vectors import main_vectors
 from cartag.measuring import metrics
 from cartag.progress import Silent
-from cartag.scoring import Calibration, ClassSet, calibration_of, class_set, decide, score
+from cartag.scoring import Calibration, ClassSet, Scores, Verdict, calibration_of, class_set, decide, score
 from cartag.scoring.calibration import UNCALIBRATED
 from cartag.settings import Settings
 from cartag.state import Store, place_of
@@ -51,6 +56,7 @@ _RULES = {
     "other_bias": (0.0, -1.0, -2.0),
     "no_car_bias": (0.0, -1.0, -2.0),
 }
+_LOGIT_SCALE = 30.0  # of mini
 _SHOWN = 5
 _DRAWS = 5
 
@@ -64,29 +70,45 @@ class Photos:
     """Of each the id of a car, `other`, or `none`."""
     classes: ClassSet
     logit_scale: float
+    own: Calibration
+    """The model's own calibration."""
 
 
-def measure(photos: Photos, own: Calibration, labels: int | None = None) -> Report:
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model said of photos."""
+
+    truth: tuple[str, ...]
+    cars: tuple[str, ...]
+    scores: Scores
+    verdicts: Sequence[Verdict]
+
+
+def measure(parts: Sequence[Photos], labels: int | None = None) -> Report:
     """The default, each single change of a plain softmax, the best of a grid of rules, mini's own, and `learn`."""
     report = Report(
         "uncalibrated",
         ("rule", "surprise", "ECE %", "exactly right %", "cars tagged %", "other cars tagged %", "no car said %"),
     )
-    default = Calibration()
-    report.add("temperature 1, spread 1, no biases", *figures(photos, default))
-    report.add(f"the default: {described(UNCALIBRATED)}", *figures(photos, UNCALIBRATED))
+
+    def by(rule: Calibration) -> tuple[float, ...]:
+        return figures([answered(photos, rule) for photos in parts])
+
+    report.add("temperature 1, spread 1, no biases", *by(Calibration()))
+    report.add(f"the default: {described(UNCALIBRATED)}", *by(UNCALIBRATED))
     for name, values in _RULES.items():
         for value in values[1:]:
-            report.add(f"... {name} {value:g}", *figures(photos, Calibration(**{name: value})))
+            report.add(f"... {name} {value:g}", *by(Calibration(**{name: value})))
     grid = [Calibration(**dict(zip(_RULES, values, strict=True))) for values in itertools.product(*_RULES.values())]
-    ranked = sorted(grid, key=lambda rule: surprise(photos, rule))
+    ranked = sorted(grid, key=lambda rule: surprise([answered(photos, rule) for photos in parts]))
     for rule in ranked[:_SHOWN]:
-        report.add(described(rule), *figures(photos, rule))
-    report.add(f"mini's own: {described(own)}", *figures(photos, own))
+        report.add(described(rule), *by(rule))
+    own = described(parts[0].own) if len(parts) == 1 else "of each fold, by the others"
+    report.add(f"mini's own: {own}", *figures([answered(photos, photos.own) for photos in parts]))
     if labels is not None:
-        drawn = np.array([learned(photos, labels, seed) for seed in range(_DRAWS)])
+        drawn = np.array([figures([learned(part, labels, seed) for part in parts]) for seed in range(_DRAWS)])
         report.add(f"`learn` with {labels} labels", *(float(value) for value in drawn.mean(axis=0)))
-    report.facts["photos"] = {kind: sum(_kind(t) == kind for t in photos.truth) for kind in _KINDS}
+    report.facts["photos"] = {kind: sum(_kind(t) == kind for p in parts for t in p.truth) for kind in _KINDS}
     report.notes.append(f"Photos: {', '.join(f'{n} {kind}' for kind, n in report.facts['photos'].items())}.")
     return report
 
@@ -96,8 +118,8 @@ def described(rule: Calibration) -> str:
     return f"temperature {rule.temperature:g}, spread {rule.spread:g}, {rule.other_bias:g}, {rule.no_car_bias:g}"
 
 
-def learned(photos: Photos, labels: int, seed: int) -> tuple[float, ...]:
-    """The figures of the photos that were not drawn, after `learn` with those that were."""
+def learned(photos: Photos, labels: int, seed: int) -> Answers:
+    """Of the photos that were not drawn, after `learn` with those that were."""
     kinds = np.array([_kind(t) for t in photos.truth])
     rng = np.random.default_rng(seed)
     wanted = {"car": labels * 2 // 5, "other": labels * 2 // 5}
@@ -110,40 +132,50 @@ def learned(photos: Photos, labels: int, seed: int) -> tuple[float, ...]:
     fit = fitting.fit(examples, ZeroShot(photos.classes, UNCALIBRATED, photos.logit_scale), precision=0.95, folds=5)
     zero = ZeroShot(photos.classes, UNCALIBRATED, photos.logit_scale)
     truth = tuple(photos.truth[i] for i in rest)
-    return figures(
+    return answered(
         replace(photos, vectors=photos.vectors[rest], truth=truth, classes=fit.applied(zero)), fit.calibration
     )
 
 
-def figures(photos: Photos, rule: Calibration) -> tuple[float, ...]:
+def answered(photos: Photos, rule: Calibration) -> Answers:
+    """What is said of photos by a rule."""
+    scores = score(photos.vectors, photos.classes, logit_scale=photos.logit_scale, calibration=rule)
+    return Answers(photos.truth, photos.classes.cars, scores, decide(scores, photos.classes.cars, rule, 1))
+
+
+def figures(parts: Sequence[Answers]) -> tuple[float, ...]:
     """The columns of the report after the rule's name."""
-    scores = score(photos.vectors, photos.classes, logit_scale=photos.logit_scale, calibration=rule)
-    verdicts = decide(scores, photos.classes.cars, rule, 1)
-    said = [v.tags[0].car if v.tags else v.outcome for v in verdicts]
-    wanted = [{"other": "unknown", "none": "no-car"}.get(t, t) for t in photos.truth]
+    truth = [t for part in parts for t in part.truth]
+    said = [v.tags[0].car if v.tags else v.outcome for part in parts for v in part.verdicts]
+    wanted = [{"other": "unknown", "none": "no-car"}.get(t, t) for t in truth]
     right = np.array([s == w for s, w in zip(said, wanted, strict=True)])
-    kinds = np.array([_kind(t) for t in photos.truth])
-    tagged = np.array([bool(v.tags) for v in verdicts])
-    best = scores.cars.argmax(axis=1)
-    is_best = np.array([photos.classes.cars[b] == t for b, t in zip(best, photos.truth, strict=True)])
-    n = len(right)
-    ece = metrics.metric_values({"ece": metrics.ece(scores.cars.max(axis=1), is_best, np.ones(n, bool))}, n)["ece"]
+    kinds = np.array([_kind(t) for t in truth])
+    tagged = np.array([bool(v.tags) for part in parts for v in part.verdicts])
+    likeliest = [part.cars[i] for part in parts for i in part.scores.cars.argmax(axis=1)]
+    is_best = np.array([car == t for car, t in zip(likeliest, truth, strict=True)])
+    n, top = len(right), np.concatenate([part.scores.cars.max(axis=1) for part in parts])
+    ece = metrics.metric_values({"ece": metrics.ece(top, is_best, np.ones(n, bool))}, n)["ece"]
     shares = [100 * float(v[kinds == k].mean()) for v, k in ((right, "car"), (tagged, "other"), (right, "none"))]
-    return (surprise(photos, rule), 100 * ece, 100 * float(right.mean()), *shares)
+    return (surprise(parts), 100 * ece, 100 * float(right.mean()), *shares)
 
 
-def surprise(photos: Photos, rule: Calibration) -> float:
+def surprise(parts: Sequence[Answers]) -> float:
     """Mean negative log-likelihood of the truth, the kinds weighted."""
-    scores = score(photos.vectors, photos.classes, logit_scale=photos.logit_scale, calibration=rule)
-    column = {car: i for i, car in enumerate(photos.classes.cars)}
-    said = {"other": scores.other, "none": scores.no_car}
-    likely = np.array(
-        [said[t][i] if t in said else scores.cars[i, column[t]] for i, t in enumerate(photos.truth)], np.float64
-    )
-    kinds = np.array([_kind(t) for t in photos.truth])
+    likely = np.concatenate([_likely(part) for part in parts])
+    kinds = np.array([_kind(t) for part in parts for t in part.truth])
     lost = -np.log(np.maximum(likely, 1e-9))
     weights = {k: w for k, w in _KINDS.items() if (kinds == k).any()}
     return math.fsum(w * float(lost[kinds == k].mean()) for k, w in weights.items()) / sum(weights.values())
+
+
+def _likely(answers: Answers) -> np.ndarray:
+    """How likely the truth was said to be, of each photo."""
+    column = {car: i for i, car in enumerate(answers.cars)}
+    said = {"other": answers.scores.other, "none": answers.scores.no_car}
+    return np.array(
+        [said[t][i] if t in said else answers.scores.cars[i, column[t]] for i, t in enumerate(answers.truth)],
+        np.float64,
+    )
 
 
 def _kind(truth: str) -> str:
@@ -159,7 +191,7 @@ def embedded(folder: Path, labels: Path, catalog_name: str, sample: int | None, 
     names = sorted(name for name in truth if (folder / name).is_file())
     if sample is not None and sample < len(names):
         names = sorted(random.Random(0).sample(names, sample))
-    copy = work / "photos"
+    copy = work / "photos" / folder.resolve().name
     copy.mkdir(parents=True, exist_ok=True)
     for name in names:
         if not (copy / name).is_file():
@@ -173,23 +205,47 @@ def embedded(folder: Path, labels: Path, catalog_name: str, sample: int | None, 
         vectors = main_vectors(index.photos.values(), store)
     found = [name for name in names if name in vectors]
     prototypes = class_set(classes, model.embed_texts([text for c in classes for text in c.texts]))
-    return Photos(np.stack([vectors[n] for n in found]), tuple(truth[n] for n in found), prototypes, model.logit_scale)
+    own = calibration_of(Path(files.folder))
+    return Photos(
+        np.stack([vectors[n] for n in found]), tuple(truth[n] for n in found), prototypes, model.logit_scale, own
+    )
+
+
+def held_out(file: Path, labels: Path) -> Photos:
+    """What the recipe left of a fold: vectors and texts by its own towers, and its calibration, once reported."""
+    beside = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    with labels.open(encoding="utf-8", newline="") as f:
+        rows = list(csv.DictReader(f))
+    with np.load(file) as kept:
+        truth = [rows[row]["car"] for row in kept["rows"]]
+        use = [i for i, car in enumerate(truth) if car in {*beside["cars"], "other", "none"}]
+        classes = ClassSet(tuple(beside["cars"]), np.asarray(kept["classes"], np.float32), int(beside["others"]))
+        vectors = np.asarray(kept["vectors"][use], np.float32)
+    fold = file.with_name(f"mini-fold{file.stem.removeprefix('held-')}")
+    if not (fold / "calibration.json").is_file():
+        raise SystemExit(f"{fold}: has no calibration.json yet; run python -m models.recipe --report first")
+    own = calibration_of(fold)
+    return Photos(vectors, tuple(truth[i] for i in use), classes, _LOGIT_SCALE, own)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = measuring.parser("uncalibrated", __doc__ or "")
-    parser.add_argument("photos", type=Path, help="a folder of photographs")
+    parser.add_argument("photos", type=Path, nargs="+", help="a folder of photographs, or held files of the recipe")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="with the columns file and car")
     parser.add_argument("--catalog", default="mille-miglia-2013")
     parser.add_argument("--learn", type=int, metavar="N", help="also what `learn` makes of so many labels")
     parser.add_argument("--sample", type=int, metavar="N", help="so many of the photos, chosen by chance once")
     options = parser.parse_args(arguments)
     sample = options.sample or (100 if options.quick else None)
-    own = calibration_of(Path(checkpoints.resolve("mini", Silent()).folder))
     with measuring.workplace(options.work) as work:
-        photos = embedded(options.photos, options.labels, options.catalog, sample, work)
-        report = measure(photos, own, options.learn)
+        parts = [
+            held_out(place, options.labels)
+            if place.suffix == ".npz"
+            else embedded(place, options.labels, options.catalog, sample, work)
+            for place in options.photos
+        ]
+        report = measure(parts, options.learn)
     measuring.publish(report, options)
 
 

@@ -35,10 +35,14 @@ def towers_of(world: World, part: Part) -> None:
 
 
 def ship(world: World, args: Namespace) -> None:
-    """The model that ships."""
-    part = everything(world)
-    towers_of(world, part)
-    export.run(world, part.tag, args.out)
+    """The model that ships: the mean of all folds' image towers, and a text tower for it."""
+    whole, parts = everything(world), folds(world, args.folds)
+    for part in parts:
+        stage2.train(world, part)
+    stage2.merge(world, whole, parts)
+    stage3.train_first(world)
+    stage3.train(world, whole)
+    export.run(world, whole.tag, args.out)
 
 
 def in_folds(world: World, args: Namespace) -> None:
@@ -65,7 +69,7 @@ PARTS: dict[str, Callable[[World, Namespace], None]] = {
     "folds": in_folds,
     "holdout": holdout,
 }
-ALL = (crops, text, ship, in_folds, report.run)
+ALL = (crops, text, in_folds, ship, report.run)
 
 
 def parser() -> ArgumentParser:
@@ -74,8 +78,8 @@ def parser() -> ArgumentParser:
     found.add_argument(
         "--only",
         choices=list(PARTS),
-        help="one part; default: all and the report. towers: stage 2 alone, of all "
-        "photographs (unless --fold is given) and of each fold. holdout: train on all folds but the first, ship that, "
+        help="one part; default: all and the report. towers: stage 2 alone, of each fold and "
+        "(unless --fold is given) the mean of all. holdout: train on all folds but the first, ship that, "
         "and measure it on the first",
     )
     found.add_argument("--report", action="store_true", help="only measure what has been trained")

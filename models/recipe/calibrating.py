@@ -14,6 +14,7 @@ from cartag.scoring.scoring import ClassSet, Scores, decide, pooled, score
 from models.recipe.photos import Photo
 from models.recipe.text import LOGIT_SCALE
 
+KINDS = {"own": 1.0, "other": 1.0, "none": 0.5}  # what photographs of a car of the catalog, another car, none weigh
 THRESHOLD = 0.5  # a car is a tag where it is likelier than not; `mode` moves that
 
 
@@ -31,8 +32,8 @@ def scores_of(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) 
 def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
     """Temperature, spread and biases by likelihood, so that scores are probabilities.
 
-    The three kinds of photographs (a car of the catalog, another car, none) weigh 1 : 1 : 1/2, however many there are:
-    a gallery's mix is not known, and a handful of photographs without a car should not decide much.
+    The three kinds of photographs weigh 1 : 1 : 1/2, however many there are: a gallery's mix is not known, and a
+    handful of photographs without a car should not decide much.
     """
     cars, last = len(classes.cars), len(classes.cars) + classes.others
     own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
@@ -45,9 +46,9 @@ def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Ca
         other, none = pooled(logits[:, cars:last], spread) + found[2], pooled(logits[:, last:], spread) + found[3]
         total = pooled(np.column_stack([car, other, none]), 1.0)
         kinds = [
-            (1.0, (total - car[np.arange(len(own)), own])[named]),
-            (1.0, (total - other)[others]),
-            (0.5, (total - none)[nothing]),
+            (KINDS["own"], (total - car[np.arange(len(own)), own])[named]),
+            (KINDS["other"], (total - other)[others]),
+            (KINDS["none"], (total - none)[nothing]),
         ]
         return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
 

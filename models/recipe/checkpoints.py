@@ -34,6 +34,11 @@ def stage3(work: Path, tag: str) -> Path:
     return work / f"text-{tag}.pt"
 
 
+def exported(work: Path, tag: str) -> Path:
+    """The folder of a training's model, as the tool loads it."""
+    return work / f"mini-{tag}"
+
+
 def keep(state: dict[str, Any], to: Path) -> None:
     """Saves tensors as a processor's, wherever they were trained; whole or not at all, whoever else saves the same."""
 

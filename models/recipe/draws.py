@@ -1,4 +1,4 @@
-"""What the batches of stage 2 are drawn from: photographs, a share of drawings, and crops as in stage 1."""
+"""What the batches of stage 2 are drawn from: cuttings of photographs and of drawings, and crops as in stage 1."""
 
 from __future__ import annotations
 
@@ -7,31 +7,43 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from models.recipe.cuttings import Cutting
 from models.recipe.heads import HEAD_SHARES, labelled
 from models.recipe.labels import Item
 from models.recipe.loop import PER_WORKER, Batch
+from models.recipe.names import Names
 from models.recipe.photos import Photo
 from models.recipe.pictures import Pictures
 from models.recipe.views import Sources, random_views
 from models.recipe.world import World
 
-ELEVEN_WEIGHT = 2.5  # how much more often a photo of a car of the catalog is drawn
-REPLAYED, REPLAYED_CARS = 6, 4  # of a worker's part: pictures of stage 1, and those of cars among them
+NAMELESS_WEIGHT = 4.0  # how much more often what nobody named is drawn, which is many things
+SKETCHES = 0.1  # share of the drawings
 
 
-def photo_weights(photos: list[Photo]) -> np.ndarray:
-    """Sampling weights: the square root of a name's number of photos, shared out over them; more for the catalog's."""
+@dataclass(frozen=True)
+class Mix:
+    """How much there is of what."""
+
+    listed: float = 4.0  # how much more often a car of the catalog is drawn
+    replayed: tuple[int, int] = (3, 2)  # of a worker's part: crops of cars as in stage 1, and pictures without a car
+
+
+def weights_of(cuttings: list[Cutting], names: Names, listed: float) -> np.ndarray:
+    """Sampling weights: the square root of a name's number of cuttings, shared out over them; more for a catalog's car,
+    and for what has no name."""
+    keys = [cutting.key or ("another" if cutting.is_another else "unknown") for cutting in cuttings]
     counts: dict[str, int] = {}
-    for p in photos:
-        key = p.labels[0] if p.labels else p.car
+    for key in keys:
         counts[key] = counts.get(key, 0) + 1
-    weights = [
-        counts[p.labels[0] if p.labels else p.car] ** -0.5
-        * (ELEVEN_WEIGHT if p.car not in ("other", "none", "variant", "several", "detail") else 1.0)
-        * (1.0 if p.is_plain else 0.0)
-        for p in photos
-    ]
-    return np.array(weights) / sum(weights)
+
+    def more(key: str) -> float:
+        if key in names.listed:
+            return listed
+        return 1.0 if key in names.keys and not key.startswith("no car") else NAMELESS_WEIGHT
+
+    weights = np.array([counts[key] ** -0.5 * more(key) for key in keys])
+    return np.asarray(weights / weights.sum())
 
 
 @dataclass(frozen=True)
@@ -39,20 +51,21 @@ class Draws:
     """What the batches of stage 2 are drawn from."""
 
     world: World
-    train: list[Photo]
+    train: list[Cutting]
     weights: np.ndarray
-    drawn: list[Photo]
+    mix: Mix
 
     @classmethod
-    def of(cls, world: World, train: list[Photo]) -> Draws:
+    def of(cls, world: World, train: list[Photo], mix: Mix) -> Draws:
         """All there is beside these photographs."""
-        return cls(world, train, photo_weights(train), [d for d in world.drawings if len(d.cars) == 1])
+        cuttings = world.cuttings_of(train)
+        return cls(world, cuttings, weights_of(cuttings, world.names, mix.listed), mix)
 
     def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> Batch:
         """A worker's part of a batch."""
-        views, kept, target = [], [], {k: [] for k in HEAD_SHARES}  # type: ignore[var-annotated]
+        views, kept, target = [], [], {k: [] for k in (*HEAD_SHARES, "among")}  # type: ignore[var-annotated]
         for pictures, things in self.chosen(rng):
-            if not things or pictures is None:
+            if not things:
                 continue
             behind = self.world.scenery(len(things), rng)
             view, keep = random_views(Sources.of(pictures, things), behind, hw, strength, rng)
@@ -65,12 +78,18 @@ class Draws:
         wanted["colour"][~torch.cat(kept)] = -100
         return torch.cat(views).contiguous(memory_format=torch.channels_last), labelled(wanted)
 
-    def chosen(self, rng: np.random.Generator) -> list[tuple[Pictures | None, list[Item] | list[Photo]]]:
+    def chosen(self, rng: np.random.Generator) -> list[tuple[Pictures, list[Item] | list[Cutting]]]:
         """Photographs and drawings; crops and pictures without a car, so that stage 1 is not forgotten."""
-        world, drawn = self.world, self.drawn
-        split = rng.multinomial(PER_WORKER - REPLAYED, [0.85, 0.15]) if drawn else np.array([PER_WORKER - REPLAYED, 0])
+        world, drawn = self.world, self.world.drawing_cuttings
+        cars, nothing = self.mix.replayed
+        split = rng.multinomial(PER_WORKER - cars - nothing, [1 - SKETCHES, SKETCHES] if drawn else [1.0, 0.0])
         some = [self.train[i] for i in rng.choice(len(self.train), split[0], p=self.weights)]
-        replay = [world.cars[i] for i in rng.choice(len(world.cars), REPLAYED_CARS)]
-        replay += [world.nothing[i] for i in rng.choice(len(world.nothing), REPLAYED - REPLAYED_CARS)]
-        sketches = [drawn[i] for i in rng.choice(len(drawn), split[1])] if split[1] else []
-        return [(world.photo_pictures, some), (world.crops, replay), (world.drawing_pictures, sketches)]
+        replay = [world.cars[i] for i in rng.choice(len(world.cars), cars)]
+        replay += [world.nothing[i] for i in rng.choice(len(world.nothing), nothing)]
+        parts: list[tuple[Pictures, list[Item] | list[Cutting]]] = [
+            (world.photo_cuttings[0], some),
+            (world.crops, replay),
+        ]
+        if drawn:
+            parts.append((drawn[0], [drawn[1][i] for i in rng.choice(len(drawn[1]), split[1])]))
+        return parts

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from models.recipe import digests, graphs, options
+from models.recipe.cuts import shown
 from models.recipe.model import Model
 from models.recipe.pictures import MEAN, RUN_HW, STD
 from models.recipe.progress import say
@@ -94,7 +95,7 @@ def run(world: World, tag: str, out: Path) -> None:
     """Writes the model of the training `tag` with its graphs, and looks whether it is the same when loaded anew."""
     model = Model.read(world, tag)
     export(model, out)
-    sample = world.cuts.shown(world.wholes.pixels[:8])
+    sample = shown(world.crops.pixels[:8], [[]] * 8)
     say(f"exported; smallest cosine to the towers {check_export(model, out, sample):.6f}")
     graphs.write(out)
     digests.write(out)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from cartag.scoring.calibration import MODES, Calibration, adjusted
-from models.recipe.calibrating import decisions, fit_calibration, scores_of
+from models.recipe import unlisted
+from models.recipe.calibrating import KINDS, decisions, fit_calibration, scores_of
 from models.recipe.held import Held
 from models.recipe.photos import Photo
+from models.recipe.wide import wide_figures
 
 
 def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
@@ -21,9 +23,10 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
     cosines = np.concatenate([h.cosines for h in held])
     named = np.array([p.car in classes.cars for p in photos])
     other = np.array([p.car == "other" for p in photos])
-    by_mode, untagged = decided(held)
-    shipped = fit_calibration(photos, cosines, classes)
-    top = scores_of(cosines, classes, shipped).cars.max(1)
+    fits = fits_without(held)
+    by_mode, untagged = decided(held, fits)
+    shipped = unlisted.fitted(held, fit_calibration(photos, cosines, classes))
+    top = np.concatenate([scores_of(h.cosines, classes, fit).cars.max(1) for h, fit in zip(held, fits, strict=True)])
     with_shipped = decision_figures(photos, decisions(cosines, classes, shipped), classes.cars)
     verdicts = by_mode["balanced"]
     confusion = confusion_of(photos, cosines, classes.cars)
@@ -34,6 +37,9 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
         "strangers_untagged": int(sum(untagged)),
         "strangers_photos": len(untagged),
         "auroc_named_vs_other": auroc(top[named], top[other]),
+        "wide": wide_figures(held, fits),
+        "unlisted": unlisted.figures(held, fits),
+        "ece_of_tags": ece_of_tags(photos, verdicts, classes.cars),
         **rank_figures(np.concatenate([h.ranks for h in held])),
         "decisions": decision_figures(photos, verdicts, classes.cars),
         "decisions_by_mode": {mode: decision_figures(photos, v, classes.cars) for mode, v in by_mode.items()},
@@ -53,17 +59,24 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
     return figures, shipped
 
 
-def decided(held: list[Held]) -> tuple[dict[str, list[Any]], list[bool]]:
+def fits_without(held: list[Held]) -> list[Calibration]:
+    """Of each fold the calibration that is fitted to the others."""
+    fits = []
+    for k, own in enumerate(held):
+        rest = [h for j, h in enumerate(held) if j != k]
+        cosines = np.concatenate([h.cosines for h in rest])
+        fits.append(fit_calibration([p for h in rest for p in h.photos], cosines, own.classes))
+    return fits
+
+
+def decided(held: list[Held], fits: list[Calibration]) -> tuple[dict[str, list[Any]], list[bool]]:
     """Verdicts in every mode, and whether each photograph of a car stays untagged under a catalog of strangers.
 
     A fold is decided by the calibration of the others.
     """
     by_mode: dict[str, list[Any]] = {mode: [] for mode in MODES}
     untagged: list[bool] = []
-    for k, h in enumerate(held):
-        rest = [x for j, x in enumerate(held) if j != k]
-        cosines = np.concatenate([x.cosines for x in rest])
-        fitted = fit_calibration([p for x in rest for p in x.photos], cosines, held[0].classes)
+    for h, fitted in zip(held, fits, strict=True):
         for mode, so_far in by_mode.items():
             moved = adjusted(fitted, threshold=None, margin=None, temperature=None, mode=mode)
             so_far += decisions(h.cosines, held[0].classes, moved)
@@ -162,6 +175,29 @@ def decision_figures(photos: list[Photo], verdicts: list[Any], cars: tuple[str, 
         if p.car in (*cars, "other", "variant"):
             out["car_called_no_car"] += v.outcome == "no-car"
     return out
+
+
+def ece_of_tags(photos: list[Photo], verdicts: list[Any], cars: tuple[str, ...]) -> float:
+    """Expected calibration error of the tags: ten bins of equal mass (Nguyen and O'Connor 2015).
+
+    The kinds of photographs weigh as in the gallery that the scores are meant for (`calibrating.KINDS`): there are
+    eight times as many photographs of other cars here as of the catalog's. Tags of variants, of details and of
+    photographs with several cars are neither right nor wrong, and left out.
+    """
+    kinds = ["own" if p.car in cars else p.car for p in photos]
+    weight = {kind: share / kinds.count(kind) for kind, share in KINDS.items() if kind in kinds}
+    tags = sorted(
+        (tag.score, tag.car == p.car, weight[kind])
+        for p, kind, v in zip(photos, kinds, verdicts, strict=True)
+        if kind in weight
+        for tag in v.tags
+    )
+    if not tags:
+        return 0.0
+    scores, right, mass = np.array(tags, dtype=float).T
+    bins = np.minimum(9, (10 * (mass.cumsum() - mass / 2) / mass.sum()).astype(int))
+    gaps = [abs((mass * (scores - right))[bins == b].sum()) for b in range(10)]
+    return float(sum(gaps) / mass.sum())
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:

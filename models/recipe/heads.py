@@ -76,6 +76,14 @@ def labelled(targets: dict[str, Tensor]) -> dict[str, Tensor]:
     return {head: classes for head, classes in targets.items() if (classes >= 0).any()}
 
 
+def among_loss(logits: Tensor, row: Tensor, among: Tensor) -> Tensor:
+    """How unlikely the names are that a picture without one may have: rows `row` (B,) of `among` (rows, names), bool,
+    -100 where nothing is known (Jin and Ghahramani, "Learning with Multiple Labels", 2002)."""
+    known = row >= 0
+    log_p = functional.log_softmax(logits, dim=1).masked_fill(~among[row.clamp(min=0)], -1e4).logsumexp(1)
+    return -(log_p * known).sum() / known.sum().clamp(min=1)
+
+
 def masked_cross_entropy(logits: Tensor, target: Tensor, kin: Tensor, smoothing: float = 0.1) -> Tensor:
     """Cross entropy with smoothing over the classes that are certainly wrong; kin of the target are left out."""
     known, some = target >= 0, target.clamp(min=0)

@@ -18,12 +18,14 @@ from models.recipe.world import World
 class Held:
     """Held-out photographs of one fold: cosines to the classes of the tool, and ranks among all names."""
 
+    fold: int  # -1: none
     photos: list[Photo]
     vectors: np.ndarray  # (N, 256) unit embeddings
     classes: ClassSet  # of the first catalog, by the fold's own text tower
     ranks: np.ndarray  # (N,) rank of the right name among all names with training pictures, -1 where none
     free_text: dict[str, float]  # precision at ten of descriptions, searched among these photographs
     strangers: ClassSet  # of a catalog of names that no training picture has
+    wide: ClassSet  # of the wide catalog
 
     @property
     def cosines(self) -> np.ndarray:
@@ -32,7 +34,7 @@ class Held:
 
 
 def place(work: Path, tag: str) -> Path:
-    """Where the answers of the training `tag` lie, without ending: `held-0of4` of `fold0of4`."""
+    """Where the answers of the training `tag` lie, without ending: `held-0of3` of `fold0of3`."""
     return work / f"held-{tag.removeprefix('fold')}"
 
 
@@ -44,6 +46,7 @@ def write(held: Held, to: Path) -> None:
         classes=held.classes.embeddings,
         ranks=held.ranks,
         strangers=held.strangers.embeddings,
+        wide=held.wide.embeddings,
         rows=[p.row for p in held.photos],
     )
     rest = {
@@ -52,6 +55,8 @@ def write(held: Held, to: Path) -> None:
         "free_text": held.free_text,
         "stranger_cars": held.strangers.cars,
         "stranger_others": held.strangers.others,
+        "wide_cars": held.wide.cars,
+        "wide_others": held.wide.others,
     }
     Path(f"{to}.json").write_text(json.dumps(rest), encoding="utf-8")
 
@@ -68,12 +73,14 @@ def read(world: World, folds: int) -> list[Held]:
         kept, rest = np.load(f"{to}.npz"), json.loads(Path(f"{to}.json").read_text(encoding="utf-8"))
         found.append(
             Held(
+                fold=k,
                 photos=[by_row[int(r)] for r in kept["rows"]],
                 vectors=kept["vectors"],
                 classes=ClassSet(tuple(rest["cars"]), kept["classes"], rest["others"]),
                 ranks=kept["ranks"],
                 free_text=rest["free_text"],
                 strangers=ClassSet(tuple(rest["stranger_cars"]), kept["strangers"], rest["stranger_others"]),
+                wide=ClassSet(tuple(rest["wide_cars"]), kept["wide"], rest["wide_others"]),
             )
         )
     return found

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from cartag.values import Catalog
-from models.recipe import checkpoints, held, options
+from models.recipe import checkpoints, export, held, options
 from models.recipe.held import Held
 from models.recipe.model import Model
 from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, Names, catalog_named, words_of
@@ -63,14 +63,16 @@ def free_text_of(model: Model, names: Names, photos: list[Photo], vectors: np.nd
 
 def measure(world: World, model: Model, part: Part) -> Held:
     """Answers of the model on the photographs that it is measured on."""
-    vectors = model.see(world, world.wholes.pixels[[p.row for p in part.test]])
+    vectors = model.see_photos(world, part.test)
     return Held(
+        fold=part.fold,
         photos=part.test,
         vectors=vectors,
         classes=model.classes(catalog_named(OWN_CATALOG)),
         ranks=ranks_of(model, world.names, part, vectors),
         free_text=free_text_of(model, world.names, part.test, vectors),
         strangers=model.classes(strangers(world.names)),
+        wide=model.classes(catalog_named(WIDE_CATALOG)),
     )
 
 
@@ -82,8 +84,12 @@ def run_first(world: World) -> None:
 
 def run_part(world: World, part: Part) -> None:
     """Of a fold, on its own photographs."""
-    found = measure(world, Model.read(world, part.tag), part)
+    model = Model.read(world, part.tag)
+    found = measure(world, model, part)
     held.write(found, held.place(world.work, part.tag))
+    folder = checkpoints.exported(world.work, part.tag)
+    export.export(model, folder)  # the recipe of `look` measures the tool with it
+    (folder / "calibration.json").unlink(missing_ok=True)  # of what was there before; the report writes its own
     cars, cosines = found.classes.cars, found.cosines
     own = [i for i, p in enumerate(part.test) if p.car in cars]
     right = sum(cars[int(cosines[i, : len(cars)].argmax())] == part.test[i].car for i in own)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from cartag.catalogs.catalog import load_catalog
-from cartag.values import Catalog
+from cartag.values import Car, Catalog
+from models.recipe.cuttings import Cutting
 from models.recipe.labels import BODIES, COLOURS, NO_CAR_GROUPS, Item, make_of
 from models.recipe.photos import Photo
 
@@ -37,9 +39,26 @@ def catalog_named(name: str) -> Catalog:
     return load_catalog(name)
 
 
+def plain_words(name: str) -> list[str]:
+    """A car's name in plain words, all of them."""
+    return re.sub(r"[^a-z0-9.+/-]+", " ", ALIAS.get(name, name).lower()).split()
+
+
+def by_name(cars: Iterable[Car]) -> dict[str, Car]:
+    """Cars by their plain words; an alias counts where it is no car's own name, and no other car's alias."""
+    cars, found, shared = list(cars), dict[str, Car](), set[str]()
+    for car in cars:
+        for alias in {" ".join(plain_words(alias)) for alias in car.aliases}:
+            shared |= {alias} & found.keys()
+            found[alias] = car
+    for alias in shared:
+        del found[alias]
+    return found | {" ".join(plain_words(car.name)): car for car in cars}
+
+
 def words_of(name: str) -> list[str]:
     """A car's name in plain words, without its body and year."""
-    plain = re.sub(r"[^a-z0-9.+/-]+", " ", ALIAS.get(name, name).lower()).split()
+    plain = plain_words(name)
     while len(plain) > 2 and (plain[-1] in BODIES or re.fullmatch(r"(19|20)\d\d", plain[-1])):
         plain.pop()
     return plain
@@ -61,6 +80,7 @@ class Names:
 
     keys: list[str]
     stanford: set[str]
+    listed: set[str]  # those of the catalog's cars
     kin: np.ndarray
 
     @classmethod
@@ -80,15 +100,27 @@ class Names:
         for a, b in SAME_CAR:
             if a in keys and b in keys:
                 kin[keys.index(a), keys.index(b)] = kin[keys.index(b), keys.index(a)] = True
-        return cls(keys, stanford, kin)
+        ours = {car.id for car in catalog_named(OWN_CATALOG).cars}
+        listed = {p.labels[0] for p in photos if p.car in ours and len(p.labels) == 1}
+        return cls(keys, stanford, listed, kin)
 
     @functools.cached_property
     def makes(self) -> list[str]:
         """Makes of the cars among them."""
         return sorted({make_of(k) for k in self.keys if not k.startswith("no car")})
 
-    def labels(self, thing: Item | Photo) -> dict[str, int]:
-        """Class numbers of one picture per head, -100 where unknown."""
+    @functools.cached_property
+    def among(self) -> np.ndarray:
+        """(2, names) bool: what a car that is none of the catalog's may be called, and what no car may be called."""
+        nothing = np.array([k.startswith("no car") for k in self.keys])
+        own = np.array([k in self.listed for k in self.keys])
+        stanford = np.array([k in self.stanford for k in self.keys])
+        own |= stanford & self.kin[own].any(0)
+        return np.stack([~nothing & ~own, nothing])
+
+    def labels(self, thing: Item | Cutting) -> dict[str, int]:
+        """Class numbers of one picture per head, -100 where unknown; `among` is the row of what it may be called where
+        nobody named it."""
         is_item = isinstance(thing, Item)
         colour, body = (thing.colour, thing.body) if is_item else ("", "")
         empty = not thing.name if is_item else bool(thing.no_car)
@@ -99,4 +131,5 @@ class Names:
             "colour": COLOURS.index(colour) if colour in COLOURS else -100,
             "body": BODIES.index(body) if body else -100,
             "car": 1 if empty else 0,
+            "among": -100 if named else 1 if empty else 0 if not is_item and thing.is_another else -100,
         }

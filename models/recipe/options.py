@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from models.recipe.progress import say
-from models.recipe.world import World, read_world
+from models.recipe.world import FOLDS, World, read_world
 
 MINI = Path(__file__).resolve().parents[1] / "mini"
 
@@ -32,7 +32,7 @@ def parser(text: str | None) -> ArgumentParser:
 
 def with_folds(found: ArgumentParser) -> ArgumentParser:
     """Options of programs that train or measure in folds."""
-    found.add_argument("--folds", type=int, default=4)
+    found.add_argument("--folds", type=int, default=FOLDS, help="as `look` was cross-validated in")
     found.add_argument("--fold", type=int, action="append", help="run only this fold; may be repeated")
     return found
 
@@ -48,7 +48,8 @@ def open_world(found: ArgumentParser, args: Namespace, *, drawings: bool = True)
     if args.data is None or args.work is None:
         found.error("--data and --work are needed")
     args.work.mkdir(parents=True, exist_ok=True)
-    world = read_world(args.data, args.work, args.seed, args.drawings if drawings else 0, args.device)
+    count = args.drawings if drawings else 0
+    world = read_world(args.data, args.work, args.seed, count, args.device, getattr(args, "folds", FOLDS))
     say("caches ready")
     return world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,14 @@ import numpy as np
 from models.recipe.labels import no_car_group
 
 SAME_AS_TRAIN = "fmejbah/car_dataset1"  # these photos are Stanford crops that train/ holds too: left out altogether
+# Groups of what is no car (as in `labels.NO_CAR_GROUPS`), by words of a note.
+NOTED = [
+    ("wheel", r"interior|seats|badge|mascot|wheel|grille|engine"),
+    ("cycle", r"bike|motorcycle"),
+    ("boat", r"aircraft|rocket"),
+    ("person", r"portrait"),
+    ("building", r"town|city|hall"),
+]
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,8 @@ class Photo:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it can be trained on: one car or none, and not a badge or a wheel alone."""
-        return len(self.labels) <= 1 and "detail" not in self.cars
+        """Whether it can be trained on: one car or none."""
+        return len(self.labels) <= 1
 
 
 def read_photos(data: Path) -> list[Photo]:
@@ -56,11 +65,16 @@ def read_photos(data: Path) -> list[Photo]:
         elif "ImageNet" in r["note"]:
             group += " " + r["source_path"]
         named = () if r["label"] in ("none", "unknown", "detail") else tuple(r["label"].split("|"))
-        nothing = no_car_group("imagenet/" + Path(r["source_path"]).name) if "ImageNet" in r["note"] else "landscape"
-        photos.append(
-            Photo(row, r["file"], named, tuple(r["car"].split("|")), group, nothing if r["label"] == "none" else "")
-        )
+        nothing = nothing_of(r["note"], r["source_path"]) if r["label"] in ("none", "detail") else ""
+        photos.append(Photo(row, r["file"], named, tuple(r["car"].split("|")), group, nothing))
     return photos
+
+
+def nothing_of(note: str, source_path: str) -> str:
+    """Group of what a photograph shows that is no car, or a detail of one; it is trained on as no car."""
+    if "ImageNet" in note:
+        return no_car_group("imagenet/" + Path(source_path).name)
+    return next((group for group, words in NOTED if re.search(words, note)), "landscape")
 
 
 def near_duplicates(pixels: np.ndarray, photos: list[Photo]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ RUN_HW = (192, 256)  # what the shipped model takes: the car and a margin, squas
 class Pictures:
     """A cache opened for reading."""
 
+    name: str  # of its files
     pixels: np.ndarray
     alphas: np.ndarray
     aspects: np.ndarray
@@ -27,6 +28,7 @@ class Pictures:
     def open(cls, path: Path) -> Pictures:
         """Those that were written to PATH.npy and beside it."""
         return cls(
+            path.name,
             np.load(str(path) + ".npy"),
             np.load(str(path) + ".alpha.npy", mmap_mode="r"),
             np.load(str(path) + ".aspect.npy"),

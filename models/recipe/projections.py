@@ -58,9 +58,10 @@ def last_projection(bank: Bank, trained: Tensor) -> Tensor:
 
 
 def prototypes(bank: Bank, project: Tensor, names: Names) -> Tensor:
-    """Unit vectors (names, 256): the mean of each name's pictures, zero for a name without one."""
+    """Unit vectors (names, 256): the mean of each name's pictures by their shares, zero for a name without one."""
     means = torch.zeros(len(names.keys), DIMS)
-    vectors = functional.normalize(bank.features @ project.T, dim=1)
+    shares = torch.from_numpy(bank.share.astype(np.float32))[:, None]
+    vectors = shares * functional.normalize(bank.features @ project.T, dim=1)
     for key in np.unique(bank.key[bank.key >= 0]):
         means[key] = functional.normalize(vectors[bank.key == key].mean(0), dim=0)
     return means

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.recipe import digests, held, options
+from cartag.scoring.calibration import Calibration
+from models.recipe import checkpoints, digests, held, options, unlisted
 from models.recipe.card import confusion_picture, tables, write_card
-from models.recipe.figures import cross_validated
+from models.recipe.figures import cross_validated, fits_without
 from models.recipe.held import Held
 from models.recipe.model import Model
 from models.recipe.progress import say
@@ -26,10 +27,7 @@ DRAWINGS = 120
 def write(world: World, model: Model, answers: list[Held], out: Path) -> None:
     """Measures everything and writes it beside the weights."""
     figures, calibration = cross_validated(answers)
-    names = ("temperature", "spread", "other_bias", "no_car_bias", "threshold", "margin")
-    own = {k: getattr(calibration, k) for k in names}
-    own |= {"car_thresholds": {}, "fitted_on": f"{figures['photos']} held-out photographs in {len(answers)} parts"}
-    (out / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+    write_calibration(calibration, out, figures["photos"], len(answers))
     metrics = {
         "cross_validation": figures,
         "stanford": stanford_figures(world, model),
@@ -44,9 +42,24 @@ def write(world: World, model: Model, answers: list[Held], out: Path) -> None:
     say(tables(metrics))
 
 
+def write_calibration(calibration: Calibration, to: Path, photos: int, parts: int) -> None:
+    """Writes it beside the weights of a model."""
+    names = ("temperature", "spread", "other_bias", "no_car_bias", "threshold", "margin", "other_name", "other_make")
+    own = {k: getattr(calibration, k) for k in names}
+    own |= {"car_thresholds": {}, "fitted_on": f"{photos} held-out photographs in {parts} parts"}
+    (to / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
+
+
 def run(world: World, args: Namespace) -> None:
-    """Of the model that ships and all folds that were measured."""
-    write(world, Model.read(world, everything(world).tag), held.read(world, args.folds), args.out)
+    """Of the model that ships and all folds that were measured; each fold gets a calibration fitted to the others."""
+    answers = held.read(world, args.folds)
+    for own, fitted in zip(answers, fits_without(answers), strict=True):
+        rest = [h for h in answers if h is not own]
+        folder = checkpoints.exported(world.work, f"fold{own.fold}of{args.folds}")
+        if folder.is_dir():
+            photos = sum(len(h.photos) for h in rest)
+            write_calibration(unlisted.fitted(rest, fitted), folder, photos, len(rest))
+    write(world, Model.read(world, everything(world).tag), answers, args.out)
 
 
 if __name__ == "__main__":

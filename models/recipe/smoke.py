@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from models.recipe import export, stage1, stage2, stage3
+from models.recipe.cuts import shown
 from models.recipe.model import Model
 from models.recipe.progress import say
 from models.recipe.world import Part, read_world
@@ -82,15 +83,19 @@ def smoke(seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data, work = Path(folder) / "data", Path(folder) / "work"
         make_toy_data(data, seed)
-        world = read_world(data, work, seed, 0)
+        world = replace(read_world(data, work, seed, 0), is_trial=True)
         part = Part("smoke", world.photos, [])
         losses = stage1.train(world, replace(stage1.FIRST, looks=[((64, 80), 0.2)] * 4), pretrained=False)
         stage1.train(world, replace(stage1.AGAIN, looks=[((64, 80), 0.2)]), pretrained=False)
-        stage2.train(world, part, stage2.Plan([((64, 80), 6)], trainings=2))
+        halves = [Part(f"half{k}", world.photos[k::2], []) for k in range(2)]
+        cycles = [replace(cycle, sizes=[((64, 80), 3)]) for cycle in stage2.CYCLES]
+        for half in halves:
+            stage2.train(world, half, cycles)
+        stage2.merge(world, part, halves, cycles[-1])
         stage3.train_first(world, 8)
         stage3.train(world, part, 12)
         model = Model.read(world, part.tag)
         export.export(model, work / "model")
-        cosine = export.check_export(model, work / "model", world.cuts.shown(world.wholes.pixels[:4]))
+        cosine = export.check_export(model, work / "model", shown(world.wholes.pixels[:4], [[]] * 4))
         say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
         return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1

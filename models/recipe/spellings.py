@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from cartag.values import Car
 from models.recipe.labels import body_of
-from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, Names, catalog_named, words_of
+from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, Names, by_name, catalog_named, plain_words, words_of
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,10 @@ class Spelling:
 def spellings(names: Names) -> dict[str, Spelling]:
     """Spellings of every car with pictures, with aliases, years and bodies of the shipped catalogs."""
     catalog, wide = catalog_named(OWN_CATALOG), catalog_named(WIDE_CATALOG)
-    known: dict[str, Any] = {}
-    for car in (*wide.cars, *catalog.cars):
-        for name in (car.name, *car.aliases):
-            known.setdefault(" ".join(words_of(name)), car)
-    for car in catalog.cars:  # the catalog's own cars come first
-        known[" ".join(words_of(car.name))] = car
+    known = by_name((*wide.cars, *catalog.cars)) | by_name(catalog.cars)  # the catalog's own cars come first
+    wider: dict[str, Car] = {}
+    for car in (*catalog.cars, *wide.cars):
+        wider.setdefault(" ".join(words_of(car.name)), car)
     result = {}
     for key in names.keys:
         if key.startswith("no car"):
@@ -37,7 +35,7 @@ def spellings(names: Names) -> dict[str, Spelling]:
             twins = sum(k.rsplit(" ", 1)[0] == name for k in names.stanford)
             result[key] = Spelling((key, name) if twins == 1 else (key,), year, body_of(name))
             continue
-        car = known.get(" ".join(words_of(key)))
+        car = known.get(" ".join(plain_words(key))) or (wider.get(" ".join(words_of(key))) if "(" not in key else None)
         same = car and words_of(car.name) == words_of(key)  # an alias may be wider than the label
         written = dict.fromkeys([key, *((car.name, *car.prompts, *car.aliases) if same else ())])
         found = re.search(r"\d{4}", (car.years or "") if car else "")

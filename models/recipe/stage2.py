@@ -1,6 +1,6 @@
 """Stage 2, a program: trains the image tower on photographs cut around their cars, with a share of crops and drawings.
 
-Without --fold it trains on all photographs, which makes the tower that ships, and then on those of every fold.
+The tower that ships is the mean of those of all folds; with --fold only these are trained.
 """
 
 from __future__ import annotations
@@ -19,50 +19,87 @@ from torch.nn import functional
 
 from models.recipe import checkpoints, options
 from models.recipe.bank import first_bank
-from models.recipe.draws import Draws
-from models.recipe.heads import HEAD_SCALES, Heads, heads_loss, masked_cross_entropy
+from models.recipe.draws import Draws, Mix
+from models.recipe.heads import HEAD_SCALES, Heads, among_loss, heads_loss, masked_cross_entropy
 from models.recipe.labels import BODIES, COLOURS
 from models.recipe.loop import Batch, Team, optimiser
 from models.recipe.progress import say
 from models.recipe.projections import discriminants
 from models.recipe.towers import DISCRIMINANTS, FROZEN2, ImageTower, stage1_tower
-from models.recipe.world import Part, World, chosen_parts
+from models.recipe.world import Part, World, everything, folds
 
 STRONG, MILD = 0.7, 0.4  # augmentation, at first and at the end
 NORM_BATCHES = 80
+AMONG_SHARE = 0.15  # of the loss: pictures that nobody named, a part of a batch
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How long a tower is trained, and how often."""
+class Cycle:
+    """One cycle of the learning rate."""
 
+    name: str  # of its checkpoint
     sizes: list[tuple[tuple[int, int], int]]  # of the input, and steps at each
-    trainings: int  # of which the tower is the mean
+    rates: tuple[float, float]  # the highest, of the body and of what is on it
+    number: int  # in the seeds of its draws
+    mix: Mix
 
 
-PLAN = Plan([((160, 208), 270), ((192, 256), 130)], trainings=3)
+# In the first the heads find their places. Some 600 names with two or three pictures each take longer to learn, and
+# meanwhile crops and colours are forgotten, so the last one has more of them.
+FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
+AGAIN = Cycle("again", [((160, 208), 600), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix())
+LAST = Cycle("last", [((160, 208), 350), ((192, 256), 200)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3)))
+CYCLES = (FIRST, AGAIN, LAST)
+_KEPT_EVERY = 100  # steps
 
 
-def train(world: World, part: Part, plan: Plan = PLAN) -> None:
-    """The mean of the weights of several trainings that differ in their draws alone (Wortsman et al., "Model soups",
-    2022): one training's luck is worth more photographs than most settings, and the mean costs no more to use."""
-    saved, heads_saved = checkpoints.stage2(world.work, part.tag), checkpoints.heads(world.work, part.tag)
-    if saved.exists() and heads_saved.exists():
+def train(world: World, part: Part, cycles: Sequence[Cycle] = CYCLES) -> None:
+    """Trains the tower of stage 1, and heads on it, on the photographs of a part."""
+    saved = checkpoints.stage2(world.work, part.tag)
+    if saved.exists():
         return
-    states = [fine_tuned(world, part, plan, n) for n in range(plan.trainings)]
+    tower, heads = begun(world, part)
+    for cycle in cycles:
+        descend(world, part, tower, heads, cycle)
+    measure_norms(tower, world, part, cycles[-1])
+    checkpoints.keep({"heads": heads.state_dict()}, checkpoints.heads(world.work, part.tag))
+    checkpoints.keep(tower.state_dict(), saved)
+
+
+def merge(world: World, whole: Part, parts: Sequence[Part], cycle: Cycle = CYCLES[-1]) -> None:
+    """The mean of the towers and heads of several parts, which began as one and differ in what they saw and drew
+    (Wortsman et al., "Model soups", 2022): one training's luck is worth more photographs than most settings, and of
+    three folds every photograph was seen by two.
+
+    Each part's discriminants are its own, so its projection and its heads are first turned onto the first part's
+    (Schoenemann, "A generalized solution of the orthogonal Procrustes problem", 1966): no cosine changes by that.
+    """
+    saved = checkpoints.stage2(world.work, whole.tag)
+    if saved.exists():
+        return
+    towers = [checkpoints.read(checkpoints.stage2(world.work, part.tag), "stage2") for part in parts]
+    heads = [checkpoints.read(checkpoints.heads(world.work, part.tag), "stage2")["heads"] for part in parts]
+    first = towers[0]["project.weight"]
+    for own, classes in zip(towers, heads, strict=True):
+        left, _, right = torch.linalg.svd(first @ own["project.weight"].T)
+        turn = left @ right
+        own["project.weight"] = turn @ own["project.weight"]
+        classes |= {name: weights @ turn.T for name, weights in classes.items()}
+    mean = mean_of(towers)
     tower = ImageTower(FROZEN2, pretrained=False)
-    mean = mean_of([state["tower"] for state in states])
     tower.set_projection(mean["project.weight"])
     tower.load_state_dict(mean)
     tower.to(device=world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measure_norms(tower, Draws.of(world, part.train), np.random.default_rng([world.seed, 8]), plan.sizes[-1][0])
+    measure_norms(tower, world, whole, cycle)
+    checkpoints.keep({"heads": mean_of(heads)}, checkpoints.heads(world.work, whole.tag))
     checkpoints.keep(tower.state_dict(), saved)
-    checkpoints.keep({"heads": mean_of([state["heads"] for state in states])}, heads_saved)
 
 
-def measure_norms(tower: ImageTower, draws: Draws, rng: np.random.Generator, hw: tuple[int, int]) -> None:
-    """Gives the batch norms the statistics that the tower's own weights make: the mean of several towers' statistics is
-    not that of their mean (Izmailov et al., "Averaging Weights Leads to Wider Optima", 2018)."""
+def measure_norms(tower: ImageTower, world: World, part: Part, cycle: Cycle) -> None:
+    """Gives the batch norms the statistics that the tower's own weights make, of pictures as the cycle ended with:
+    those met in training are of earlier weights, and the mean of several towers' is not that of their mean (Izmailov
+    et al., "Averaging Weights Leads to Wider Optima", 2018)."""
+    draws, rng, hw = Draws.of(world, part.train, cycle.mix), np.random.default_rng([world.seed, 8]), cycle.sizes[-1][0]
     tower.train()
     norms = [m for m in tower.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     for norm in norms:
@@ -81,16 +118,6 @@ def mean_of(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
         for key, value in states[0].items()
     }
-
-
-def fine_tuned(world: World, part: Part, plan: Plan, number: int) -> dict[str, dict[str, Tensor]]:
-    """The `number`-th training of the tower of stage 1: the weights of tower and heads, which are kept."""
-    saved = world.work / f"stage2-{part.tag}-{number}.pt"
-    if not saved.exists():
-        tower, heads = begun(world, part)
-        descend(world, part, (tower, heads), plan, number)
-        checkpoints.keep({"tower": tower.state_dict(), "heads": heads.state_dict()}, saved)
-    return checkpoints.read(saved, "stage2")
 
 
 def begun(world: World, part: Part) -> tuple[ImageTower, Heads]:
@@ -119,37 +146,50 @@ def begun(world: World, part: Part) -> tuple[ImageTower, Heads]:
     return tower, heads
 
 
-def descend(world: World, part: Part, begun: tuple[ImageTower, Heads], plan: Plan, number: int) -> None:
-    """Trains tower and heads through the plan."""
-    tower, heads = begun
-    sizes = [hw for hw, count in plan.sizes for _ in range(count)]
-    steps, draws = len(sizes), Draws.of(world, part.train)
+def descend(world: World, part: Part, tower: ImageTower, heads: Heads, cycle: Cycle) -> None:
+    """Trains tower and heads through a cycle, or what is left of it."""
+    size_of = [hw for hw, count in cycle.sizes for _ in range(count)]
+    steps, draws = len(size_of), Draws.of(world, part.train, cycle.mix)
     tower.to(device=world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     heads.to(world.device)
-    kin = torch.from_numpy(world.names.kin).to(world.device)
-    adam, rates = optimiser(tower, heads, 4e-4, 3e-3, steps)
+    kin, among = (torch.from_numpy(known).to(world.device) for known in (world.names.kin, world.names.among))
+    adam, rates = optimiser(tower, heads, *cycle.rates, steps)
+    parts: dict[str, Any] = {"tower": tower, "heads": heads, "adam": adam, "cycle": rates}
+    saved, done = world.work / f"stage2-{part.tag}-{cycle.name}.pt", 0
+    if saved.exists():
+        state = checkpoints.read(saved, "stage2")
+        done = int(state["done"])
+        for name, one in parts.items():
+            if done < steps or name in ("tower", "heads"):
+                one.load_state_dict(state[name])
 
     def draw(step: int, worker: int) -> Batch:
-        rng = np.random.default_rng([world.seed + number, 2, step, worker])
-        return draws.batch(sizes[step], STRONG if step < 0.6 * steps else MILD, rng)
+        rng = np.random.default_rng([world.seed, cycle.number, step, worker])
+        return draws.batch(size_of[step], STRONG if step < 0.6 * steps else MILD, rng)
 
     def loss_of(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
         rest = {k: v for k, v in wanted.items() if k != "name"}
-        return masked_cross_entropy(logits["name"], wanted["name"], kin) + heads_loss(logits, rest)
+        loss = masked_cross_entropy(logits["name"], wanted["name"], kin) + heads_loss(logits, rest)
+        return loss + AMONG_SHARE * among_loss(logits["name"], wanted["among"], among) if "among" in wanted else loss
 
     total, began, team = torch.zeros(()), time.time(), Team(tower, heads, loss_of)
-    for step, (loss, _) in enumerate(team.train(draw, range(steps), adam, rates), 1):
+    for step, (loss, _) in enumerate(team.train(draw, range(done, steps), adam, rates), done + 1):
         total = total + loss
         if step % 25 == 0:
             mean, seconds = float(total) / 25, time.time() - began
-            say(f"stage 2 {part.tag} {number + 1} step {step}/{steps} loss {mean:.3f} {seconds:.0f} s")
+            say(f"stage 2 {part.tag} {cycle.name} step {step}/{steps} loss {mean:.3f} {seconds:.0f} s")
             total = torch.zeros(())
+        if step % _KEPT_EVERY == 0 or step == steps:
+            checkpoints.keep({name: one.state_dict() for name, one in parts.items()} | {"done": step}, saved)
 
 
 def run(world: World, args: Namespace) -> None:
-    """On all photographs and in every fold, or in some folds."""
-    for part in chosen_parts(world, args.folds, args.fold):
+    """Every fold, and the mean of all; or some folds."""
+    parts = folds(world, args.folds, args.fold)
+    for part in parts:
         train(world, part)
+    if args.fold is None:
+        merge(world, everything(world), parts)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Stage 3, a program: trains the text tower against the image tower, which stays as it is but for its last projection.
 
-Without --fold it begins the text tower on the image tower of stage 1, which every later one starts from, then trains on
-all photographs, which makes the tower that ships, and on those of every fold.
+Without --fold it begins the text tower on the image tower of stage 1, which every later one starts from, then trains
+one for the image tower that ships, on all photographs, and one for that of every fold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from models.recipe import checkpoints, options
-from models.recipe.bank import fill_bank, first_bank
+from models.recipe.bank import as_shown, fill_bank, first_bank
 from models.recipe.captions import NO_CAR_TEXTS
 from models.recipe.lessons import Lessons
 from models.recipe.names import OWN_CATALOG, Names, catalog_named
@@ -91,7 +91,7 @@ def train(world: World, part: Part, steps: int = STEPS) -> None:
     torch.manual_seed(world.seed)
     text = TextTower(len(tokenizer))
     round_weights(tower)
-    bank = fill_bank(world, tower, part.train, part.tag)
+    bank = fill_bank(world, tower, part.train, part.tag).with_more(as_shown(world, tower, part.train, part.tag))
     project = last_projection(bank, tower.project.weight.detach())
     means = prototypes(bank, project, world.names)
     text.load_state_dict(first["text"])

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import functools
-from dataclasses import dataclass
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from models.recipe.cuts import Cuts, cut_around
+from cartag.values import Box
+from models.recipe.cuts import Cuts
+from models.recipe.cuttings import Cutting, cut_out, cuts_of_nothing, cuts_of_photos
 from models.recipe.drawings import TRAIN_SEED, draw
 from models.recipe.labels import Item, held_out, read_train
 from models.recipe.names import Names
 from models.recipe.photos import Photo, folds_of, read_photos
 from models.recipe.pictures import CROP_HW, PHOTO_HW, Pictures, build_cache
+
+FOLDS = 3  # as those of `look`, whose detectors cut the photographs that they never saw
 
 
 @dataclass
@@ -31,21 +38,60 @@ class World:
     work: Path
     seed: int
     device: str = "cpu"  # where image towers are trained; all else is quick enough on a processor
+    folds: int = FOLDS
+    is_trial: bool = False  # photographs may be cut by the detector that ships, which saw them
 
     @functools.cached_property
     def cuts(self) -> Cuts:
-        """What finds the cars."""
+        """What finds the cars in all that is no photograph of these."""
         return Cuts()
 
     @functools.cached_property
-    def photo_pictures(self) -> Pictures:
-        """Of the photographs, around the cars."""
-        return cut_around(self.cuts, self.wholes, self.work / "photos-around")
+    def photo_boxes(self) -> dict[int, list[Box]]:
+        """The cars that are found in each photograph, by its number, by a detector that saw nothing of its fold.
+
+        Raises:
+            SystemExit: the detectors of the folds are not trained.
+        """
+        looks = [self.work / f"look-fold{k}of{self.folds}" for k in range(self.folds)]
+        if missing := [folder.name for folder in looks if not folder.exists() and not self.is_trial]:
+            raise SystemExit(f"{missing[0]}: missing in {self.work}; run python -m models.recipe.look first")
+        fold = folds_of(self.photos, self.wholes.pixels, self.folds)
+        of_fold = [[p.row for p, f in zip(self.photos, fold, strict=True) if f == k] for k in range(self.folds)]
+        kept = self.work / f"photo-boxes-{_digest_of(looks, of_fold)}.json"
+        if not kept.exists():
+            found: dict[int, list[Box]] = {}
+            for look, rows in zip(looks, of_fold, strict=True):
+                cuts = self.cuts if self.is_trial else Cuts(look)
+                found |= dict(zip(rows, cuts.boxes(self.wholes.pixels[rows]), strict=True))
+            with tempfile.NamedTemporaryFile("w", dir=self.work, encoding="utf-8", delete=False) as part:
+                json.dump(found, part)
+            Path(part.name).replace(kept)
+        read = json.loads(kept.read_text(encoding="utf-8"))
+        return {int(row): [(x, y, w, h) for x, y, w, h in boxes] for row, boxes in read.items()}
 
     @functools.cached_property
-    def drawing_pictures(self) -> Pictures | None:
-        """Of the drawings, around the cars."""
-        return self.drawing_wholes and cut_around(self.cuts, self.drawing_wholes, self.work / "drawings-around")
+    def photo_cuttings(self) -> tuple[Pictures, list[Cutting]]:
+        """Of the photographs, and of what is taken for a car in pictures without any."""
+        of_photos = cuts_of_photos(self.photos, [self.photo_boxes[p.row] for p in self.photos])
+        rows = [i.row for i in self.nothing]
+        of_nothing = cuts_of_nothing(self.nothing, self.cuts.boxes(self.crops.pixels[rows]))
+        return cut_out([(self.wholes, of_photos), (self.crops, of_nothing)], self.work / "photo-cuttings")
+
+    @functools.cached_property
+    def drawing_cuttings(self) -> tuple[Pictures, list[Cutting]] | None:
+        """Of the drawings: all folds share them."""
+        if self.drawing_wholes is None:
+            return None
+        rows = [d.row for d in self.drawings]
+        boxes = self.cuts.boxes(self.drawing_wholes.pixels[rows])
+        cuts = [replace(cut, photo=-1) for cut in cuts_of_photos(self.drawings, boxes)]
+        return cut_out([(self.drawing_wholes, cuts)], self.work / "drawing-cuttings")
+
+    def cuttings_of(self, train: list[Photo]) -> list[Cutting]:
+        """Those that a training on these photographs may see."""
+        rows = {-1, *(p.row for p in train)}
+        return [cutting for cutting in self.photo_cuttings[1] if cutting.photo in rows]
 
     @functools.cached_property
     def cars(self) -> list[Item]:
@@ -63,7 +109,16 @@ class World:
         return self.crops.pixels[rng.choice(rows, size=count)]
 
 
-def read_world(data: Path, work: Path, seed: int, drawings: int, device: str = "cpu") -> World:
+def _digest_of(looks: list[Path], of_fold: list[list[int]]) -> str:
+    """Of detectors and of the photographs that each is shown: others make other boxes."""
+    found = hashlib.sha256(repr(of_fold).encode())
+    for folder in looks:
+        for file in sorted(folder.glob("*")) if folder.exists() else ():
+            found.update(file.name.encode() + file.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def read_world(data: Path, work: Path, seed: int, drawings: int, device: str = "cpu", folds: int = FOLDS) -> World:
     """Reads and caches everything under `data`; `drawings` random ones are made where wanted."""
     rows = list(csv.DictReader((data / "train.csv").open(encoding="utf-8")))
     build_cache(
@@ -84,6 +139,7 @@ def read_world(data: Path, work: Path, seed: int, drawings: int, device: str = "
         work=work,
         seed=seed,
         device=device,
+        folds=folds,
     )
 
 
@@ -94,10 +150,11 @@ class Part:
     tag: str  # of its checkpoints
     train: list[Photo]
     test: list[Photo]
+    fold: int = -1  # -1: none
 
 
 def everything(world: World) -> Part:
-    """The training that ships: of all photographs."""
+    """What the model that ships saw."""
     return Part("all", world.photos, [])
 
 
@@ -108,7 +165,7 @@ def folds(world: World, count: int, wanted: list[int] | None = None) -> list[Par
     for k in wanted or range(count):
         train = [p for p, f in zip(world.photos, fold, strict=True) if f != k]
         test = [p for p, f in zip(world.photos, fold, strict=True) if f == k]
-        parts.append(Part(f"fold{k}of{count}", train, test))
+        parts.append(Part(f"fold{k}of{count}", train, test, k))
     return parts
 
 

@@ -97,7 +97,8 @@ def _thresholds(metrics: dict[str, Any]) -> list[str]:
 
 def _tool(tool: dict[str, Any]) -> list[str]:
     counts = tool["counts"]
-    rows = ["| through the whole tool, with `mini` | `--regions all` | `main` | `off` |", "|---|---|---|---|"]
+    with_which = f"with `mini`, {tool.get('encoder', 'the one that ships')}"
+    rows = [f"| through the whole tool, {with_which} | `--regions all` | `main` | `off` |", "|---|---|---|---|"]
     for what, part, whole in (
         ("one of the eleven alone: right car tagged", "eleven, one: right", "eleven, one in the photo"),
         ("... wrong car tagged", "eleven, one: wrong", "eleven, one in the photo"),
@@ -112,6 +113,7 @@ def _tool(tool: dict[str, Any]) -> list[str]:
         ("... a wrong car tagged", "pairs: a wrong one", "pairs"),
         ("no car: `no-car`", "none: no-car", "none"),
         ("no car: tagged", "none: tagged", "none"),
+        ("no car: a region in the index", "none: with a region", "none"),
         ("a detail (badge, wheel): tagged", "detail: tagged", "detail"),
         ("an other car's name is right", "other by name: right", "other by name"),
         ("an other car's make is right, where only that is said", "other by make: right", "other by make"),
