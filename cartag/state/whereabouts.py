@@ -96,11 +96,11 @@ def place_words(
         others = known if words[path].sha256 is not None else moved  # without a hash, a copy says nothing
         if path not in now:
             missing[path] = path
-        elif now[path] not in others and not words[path].is_missing:
+        elif path not in at and now[path] not in others and not words[path].is_missing:
             at[path] = path
             if path not in damaged and words[path].sha256 is not None:
                 edited.append(path)
-        else:  # another photo, known by another name before, or one that came after this one had gone
+        else:  # another photo: known by another name before, with a word of its own, or come after this one had gone
             missing[_name_aside(path, words[path].sha256, {*words, *missing})] = path
     return Whereabouts(at, missing, tuple(edited))
 

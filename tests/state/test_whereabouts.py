@@ -103,6 +103,13 @@ ROWS: dict[
         {"1.jpg": "1.jpg"},
         {},
     ),
+    "one that could not be read, and a copy of a third photo in its place": (
+        {"1.jpg": Word(None), "2.jpg": Word(A), "3.jpg": Word(A)},
+        {"1.jpg": None, "2.jpg": A, "3.jpg": A},
+        {"1.jpg": A, "2.jpg": A},
+        {"1.jpg": "3.jpg", "2.jpg": "2.jpg"},
+        {"1.jpg (gone)": "1.jpg"},
+    ),
     "two set aside under one name": (
         {GONE_A: Word(A, True), "1.jpg": Word(A)},
         {GONE_A: A, "1.jpg": A, "2.jpg": B},
