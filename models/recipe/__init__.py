@@ -9,8 +9,9 @@ Its stages are programs that meet only in checkpoints, in a scratch folder; each
 4. `export`: both towers as a folder that `transformers` reads, and by `graphs` what they compute, for ONNX Runtime.
 
 Where the cars stand says `look`, the bundled detector, which has a recipe of its own in `models.recipe.look`.
-Stages 2 and 3 also run as grouped cross-validation, from which `measure` and `report` take the calibration and every
-figure of the model card. `python -m models.recipe` runs all of them in their order; see `models/mini/README.md`.
+Stages 2 and 3 run as grouped cross-validation. Of its image towers the one that ships is made, and `measure` and
+`report` take the calibration and every figure of the model card from it. `python -m models.recipe` runs all of them in
+their order; see `models/mini/README.md`.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def is_made_up(thing: Item | Cutting) -> bool:
 
 def as_shown(world: World, tower: ImageTower, train: list[Photo], tag: str) -> Bank:
     """The named cars of photographs as the tool will show them, without augmentation: what a new photograph will be
-    compared with. Augmented views alone lie elsewhere (3 of 100 photographs more are named right with these)."""
+    compared with. Augmented views alone lie elsewhere."""
     named = [c for c in world.cuttings_of(train) if c.photo >= 0 and c.key and not c.no_car]
     parts = [[c.photo for c in named[i : i + AT_ONCE]] for i in range(0, len(named), AT_ONCE)]
     looked = [

@@ -31,7 +31,7 @@ class Mix:
 
 def weights_of(cuttings: list[Cutting], names: Names, listed: float) -> np.ndarray:
     """Sampling weights: the square root of a name's number of cuttings, shared out over them; more for a catalog's car,
-    and for what has no name."""
+    for what has no name, and for what is no car."""
     keys = [cutting.key or ("another" if cutting.is_another else "unknown") for cutting in cuttings]
     counts: dict[str, int] = {}
     for key in keys:

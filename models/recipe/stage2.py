@@ -44,8 +44,8 @@ class Cycle:
     mix: Mix
 
 
-# In the first the heads find their places. Some 600 names with two or three pictures each take longer to learn, and
-# meanwhile crops and colours are forgotten, so the last one has more of them.
+# In the first the heads find their places. Some 600 names with a few pictures each, half of them with one, take longer
+# to learn, and meanwhile crops and colours are forgotten, so the last one has more of them.
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
 AGAIN = Cycle("again", [((160, 208), 600), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix())
 LAST = Cycle("last", [((160, 208), 350), ((192, 256), 200)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3)))

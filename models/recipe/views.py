@@ -26,7 +26,7 @@ class Thing(Protocol):
 
     @property
     def kind(self) -> str:
-        """One of "crop" (a tight crop), "cut-out", "whole" (a whole photograph) and "no car"."""
+        """One of "crop" (a tight crop), "cut-out", "whole" (a part of a photograph) and "no car"."""
 
 
 @dataclass(frozen=True)
