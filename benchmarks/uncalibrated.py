@@ -129,8 +129,8 @@ def learned(photos: Photos, labels: int, seed: int) -> Answers:
     shows = np.array([[t == car for car in photos.classes.cars] for t in photos.truth])
     said = np.array([{"other": "unknown"}.get(kind, kind) for kind in kinds])
     examples = Examples(photos.vectors[chosen], shows[chosen], said[chosen], np.arange(len(chosen)))
-    fit = fitting.fit(examples, ZeroShot(photos.classes, UNCALIBRATED, photos.logit_scale), precision=0.95, folds=5)
     zero = ZeroShot(photos.classes, UNCALIBRATED, photos.logit_scale)
+    fit = fitting.fit(examples, zero, precision=0.95, folds=5, unlabelled=photos.vectors[rest])
     truth = tuple(photos.truth[i] for i in rest)
     return answered(
         replace(photos, vectors=photos.vectors[rest], truth=truth, classes=fit.applied(zero)), fit.calibration

@@ -54,9 +54,16 @@ def command(
         output.put_json(asdict(report) | {"files": [printable(file) for file in report.files]})
     else:
         _put_tables(report)
+        _put_shares(report)
         _put_outcome(report, gallery)
     if report.left_out:
         raise typer.Exit(FAILED)
+
+
+def _put_shares(report: LearnReport) -> None:
+    if report.shares is not None:
+        shares = " %, ".join(f"{100 * share:.0f}" for share in report.shares.values())
+        output.put(f"of the gallery about {shares} % show a car of the catalog, another car, none: scores expect that")
 
 
 def _put_outcome(report: LearnReport, gallery: Path) -> None:

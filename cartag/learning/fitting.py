@@ -18,19 +18,20 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from cartag.learning.mixture import Mixture, mixture
+from cartag.learning.thresholds import with_thresholds
 from cartag.measuring import Answers
 from cartag.scoring import Calibration, ClassSet, Scores, passing, pooled, score
 from cartag.settings import usable_cores
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
+KINDS = ("car", "unknown", "none")
+"""What a photo shows: a car of the catalog, another car, no car."""
 UNCHECKED_PENALTY = 0.1
 """For labels that cannot be split: strong enough for one photo to move a logit by the margins models have."""
 _BIAS = 0.3  # the input that stands for the bias: a bias moves every photo alike, so it costs more than a direction
-OWN_THRESHOLD = 8
-"""Labels from which a car may get a threshold of its own; fewer would make its precision a matter of luck."""
 NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
-_LEAST = 0.05  # a threshold below this would rest on a handful of photos
 _SEED = 20130516
 _FITTING = threading.Lock()
 _ENOUGH = 1e-6  # relative gain of an iteration at which a fit ends: logits stand to a hundredth
@@ -44,7 +45,7 @@ class Examples:
     shows: np.ndarray
     """Bool (n, cars)."""
     kind: np.ndarray
-    """Str (n,): car, unknown or none."""
+    """Str (n,): one of `KINDS`."""
     groups: np.ndarray
     """Int (n,)."""
 
@@ -107,6 +108,8 @@ class Fit:
     """Bool (cars,): the car has labels in two groups at least, so that cross-validation could judge it."""
     adapted: np.ndarray
     """Bool (cars,): the car's zero-shot answer is changed."""
+    mixture: Mixture | None = None
+    """Of cars of the catalog, other cars, no car: what the scores expect; None where nothing could be judged."""
 
     def applied(self, zero: ZeroShot) -> ClassSet:
         """The zero-shot classes with the adapter folded into embeddings and biases."""
@@ -140,8 +143,13 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> Fit:
+def fit(
+    examples: Examples, zero: ZeroShot, *, precision: float, folds: int, unlabelled: np.ndarray | None = None
+) -> Fit:
     """Fits adapter, temperature, biases and thresholds; judged by cross-validation inside ``examples`` alone.
+
+    ``unlabelled`` are the embeddings (n, d) of the gallery's other photos. Scores and thresholds are then those of a
+    gallery like this, where the labels are no fair sample of it; without them, of photos mixed as the labels are.
 
     The penalty is the one with the best out-of-fold likelihood; a car that out of fold is no better off keeps its
     zero-shot answer, and so do all where the whole is not better. Calibration and thresholds are fitted to the
@@ -149,10 +157,10 @@ def fit(examples: Examples, zero: ZeroShot, *, precision: float, folds: int) -> 
     penalty is a cautious constant and calibration and thresholds stay.
     """
     with _one_thread():
-        return _fit(examples, zero, precision, folds)
+        return _fit(examples, zero, precision, folds, unlabelled)
 
 
-def _fit(examples: Examples, zero: ZeroShot, precision: float, folds: int) -> Fit:
+def _fit(examples: Examples, zero: ZeroShot, precision: float, folds: int, unlabelled: np.ndarray | None = None) -> Fit:
     cars = len(zero.classes.cars)
     has = np.asarray(examples.shows.any(axis=0))
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
@@ -169,49 +177,32 @@ def _fit(examples: Examples, zero: ZeroShot, precision: float, folds: int) -> Fi
         keep = np.zeros(cars + 2, bool)
     delta = delta * keep
     calibration, sharpness = _calibrate(examples, zero, delta)
+    adapter = _adapter(examples, base, penalty, None, zero.centre).only(keep)
+    found = Fit(adapter, calibration, sharpness, checked, keep[:cars])
+    mixed = _mixture_of(examples, found, zero, unlabelled)
+    calibration = _expecting(calibration, mixed)
     held = _scores_of(_logits(examples.photos, zero), delta, zero, calibration, sharpness)
-    calibration = with_thresholds(calibration, held.cars, examples.shows, zero.classes.cars, precision)
-    adapter = _adapter(examples, base, penalty, None, zero.centre)
-    return Fit(adapter.only(keep), calibration, sharpness, checked, keep[:cars])
+    weights = mixed.weights[[KINDS.index(kind) for kind in examples.kind]]
+    calibration = with_thresholds(calibration, held.cars, examples.shows, zero.classes.cars, precision, weights)
+    return replace(found, calibration=calibration, mixture=mixed)
 
 
-def with_thresholds(
-    calibration: Calibration, scores: np.ndarray, shows: np.ndarray, cars: tuple[str, ...], precision: float
-) -> Calibration:
-    """Thresholds that keep ``precision`` on these (n, cars) scores.
+def _mixture_of(examples: Examples, found: Fit, zero: ZeroShot, unlabelled: np.ndarray | None) -> Mixture:
+    labels = np.array([(examples.kind == kind).sum() for kind in KINDS], float)
+    if unlabelled is None or not len(unlabelled):
+        return mixture(labels, np.zeros((0, len(KINDS))))
+    said = found.scores(unlabelled, zero)
+    return mixture(labels, np.column_stack([said.cars.sum(axis=1), said.other, said.no_car]))
 
-    The common one is the lowest that would keep it with one more wrong tag than was seen; where not even the surest
-    photos are enough for that, the threshold stays. A car with enough labels gets its own where the common one is too
-    low for it.
-    """
-    lowest = _lowest(scores.ravel(), shows.ravel(), precision, unseen=1)
-    common = calibration.threshold if lowest is None else lowest
-    own = {
-        car: found
-        for c, car in enumerate(cars)
-        if shows[:, c].sum() >= OWN_THRESHOLD
-        and (found := _lowest(scores[:, c], shows[:, c], precision, unseen=0)) is not None
-        and found > common
-        and shows[scores[:, c] >= common, c].mean() < precision
-    }
+
+def _expecting(calibration: Calibration, mixed: Mixture) -> Calibration:
+    """The same for photos that are mixed as the gallery is, not as the labels are."""
+    car, other, no_car = np.log(mixed.weights)
     return msgspec.structs.replace(
         calibration,
-        threshold=round(common, 4),
-        car_thresholds={car: round(threshold, 4) for car, threshold in own.items()},
+        other_bias=calibration.other_bias + float(other - car),
+        no_car_bias=calibration.no_car_bias + float(no_car - car),
     )
-
-
-def _lowest(scores: np.ndarray, shows: np.ndarray, precision: float, unseen: int) -> float | None:
-    order = np.argsort(-scores, kind="stable")
-    s, right = scores[order], np.cumsum(shows[order])
-    ends = np.flatnonzero(np.r_[np.diff(s) < 0, True]) if len(s) else np.zeros(0, int)
-    good = ends[right[ends] >= precision * (ends + 1 + unseen) - 1e-9]
-    good = good[right[good] > 0] if len(good) else good
-    if not len(good):
-        return None
-    last = int(good[-1])
-    below = float(s[last + 1]) if last + 1 < len(s) else 0.0
-    return max(_LEAST, (float(s[last]) + below) / 2)  # midway: the next photo's score will not be exactly this one's
 
 
 def _members(classes: ClassSet) -> np.ndarray:

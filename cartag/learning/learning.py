@@ -17,6 +17,7 @@ from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learning import fitting, following, learned
 from cartag.learning.fitting import CrossValidation, Examples, ZeroShot
 from cartag.learning.learned import LearnedFacts
+from cartag.learning.thresholds import OWN_THRESHOLD
 from cartag.learning.vectors import Example, Placed, examples_of, main_vectors
 from cartag.measuring import Interval, Truth, differences, headline, metric_values, read_truth
 from cartag.progress import Progress, Silent
@@ -26,7 +27,7 @@ from cartag.state import Index, Place, SharedTexts, Store, open_store, place_of,
 from cartag.values import ModelFiles
 
 _ENOUGH = 5000
-WANTED_LABELS = fitting.OWN_THRESHOLD
+WANTED_LABELS = OWN_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class LearnReport:
     """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
     unplaced: tuple[str, ...] = ()
     """The labelled photos of which nothing was learned, for nobody can tell which of their cars is which."""
+    shares: dict[str, float] | None = None
+    """About how many of the gallery's photos show a car of the catalog (`car`), another (`unknown`), none (`none`),
+    where the labels are no fair sample of it; None where they may be one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +155,7 @@ def propose(
             classes = class_set_of(catalog, store, SharedTexts(shared_texts(settings), identity), encoder)
             numbers = model_facts(store, encoder)
             placed = _placed(truth, store)
-            centre = _centre(found, store)
+            vectors = _some_vectors(found, store)
     except (OSError, sqlite3.Error) as e:
         raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
     if placed.unplaced and not placed.found:
@@ -164,12 +168,18 @@ def propose(
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(classes, calibration_of(folder, rejects=classes.rejects), numbers["logit_scale"] or 1.0, centre)
+    zero = ZeroShot(
+        classes, calibration_of(folder, rejects=classes.rejects), numbers["logit_scale"] or 1.0, _mean(vectors)
+    )
     examples, grouped_by = _examples(placed.found, classes.cars)
     learned_from = {example.record.path for example in placed.found}
     left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced
     checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
-    fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv)
+    labelled = {str(example.record.sha256) for example in placed.found}
+    others = [vector for sha256, vector in vectors.items() if sha256 not in labelled]
+    fit = fitting.fit(
+        examples, zero, precision=settings.precision, folds=cv, unlabelled=np.stack(others) if others else None
+    )
     before, after, gain = _gain(checked, len(examples))
     kept = _helps(checked, before, after)
     facts = LearnedFacts(
@@ -218,6 +228,7 @@ def propose(
         silent_folders=truth.silent_folders,
         left_out=tuple(sorted(left_out)),
         unplaced=tuple(sorted(placed.unplaced)),
+        shares=_shares(fit) if kept else None,
         near_folders=truth.near_folders,
     )
     return Proposal(report, keep)
@@ -293,12 +304,16 @@ def _placed(truth: Truth, store: Store) -> Placed:
     return examples_of(readable, store)
 
 
-def _centre(index: Index, store: Store) -> np.ndarray | None:
-    """The mean photo of the gallery, (d,); of a large one, of evenly chosen photos."""
+def _some_vectors(index: Index, store: Store) -> dict[str, np.ndarray]:
+    """Embeddings (d,) of the gallery's photos, by SHA-256; of a large one, of evenly chosen photos."""
     by_hash = {str(record.sha256): record for record in index if record.sha256 is not UNSET}
     some = sorted(by_hash)[:: 1 + len(by_hash) // _ENOUGH]
     cached = main_vectors((by_hash[h] for h in some), store)
-    return np.mean(list(cached.values()), axis=0) if cached else None
+    return {h: cached[by_hash[h].path] for h in some if by_hash[h].path in cached}
+
+
+def _mean(vectors: dict[str, np.ndarray]) -> np.ndarray | None:
+    return np.mean(list(vectors.values()), axis=0) if vectors else None
 
 
 def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, str]:
@@ -308,6 +323,12 @@ def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, st
     folders = [example.record.path.rpartition("/")[0] for example in found]
     groups, by = fitting.groups_of(folders, [str(example.record.sha256) for example in found], photos, shows)
     return Examples(photos, shows, kind, groups), by
+
+
+def _shares(fit: fitting.Fit) -> dict[str, float] | None:
+    if fit.mixture is None or fit.mixture.is_drawn_by_chance:
+        return None
+    return {kind: round(float(n), 4) for kind, n in zip(fitting.KINDS, fit.mixture.gallery, strict=True)}
 
 
 def _counts(examples: Examples, cars: tuple[str, ...]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import pytest
 
 from cartag.learning import fitting
 from cartag.learning.fitting import Examples, ZeroShot, cross_validate, fit
+from cartag.learning.thresholds import with_thresholds
 from cartag.measuring import metrics
 from cartag.scoring.calibration import Calibration
 from cartag.scoring.scoring import ClassSet, pooled, score
@@ -145,7 +146,7 @@ def test_thresholds_keep_the_precision_they_were_chosen_for(precision: float) ->
     rng = np.random.default_rng(5)
     shows = rng.random((300, 3)) < 0.3
     scores = np.clip(rng.normal(0.3 + 0.4 * shows, 0.18), 0, 1)
-    found = fitting.with_thresholds(Calibration(), scores, shows, ("a", "b", "c"), precision)
+    found = with_thresholds(Calibration(), scores, shows, ("a", "b", "c"), precision)
     for c, car in enumerate("abc"):
         tagged = scores[:, c] >= found.threshold_of(car)
         assert shows[tagged, c].mean() >= precision - 1e-9
@@ -157,7 +158,7 @@ def test_a_car_that_is_often_taken_for_another_gets_a_higher_threshold() -> None
     shows[:40, 0] = shows[40:60, 1] = shows[60:63, 2] = True
     scores = np.where(shows, 0.8, 0.1)
     scores[63:65, 1], scores[50:60, 1], scores[65, 2] = 0.7, 0.75, 0.6
-    found = fitting.with_thresholds(Calibration(), scores, shows, ("many", "mixed", "few"), 0.95)
+    found = with_thresholds(Calibration(), scores, shows, ("many", "mixed", "few"), 0.95)
     assert set(found.car_thresholds) == {"mixed"}
     assert found.threshold_of("mixed") == pytest.approx(0.725)
     assert found.threshold_of("few") == found.threshold_of("many") == found.threshold < 0.7
@@ -165,8 +166,51 @@ def test_a_car_that_is_often_taken_for_another_gets_a_higher_threshold() -> None
 
 def test_a_handful_of_labels_moves_no_threshold() -> None:
     shows = np.eye(5, 2, dtype=bool)
-    found = fitting.with_thresholds(Calibration(), np.where(shows, 0.9, 0.1), shows, ("a", "b"), 0.95)
+    found = with_thresholds(Calibration(), np.where(shows, 0.9, 0.1), shows, ("a", "b"), 0.95)
     assert (found.threshold, found.car_thresholds) == (0.5, {})
+
+
+def test_a_photo_that_stands_for_many_counts_as_many_in_a_threshold() -> None:
+    shows = np.repeat([[True], [False]], 500, axis=0)
+    scores = np.r_[np.linspace(0.9, 0.4, 500), np.linspace(0.6, 0.1, 500)][:, None]
+    weights = np.where(shows[:, 0], 1, 4)
+    by_weight = with_thresholds(Calibration(), scores, shows, ("a",), 0.9, weights)
+    copies = np.repeat(np.arange(1000), weights)
+    by_copies = with_thresholds(Calibration(), scores[copies], shows[copies], ("a",), 0.9)
+    assert by_weight.threshold == pytest.approx(by_copies.threshold, abs=0.02)  # four wrong ones unseen, or one
+    assert by_weight.threshold > with_thresholds(Calibration(), scores, shows, ("a",), 0.9).threshold
+
+
+def test_scores_of_a_gallery_of_other_cars_expect_other_cars() -> None:
+    """Half of the labels show cars of the catalog, of the gallery one photo in thirteen."""
+    known, zero, _ = world(5, blur=0.8, noise=0.25)
+    gallery, _, rng = world(300, blur=0.8, noise=0.25)
+    cars = np.flatnonzero(gallery.kind == "car")
+    rare = np.setdiff1d(np.arange(len(gallery)), rng.permutation(cars)[len(cars) // 12 :])
+    gallery = gallery.take(rare)
+    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=gallery.photos)
+    assert learned.mixture is not None
+    share = float((gallery.kind == "car").mean())
+    assert learned.mixture.gallery[0] == pytest.approx(share, abs=0.05)
+    of_labels = fit(known, zero, precision=0.95, folds=5)
+
+    def miscounted(found: fitting.Fit) -> float:
+        return abs(float(found.scores(gallery.photos, zero).cars.sum(axis=1).mean()) - share)
+
+    assert miscounted(learned) < 0.02 < 0.04 < miscounted(of_labels)
+    assert of_labels.mixture is not None
+    assert of_labels.mixture.is_drawn_by_chance
+
+
+def test_labels_drawn_by_chance_move_nothing() -> None:
+    everything, zero, rng = world(60, blur=0.8)
+    drawn = rng.permutation(len(everything))
+    known, rest = everything.take(drawn[:40]), everything.take(drawn[40:])
+    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=rest.photos)
+    alone = fit(known, zero, precision=0.95, folds=5)
+    assert learned.mixture is not None
+    assert learned.mixture.is_drawn_by_chance
+    assert learned.calibration == alone.calibration
 
 
 def test_near_duplicates_and_folders_share_a_side() -> None:
