@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import BROWSER, becomes, expect, focuses, place, place_in, press, watched
+from browsers import BROWSER, becomes, expect, focuses, place, place_in, press, stands_in, until, watched
 from conftest import Gallery
 from regions import BOXES, four_regions, paint_four, put_regions, region
 
@@ -82,11 +82,6 @@ def test_no_name_becomes_markup_where_no_script_runs(tagged: Gallery, tmp_path: 
     assert gallery_page.is_page(text.encode())
 
 
-def place_of_box(page: Any, frame: str, i: int) -> list[float]:
-    """In fractions of the frame."""
-    return place_in(place(page, f"{frame} .box >> nth={i}"), place(page, frame))
-
-
 @needs_browser
 def test_boxes_grow_with_the_picture_and_say_their_names(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     exported(tagged, tmp_path / "page")
@@ -95,8 +90,9 @@ def test_boxes_grow_with_the_picture_and_say_their_names(browser: Any, tagged: G
         page.click("[title='four.jpg']")
         for width, height in ((1200, 800), (500, 700)):
             page.set_viewport_size({"width": width, "height": height})
+            until(page, lambda width=width: width / 2 < place(page, "#frame")["width"] <= width)
             for i, box in enumerate(BOXES):
-                becomes(page, lambda i=i: place_of_box(page, "#frame", i), pytest.approx(box, abs=0.01))
+                stands_in(page, f"#frame .box >> nth={i}", "#frame", box)
         expect(page.locator("#frame .box span")).to_have_text(NAMES)
         press(page, "Tab")
         expect(page.locator("#after")).to_be_focused()
@@ -155,5 +151,4 @@ def test_without_a_script_the_boxes_are_there(browser: Any, tagged: Gallery, tmp
         figure = page.locator("figure").first
         for i, (name, box) in enumerate(zip(NAMES, BOXES, strict=True)):
             expect(figure.get_by_role("img", name=name, exact=True)).to_have_count(1)
-            wanted = pytest.approx(box, abs=0.02)
-            becomes(page, lambda i=i: place_in(place(page, f"rect >> nth={i}"), place(page, "figure img")), wanted)
+            stands_in(page, f"rect >> nth={i}", "figure img", box)

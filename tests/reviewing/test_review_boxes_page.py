@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from browsers import BROWSER, becomes, expect, place, shows, until, wait, watched
+from browsers import BROWSER, becomes, expect, place, saved, shows, until, watched
 from conftest import Gallery
 from processes import ROOT
 from regions import BOXES, four_regions, paint_four, put_regions, region
@@ -75,11 +75,6 @@ def speaks_of(page: Any, label: str) -> None:
     """Waits until the box that is spoken of is called so, to begin with."""
     box = page.locator("#frame .box[aria-pressed=true]")
     expect(box).to_have_attribute("aria-label", re.compile("^" + re.escape(label)))
-
-
-def saved(page: Any) -> None:
-    """Waits until all that was said is with cartag and shown: what a key said before is counted from the key on."""
-    wait(page, "pending === 0")
 
 
 def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:

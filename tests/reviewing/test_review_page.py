@@ -13,10 +13,10 @@ from browsers import (
     expect,
     focuses,
     listed,
-    place,
-    place_in,
+    saved,
     settle,
     shows,
+    stands_in,
     starts,
     ticked,
     tiles,
@@ -190,12 +190,15 @@ def test_filters_stay_in_the_address(page: Any, browser: Any) -> None:
     page.fill("#search", "RED")
     expect(page.locator("#grid .tile")).to_have_count(2)
     page.select_option("#outcome", "tagged")
+    until(page, lambda: "outcome=tagged" in page.url)
     page.reload()
     page.wait_for_selector("#grid li")
     listed(page, ["a.jpg", "b.jpg"])
     expect(page.locator("#search")).to_have_value("RED")
+    expect(page.locator("#outcome")).to_have_value("tagged")
     page.select_option("#car", "c:red-racer")
     page.select_option("#order", "chance")
+    until(page, lambda: "order=chance" in page.url)
     becomes(page, lambda: sorted(tiles(page)), ["a.jpg", "b.jpg"])
 
 
@@ -436,6 +439,7 @@ def test_her_own_second_word_is_not_somebody_s(page: Any, says: Says, tagged: Ga
         for key in ("n", "Enter", "ArrowLeft", "u", "Enter", "ArrowLeft", "Digit1", "Enter"):
             page.keyboard.press(key)
     says("a.jpg", "tagged", ["red-racer"], True)  # the last of the three
+    saved(page)
     expect(page.locator("#state")).to_be_hidden()
 
 
@@ -539,28 +543,31 @@ def test_orders(page: Any, tagged: Gallery) -> None:
 def test_a_picture_that_fails_late_hides_no_other_photo(page: Any, tagged: Gallery) -> None:
     page.may_fail = True
     failing: list[Any] = []
+    failed: list[Any] = []
     page.route("**/picture/*/0/*", lambda route: failing.append(route))  # a.jpg: neither answered nor refused yet
     page.reload()
     page.wait_for_selector("#grid li")
     page.click("[title='a.jpg']")
     until(page, lambda: len(failing) >= 2)
+    page.on("requestfailed", lambda request: failed.append(request))
     page.keyboard.press("ArrowRight")
     for route in failing:
         route.abort()
-    page.wait_for_timeout(200)
+    until(page, lambda: len(failed) >= len(failing))
+    page.wait_for_timeout(200)  # time for it to do wrong
     shows(page, "#what", "b.jpg")
     expect(page.locator("#frame img")).to_have_count(1)
     expect(page.locator("#frame .nothing")).to_have_count(0)
 
 
 def test_boxes_are_drawn(page: Any, tagged: Gallery) -> None:
-    tag = {"car": "red-racer", "score": 0.9, "source": "model", "box": [0.25, 0.5, 0.5, 0.25]}
+    box = [0.25, 0.5, 0.5, 0.25]
+    tag = {"car": "red-racer", "score": 0.9, "source": "model", "box": box}
     tagged.edit_photo("a.jpg", tags=[tag])
     page.reload()
     page.wait_for_selector("#grid li")
     page.click("[title='a.jpg']")
-    wanted = pytest.approx(tag["box"], abs=0.01)
-    becomes(page, lambda: place_in(place(page, "#frame .box"), place(page, "#frame")), wanted)
+    stands_in(page, "#frame .box", "#frame", box)
 
 
 def test_filters_know_what_became_of_the_photos(page: Any) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from playwright import sync_api
 from playwright.sync_api import expect
 
@@ -126,9 +127,19 @@ def place_in(inner: dict[str, float], outer: dict[str, float]) -> list[float]:
     ]
 
 
+def stands_in(page: Any, inner: str, outer: str, wanted: list[float]) -> None:
+    """Waits until an element is there within another, in fractions of it."""
+    becomes(page, lambda: place_in(place(page, inner), place(page, outer)), pytest.approx(wanted, abs=0.01), inner)
+
+
 def press(page: Any, *keys: str) -> None:
     for key in keys:
         page.keyboard.press(key)
+
+
+def saved(page: Any) -> None:
+    """Waits until the review page has heard of all that it said."""
+    wait(page, "pending === 0")
 
 
 def settle(page: Any, n: int) -> None:
