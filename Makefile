@@ -1,6 +1,6 @@
 # make demo    sets up .venv and tags the sample gallery with the bundled model
 # make test    the same environment with the test tools: lint, types, tests
-# make stress  the slow tests, all others on examples that nobody has seen, and 20 minutes of fuzzing a parser
+# make stress  the slow tests; all others in a slow browser, on examples that nobody has seen; 20 minutes of fuzzing a parser
 # make fuzz    fuzzes the parsers guided by coverage, SECONDS=180 each, and keeps what reaches more (tests/fuzz/corpus)
 # make hub     tries out every model of the hub (fetches some 16 GB) and writes docs/hub.md; what cannot be had is skipped
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
@@ -70,7 +70,7 @@ lint: .venv/installed-test
 
 stress: .venv/installed-test
 	@$(BIN)/python -m pytest -m stress
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not stress' --hypothesis-profile random
+	@CARTAG_SLOW_BROWSER=4 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not stress' --hypothesis-profile random
 	@$(MAKE) --no-print-directory fuzz SECONDS=1200
 
 SECONDS ?= 180

@@ -103,8 +103,9 @@ const showLike = async () => {
   $("search").value = "";
   $("order").value = "like";
   if (!viewer.open) return apply();
-  viewer.addEventListener("close", () => setTimeout(() => { apply(); scrollTo(0, 0); if (shown.length) grid.move(0); }), { once: true });
   shut();
+  scrollTo(0, 0);
+  if (shown.length) grid.move(0);
 };
 $("unlike").addEventListener("click", () => { Object.assign(filter, { order: "doubt", like: "" }); $("order").value = "doubt"; apply(); });
 

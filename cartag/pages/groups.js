@@ -19,7 +19,7 @@ const openGroups = async () => {
   for (const one of [saidOf, bunches]) one.length = 0;
   for (const one of [named, passed]) one.clear();
   trouble();
-  group.showModal();
+  opening(group);
   await askGroups("Nothing that is left to do looks alike");
 };
 const askGroups = async (none, words = "") => {
@@ -156,12 +156,12 @@ const groupUndone = changed => {
   if (isIt) showGroup(placeOf(step), "Undone."); else $("groupdone").textContent = changed.length ? "Undone." : "";
 };
 const skipGroup = () => { for (const one of members) passed.add(viewOf(one)); showGroup(bunch + 1); };
-const shutGroup = () => { if (group.open) group.close(); };
-group.addEventListener("close", async () => {
+const shutGroup = closing(group, async () => {
   apply();
   if (shown.length) grid.move(0);
+  const put = shown[0]?.path;
   await saving;  // what was said last leaves the list a moment later
-  if (!group.open && !viewer.open) applyAt();
+  if (!group.open && !viewer.open) applyAt(() => grid.at, put);
 });
 group.addEventListener("keydown", event => {
   const action = does(event, "group"), onButton = event.target.tagName === "BUTTON" && !event.target.matches(".member"), key = event.key.toLowerCase();
@@ -175,6 +175,7 @@ group.addEventListener("keydown", event => {
   else if (action === "undo") { if (!event.repeat) undo(); }
   else if (action === "help") help();
   else if (choice) { if (!event.repeat) nameGroup(answer("car", [choice.id])); }
+  else if (key === "escape") shutGroup();
   else return;
   event.preventDefault();
 });

@@ -32,11 +32,15 @@ const apply = (at = 0) => {
   controls();
   tally();
 };
-// The same with the keyboard kept in the list, unless she is typing elsewhere by now.
-const applyAt = (at = grid.at) => {
-  const focus = document.activeElement, isFree = !focus || focus === document.body || $("grid").contains(focus);
-  apply(at);
-  if (shown.length && isFree && !document.querySelector("dialog[open]")) grid.move(at);
+// The same with the keyboard kept in the list, unless she is typing elsewhere by now: at the place `at()`, or where she was `put`
+// at a photo and has gone on from it since, at the one that she went on to.
+const applyAt = (at = () => grid.at, put = "") => {
+  const focus = document.activeElement, isInList = $("grid").contains(focus), isFree = !focus || focus === document.body || isInList;
+  const here = isInList && put && focus.title !== put ? focus.title : "", was = grid.at;
+  apply(was);
+  if (!shown.length || !isFree || document.querySelector("dialog[open]")) return;
+  const to = here ? shown.findIndex(photo => photo.path === here) : -1;
+  grid.move(to < 0 ? at() : to);
 };
 const tally = () => {
   const settled = photos.filter(isSettled).length;
@@ -132,13 +136,14 @@ const bulk = async (said, what) => {
   chosen.clear();
   refresh();
   grid.move(at);  // the bar is gone, and with it the button that had the focus
+  const put = shown[at]?.path;
   try {
     const changed = await decide(some, said);
-    applyAt(at);
+    applyAt(() => at, put);
     if (changed.length) news(`${changed.length === 1 ? "1 photo" : `${number(changed.length)} photos`}: ${what}. ${shownKey(keyOf("undo", "list"))} undoes it.`);
   } catch {
     for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo);
-    applyAt(at);
+    applyAt(() => at, put);
   }
 };
 const bulkOf = kind => bulk(BULK[kind], DONE[kind]);

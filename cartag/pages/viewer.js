@@ -6,7 +6,7 @@ viewer.tabIndex = -1;
 let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
 let given = answer(null), seen = "", offered = [];
 let alsoNext = false;  // the next number is one car more, as with Shift
-const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; viewer.showModal(); begin(); };
+const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; opening(viewer); begin(); };
 const begin = () => {
   at = firstBox(reel[current]);
   alsoNext = false;
@@ -146,20 +146,18 @@ const confirmed = () => {
 };
 $("like").addEventListener("click", () => showLike());
 const turn = step => { const to = current + step; if (to >= 0 && to < reel.length) { flush(); current = to; begin(); } };
-const shut = () => { flush(); viewer.close(); };
 // Back to the photo that was open; where it has left the list, to the one that took its place.
-viewer.addEventListener("close", async () => {
+const toList = async () => {
   const after = reel.slice(current).map(photo => photo.path);
   const place = () => { const here = new Map(shown.map((photo, i) => [photo.path, i])); return after.map(path => here.get(path)).find(i => i !== undefined) ?? shown.length - 1; };
   apply();
   news();
   if (shown.length) grid.move(place());
+  const put = shown[grid.at]?.path;
   await saving;  // what was said last may leave the list a moment later
-  if (viewer.open) return;
-  const focus = document.activeElement, isFree = !focus || focus === document.body || $("grid").contains(focus);
-  apply();
-  if (shown.length && isFree) grid.move(place());  // she may be typing elsewhere by now
-});
+  if (!viewer.open) applyAt(place, put);
+};
+const closeViewer = closing(viewer, toList), shut = () => { flush(); closeViewer(); };
 $("before").addEventListener("click", () => turn(-1));
 $("after").addEventListener("click", () => turn(1));
 $("close").addEventListener("click", shut);
@@ -198,6 +196,7 @@ viewer.addEventListener("keydown", event => {
     if (alsoNext) $("hint").textContent = "";
     if (more) toggle(offer.id); else only(offer.id);
   } else if (key === "escape" && alsoNext) { alsoNext = false; $("hint").textContent = ""; }
+  else if (key === "escape") shut();
   else return;
   event.preventDefault();
 });

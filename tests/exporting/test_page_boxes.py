@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import BROWSER, wait, watched
+from browsers import BROWSER, becomes, expect, focuses, place, place_in, press, stands_in, until, watched
 from conftest import Gallery
 from regions import BOXES, four_regions, paint_four, put_regions, region
 
@@ -82,16 +82,6 @@ def test_no_name_becomes_markup_where_no_script_runs(tagged: Gallery, tmp_path: 
     assert gallery_page.is_page(text.encode())
 
 
-def place_in(inner: dict[str, float], outer: dict[str, float]) -> list[float]:
-    """Where an element stands, in fractions of another."""
-    return [
-        (inner["x"] - outer["x"]) / outer["width"],
-        (inner["y"] - outer["y"]) / outer["height"],
-        inner["width"] / outer["width"],
-        inner["height"] / outer["height"],
-    ]
-
-
 @needs_browser
 def test_boxes_grow_with_the_picture_and_say_their_names(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     exported(tagged, tmp_path / "page")
@@ -100,25 +90,33 @@ def test_boxes_grow_with_the_picture_and_say_their_names(browser: Any, tagged: G
         page.click("[title='four.jpg']")
         for width, height in ((1200, 800), (500, 700)):
             page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_timeout(100)
-            frame = page.locator("#frame").bounding_box()
+            until(page, lambda width=width: width / 2 < place(page, "#frame")["width"] <= width)
             for i, box in enumerate(BOXES):
-                place = place_in(page.locator("#frame .box").nth(i).bounding_box(), frame)
-                assert place == pytest.approx(box, abs=0.01)
-        assert page.locator("#frame .box span").all_text_contents() == NAMES
-        seen = []
-        for _ in range(6):
-            page.keyboard.press("Tab")
-            seen.append(page.evaluate("document.activeElement.ariaLabel"))
-        assert [text for text in seen if text and text.startswith("Box")] == [
-            "Box 1 of 4: Red Racer, 90 %",
-            "Box 2 of 4: Blue Bolt, 70 %",
-            "Box 3 of 4: unknown",
-            "Box 4 of 4: Ferrari F430?",
-        ]
+                stands_in(page, f"#frame .box >> nth={i}", "#frame", box)
+        expect(page.locator("#frame .box span")).to_have_text(NAMES)
+        press(page, "Tab")
+        expect(page.locator("#after")).to_be_focused()
+        press(page, "Tab")
+        for i, name in enumerate(("Red Racer, 90 %", "Blue Bolt, 70 %", "unknown", "Ferrari F430?")):
+            expect(page.locator(":focus")).to_have_attribute("aria-label", f"Box {i + 1} of 4: {name}")
+            press(page, "Tab")
         page.keyboard.press("b")
-        assert page.locator("#frame .box:visible").count() == 0
+        expect(page.locator("#frame .box:visible")).to_have_count(0)
         page.keyboard.press("Escape")
+
+
+def place_in_photo(page: Any, name: str, ratio: float) -> list[float]:
+    """Of a tile's first box, in fractions of the whole photo: of a picture that fills its frame two sides are cut off."""
+    frame = place(page, f"[title='{name}'] .picture")
+    width = max(frame["width"], frame["height"] * ratio)
+    height = width / ratio
+    whole = {
+        "x": frame["x"] + (frame["width"] - width) / 2,
+        "y": frame["y"] + (frame["height"] - height) / 2,
+        "width": width,
+        "height": height,
+    }
+    return place_in(place(page, f"[title='{name}'] .box"), whole)
 
 
 @needs_browser
@@ -127,31 +125,21 @@ def test_a_tile_shows_names_on_hover_and_focus_at_their_places(browser: Any, tag
     with watched(browser) as page:
         page.goto((tmp_path / "page" / "index.html").as_uri())
         page.wait_for_selector("#grid li")
-        opacity = "getComputedStyle(document.querySelector(\"[title='four.jpg'] .box span\")).opacity"
-        assert page.evaluate(opacity) == "0"
+        name = page.locator("[title='four.jpg'] .box span").first
+        expect(name).to_have_css("opacity", "0")
         page.hover("[title='four.jpg']")
-        wait(page, f"{opacity} === '1'")
+        expect(name).to_have_css("opacity", "1")
         page.mouse.move(0, 0)
-        wait(page, f"{opacity} === '0'")
+        expect(name).to_have_css("opacity", "0")
         page.locator("#grid .tile").first.focus()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowLeft")
-        assert page.evaluate("document.activeElement.title") == "four.jpg"
-        wait(page, f"{opacity} === '1'")
-        assert page.locator("[title='plain.jpg'] .box").count() == 0
-        # Of a picture that fills its frame two sides are cut off: the red car's box is where the red car is.
-        for name, ratio in (("four.jpg", 1.5), ("high.jpg", 1 / 3), ("wide.jpg", 4.5)):
-            tile = page.locator(f"[title='{name}']")
-            frame, box = (tile.locator(what).first.bounding_box() for what in (".picture", ".box"))
-            width = max(frame["width"], frame["height"] * ratio)
-            height = width / ratio
-            whole = {
-                "x": frame["x"] + (frame["width"] - width) / 2,
-                "y": frame["y"] + (frame["height"] - height) / 2,
-                "width": width,
-                "height": height,
-            }
-            assert place_in(box, whole) == pytest.approx(BOXES[0], abs=0.02), name
+        focuses(page, "four.jpg")
+        expect(name).to_have_css("opacity", "1")
+        expect(page.locator("[title='plain.jpg'] .box")).to_have_count(0)
+        for photo, ratio in (("four.jpg", 1.5), ("high.jpg", 1 / 3), ("wide.jpg", 4.5)):
+            wanted = pytest.approx(BOXES[0], abs=0.02)  # where the red car is
+            becomes(page, lambda photo=photo, ratio=ratio: place_in_photo(page, photo, ratio), wanted, photo)
 
 
 @needs_browser
@@ -159,10 +147,8 @@ def test_without_a_script_the_boxes_are_there(browser: Any, tagged: Gallery, tmp
     exported(tagged, tmp_path / "page")
     with watched(browser, java_script_enabled=False) as page:
         page.goto((tmp_path / "page" / "index.html").as_uri())
-        assert page.locator("figure").count() == 3, "one without regions is not among them"
+        expect(page.locator("figure"), "one without regions is not among them").to_have_count(3)
         figure = page.locator("figure").first
-        assert [figure.get_by_role("img", name=name, exact=True).count() for name in NAMES] == [1] * 4
-        picture = figure.locator("img").bounding_box()
-        for i, box in enumerate(BOXES):
-            place = place_in(figure.locator("rect").nth(i).bounding_box(), picture)
-            assert place == pytest.approx(box, abs=0.02)
+        for i, (name, box) in enumerate(zip(NAMES, BOXES, strict=True)):
+            expect(figure.get_by_role("img", name=name, exact=True)).to_have_count(1)
+            stands_in(page, f"rect >> nth={i}", "figure img", box)

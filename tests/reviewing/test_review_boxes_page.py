@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from browsers import BROWSER, until, wait, watched
+from browsers import BROWSER, becomes, expect, place, saved, shows, until, watched
 from conftest import Gallery
 from processes import ROOT
 from regions import BOXES, four_regions, paint_four, put_regions, region
@@ -47,7 +48,7 @@ def opened(page: Any, address: str, name: str = "four.jpg") -> None:
     page.goto(address + "#order=&state=all")
     page.wait_for_selector("#grid li")
     page.click(f"[title='{name}']")
-    wait(page, "document.querySelector('#frame img') !== null")
+    expect(page.locator("#frame img")).to_be_visible()
 
 
 @pytest.fixture
@@ -70,18 +71,15 @@ def focused(page: Any) -> str:
     return page.evaluate("document.activeElement.ariaLabel || document.activeElement.id")
 
 
-def spoken_of(page: Any) -> str | None:
-    box = page.query_selector("#frame .box[aria-pressed=true]")
-    return box.get_attribute("aria-label") if box else None
-
-
-def saved(page: Any) -> None:
-    wait(page, "pending === 0")
+def speaks_of(page: Any, label: str) -> None:
+    """Waits until the box that is spoken of is called so, to begin with."""
+    box = page.locator("#frame .box[aria-pressed=true]")
+    expect(box).to_have_attribute("aria-label", re.compile("^" + re.escape(label)))
 
 
 def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
     """With the mouse, from and to places in fractions of the photo."""
-    frame = page.locator("#frame").bounding_box()
+    frame = place(page, "#frame")
     (x, y), (to_x, to_y) = (
         (frame["x"] + at[0] * frame["width"], frame["y"] + at[1] * frame["height"]) for at in (start, end)
     )
@@ -92,87 +90,92 @@ def drag(page: Any, start: tuple[float, float], end: tuple[float, float]) -> Non
     page.mouse.up()
 
 
-def near(box: Any, other: Any) -> bool:
-    return all(abs(a - b) < 0.006 for a, b in zip(box, other, strict=True))
+def drawn(page: Any, boxes: Boxes, where: tuple[float, ...]) -> tuple[float, ...]:
+    """Waits until the index has one box that was not found, about there: a mouse is no more exact than a pixel."""
+    becomes(page, lambda: [box for box in boxes() if list(box) not in BOXES], [pytest.approx(where, abs=0.006)])
+    (new,) = [box for box in boxes() if list(box) not in BOXES]
+    return new
 
 
 def test_tab_goes_through_four_cars_and_then_to_the_photo(page: Any) -> None:
-    seen = [focused(page)]
-    for _ in range(4):
-        page.keyboard.press("Tab")
-        seen.append(focused(page))
-    assert seen == [
+    stops = [
         "Box 1 of 4: Red Racer, 90 %, to be confirmed",
         "Box 2 of 4: Blue Bolt, 70 %, to be confirmed",
         "Box 3 of 4: not in the catalog, to be confirmed",
         "Box 4 of 4: not in the catalog (Ferrari F430?), to be confirmed",
-        "whole",
     ]
-    assert page.text_content("#about") == "What does it show?"
-    assert page.get_attribute("#whole", "aria-pressed") == "true"
+    for stop in stops:
+        becomes(page, lambda: focused(page), stop)
+        page.keyboard.press("Tab")
+    becomes(page, lambda: focused(page), "whole")
+    shows(page, "#about", "What does it show?")
+    expect(page.locator("#whole")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Shift+Tab")
-    assert spoken_of(page) == seen[3]
-    assert page.text_content("#about") == "What is in this box?"
-    assert "perhaps Ferrari F430 60 %" in page.text_content("#where")
+    speaks_of(page, stops[3])
+    shows(page, "#about", "What is in this box?")
+    expect(page.locator("#where")).to_contain_text("perhaps Ferrari F430 60 %")
 
 
 def test_four_boxes_are_confirmed_or_corrected_with_the_keyboard_alone(
     page: Any, boxes: Boxes, tagged: Gallery
 ) -> None:
     page.keyboard.press("Enter")  # red: right as it is
-    assert spoken_of(page).startswith("Box 2")
+    speaks_of(page, "Box 2")
     for key in ("c", "y", "e", "t", "Enter", "Enter"):  # blue: any car, typed
         page.keyboard.press(key)
     page.keyboard.press("u")
     page.keyboard.press("Enter")  # yellow: another car
-    assert spoken_of(page).startswith("Box 4")
+    speaks_of(page, "Box 4")
     page.keyboard.press("n")
     page.keyboard.press("Enter")  # orange: no car
-    wait(page, "document.getElementById('what').textContent === 'one.jpg'")
+    shows(page, "#what", "one.jpg")
     saved(page)
-    assert boxes() == {
+    said = {
         tuple(RED): ("red-racer", "human"),
         tuple(BLUE): ("yellow-yeti", "human"),
         tuple(YELLOW): ("unknown", "human"),
     }
+    becomes(page, boxes, said)
     record = tagged.record("four.jpg")
     assert (record["confirmed"], {tag["car"] for tag in record["tags"]}) == (True, {"red-racer", "yellow-yeti"})
-    assert len((tagged.path / "labels.csv").read_text().splitlines()) == 4
+    becomes(page, lambda: len((tagged.path / "labels.csv").read_text().splitlines()), 4)
     page.keyboard.press("Enter")  # a photo of one box: as ever
-    wait(page, "document.getElementById('what').textContent === 'plain.jpg'")
+    shows(page, "#what", "plain.jpg")
     saved(page)
-    assert boxes_of(tagged, "one.jpg") == {(0.1, 0.1, 0.8, 0.8): ("red-racer", "human")}
+    becomes(page, lambda: boxes_of(tagged, "one.jpg"), {(0.1, 0.1, 0.8, 0.8): ("red-racer", "human")})
 
 
 def test_a_click_speaks_of_a_box_and_another_of_the_photo(page: Any, boxes: Boxes) -> None:
     before = boxes()
     drag(page, (0.65, 0.5), (0.65, 0.5))
-    assert spoken_of(page).startswith("Box 2")
+    speaks_of(page, "Box 2")
     drag(page, (0.5, 0.95), (0.5, 0.95))
-    assert spoken_of(page) is None
-    assert page.evaluate("document.getElementById('viewer').open")
+    expect(page.locator("#frame .box[aria-pressed=true]")).to_have_count(0)
+    expect(page.locator("#viewer")).to_be_visible()
+    saved(page)
     assert boxes() == before, "a click moves nothing"
 
 
 def test_a_missed_car_is_drawn_and_named(page: Any, boxes: Boxes) -> None:
     page.keyboard.press("b")
-    assert "Drawing" in page.text_content("#hint")
+    expect(page.locator("#hint")).to_contain_text("Drawing")
     drag(page, (0.6, 0.3), (0.3, 0.1))
     saved(page)
-    (new,) = [box for box in boxes() if list(box) not in BOXES]
-    assert near(new, (0.3, 0.1, 0.3, 0.2))
-    assert boxes()[new] == ("unknown", "human")
-    assert spoken_of(page).startswith("Box 3 of 5: not in the catalog")
-    assert page.text_content("#hint") == ""
+    new = drawn(page, boxes, (0.3, 0.1, 0.3, 0.2))
+    becomes(page, lambda: boxes()[new], ("unknown", "human"))
+    speaks_of(page, "Box 3 of 5: not in the catalog")
+    shows(page, "#hint", "")
     for key in ("c", "y", "e", "t", "Enter", "Enter"):
         page.keyboard.press(key)
     saved(page)
-    assert boxes()[new] == ("yellow-yeti", "human")
+    becomes(page, lambda: boxes()[new], ("yellow-yeti", "human"))
     page.keyboard.press("b")
     drag(page, (0.3, 0.9), (0.301, 0.9))
+    saved(page)
     assert len(boxes()) == 5, "a twitch is no box"
     page.keyboard.press("Escape")
-    assert page.evaluate("document.getElementById('viewer').open"), "that ended the drawing"
+    shows(page, "#hint", "")
+    expect(page.locator("#viewer"), "that ended the drawing").to_be_visible()
 
 
 def test_a_box_is_put_moved_and_sized_with_the_keyboard_alone(page: Any, boxes: Boxes) -> None:
@@ -185,51 +188,49 @@ def test_a_box_is_put_moved_and_sized_with_the_keyboard_alone(page: Any, boxes: 
         page.keyboard.press(key)
     page.keyboard.press("Enter")
     saved(page)
-    assert boxes()[(0.3, 0.35, 0.32, 0.29)] == ("unknown", "human")
-    assert page.text_content("#what") == "four.jpg"
+    becomes(page, lambda: boxes().get((0.3, 0.35, 0.32, 0.29)), ("unknown", "human"))
+    shows(page, "#what", "four.jpg")
     page.keyboard.press("Escape")
-    assert not page.evaluate("document.getElementById('viewer').open")
+    expect(page.locator("#viewer")).to_be_hidden()
 
 
 def test_arrow_keys_that_rest_are_saved(page: Any, boxes: Boxes) -> None:
     page.keyboard.press("m")
     page.keyboard.press("ArrowDown")
-    until(page, lambda: boxes().get((0.05, 0.46, 0.4, 0.4)) == ("red-racer", "human"))
+    becomes(page, lambda: boxes().get((0.05, 0.46, 0.4, 0.4)), ("red-racer", "human"))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("m")
     page.keyboard.press("ArrowRight")  # turns on again
-    assert page.text_content("#what") == "one.jpg"
+    shows(page, "#what", "one.jpg")
     saved(page)
-    assert boxes()[(0.05, 0.47, 0.4, 0.4)] == ("red-racer", "human")
+    becomes(page, lambda: boxes().get((0.05, 0.47, 0.4, 0.4)), ("red-racer", "human"))
 
 
 def test_a_box_is_dragged_by_its_middle_and_by_a_corner(page: Any, boxes: Boxes) -> None:
     drag(page, (0.25, 0.65), (0.3, 0.7))
     saved(page)
-    (moved,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
-    assert near(moved, (0.1, 0.5, 0.4, 0.4))
+    drawn(page, boxes, (0.1, 0.5, 0.4, 0.4))
     drag(page, (0.5, 0.9), (0.6, 0.95))
     saved(page)
-    (sized,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
-    assert near(sized, (0.1, 0.5, 0.5, 0.45))
+    drawn(page, boxes, (0.1, 0.5, 0.5, 0.45))
     drag(page, (0.3, 0.7), (1.5, 0.7))
     saved(page)
-    (at_edge,) = [box for box, said in boxes().items() if said == ("red-racer", "human")]
-    assert near(at_edge, (0.5, 0.5, 0.5, 0.45)), "no box leaves the photo"
+    at_edge = drawn(page, boxes, (0.5, 0.5, 0.5, 0.45))  # no box leaves the photo
+    becomes(page, lambda: boxes()[at_edge], ("red-racer", "human"))
 
 
 def test_boxes_are_deleted_and_undone(page: Any, boxes: Boxes, tagged: Gallery) -> None:
     before = tagged.record("four.jpg")
     page.keyboard.press("Delete")
-    assert spoken_of(page).startswith("Box 1 of 3: Blue Bolt")
+    speaks_of(page, "Box 1 of 3: Blue Bolt")
     page.keyboard.press("Backspace")
     saved(page)
-    assert set(boxes()) == {tuple(YELLOW), tuple(ORANGE)}
+    becomes(page, lambda: set(boxes()), {tuple(YELLOW), tuple(ORANGE)})
     page.keyboard.press("x")
-    until(page, lambda: len(boxes()) == 3)
+    becomes(page, lambda: len(boxes()), 3)
     page.keyboard.press("x")
-    until(page, lambda: tagged.record("four.jpg") == before)
-    wait(page, "document.querySelectorAll('#frame .box').length === 4")
+    becomes(page, lambda: tagged.record("four.jpg"), before)
+    expect(page.locator("#frame .box")).to_have_count(4)
 
 
 def test_a_word_on_a_box_is_taken_back(page: Any, boxes: Boxes) -> None:
@@ -238,11 +239,11 @@ def test_a_word_on_a_box_is_taken_back(page: Any, boxes: Boxes) -> None:
     page.keyboard.press("Enter")
     saved(page)
     page.keyboard.press("Shift+Tab")
-    assert spoken_of(page) == "Box 1 of 4: not in the catalog, confirmed"
+    speaks_of(page, "Box 1 of 4: not in the catalog, confirmed")
     page.click("#back")
     saved(page)
-    assert boxes()[tuple(RED)] == ("red-racer", "model")
-    assert page.is_hidden("#back")
+    becomes(page, lambda: boxes()[tuple(RED)], ("red-racer", "model"))
+    expect(page.locator("#back")).to_be_hidden()
 
 
 def test_what_is_said_quickly_is_all_saved_in_order(page: Any, boxes: Boxes, tagged: Gallery) -> None:
@@ -255,31 +256,33 @@ def test_what_is_said_quickly_is_all_saved_in_order(page: Any, boxes: Boxes, tag
         page.keyboard.press("Escape")
         page.keyboard.press("1")
         page.keyboard.press("Enter")
+        expect(page.locator("#frame .box").first).to_have_attribute("aria-label", re.compile("being saved"))
         assert len(boxes()) == 4
-        assert "being saved" in page.get_attribute("#frame .box", "aria-label")
     saved(page)
-    assert boxes() == {
+    said = {
         tuple(RED): ("red-racer", "human"),
         (0.35, 0.34, 0.3, 0.3): ("red-racer", "human"),
         tuple(YELLOW): ("unknown", "model"),
         tuple(ORANGE): ("unknown", "model"),
     }
-    assert page.is_hidden("#state")
+    becomes(page, boxes, said)
+    expect(page.locator("#state")).to_be_hidden()
 
 
 def test_another_window_s_word_on_a_box_stands(page: Any, boxes: Boxes, review: Served) -> None:
     review.decide(("four.jpg", "none"))
     page.keyboard.press("Enter")
-    wait(page, "document.getElementById('state').textContent.includes('Somebody said something else meanwhile')")
-    assert boxes() == {}
-    assert page.locator("#frame .box").count() == 0
+    expect(page.locator("#state")).to_contain_text("Somebody said something else meanwhile")
+    becomes(page, boxes, {})
+    expect(page.locator("#frame .box")).to_have_count(0)
 
 
 def test_a_box_is_drawn_by_touch(browser: Any, review: Served, boxes: Boxes) -> None:
     with watched(browser, viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True) as page:
         opened(page, review.address)
         page.tap("#draw")
-        frame = page.locator("#frame").bounding_box()
+        expect(page.locator("#hint")).to_contain_text("Drawing")
+        frame = place(page, "#frame")
         touches = page.context.new_cdp_session(page)
 
         def touch(kind: str, *at: tuple[float, float]) -> None:
@@ -291,10 +294,9 @@ def test_a_box_is_drawn_by_touch(browser: Any, review: Served, boxes: Boxes) -> 
             touch("touchMove", (share, share / 2))
         touch("touchEnd")
         saved(page)
-        (new,) = [box for box in boxes() if list(box) not in BOXES]
-        assert near(new, (0.3, 0.1, 0.3, 0.2))
-        assert page.locator("#delete").is_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        drawn(page, boxes, (0.3, 0.1, 0.3, 0.2))
+        expect(page.locator("#delete")).to_be_visible()
+        until(page, lambda: page.evaluate("document.documentElement.scrollWidth") <= 390)
 
 
 # --- the server is killed in between ------------------------------------------------------------------------------
@@ -328,31 +330,30 @@ def test_a_killed_server_loses_nothing_that_was_said(browser: Any, tagged: Galle
         page.keyboard.press("m")
         saved(page)
         said = boxes_of(tagged)
-        assert len([source for _, source in said.values() if source == "human"]) == 2
+        assert [source for _, source in said.values()].count("human") == 2
         server.kill()
         page.may_fail = True
         assert boxes_of(tagged) == said
         page.keyboard.press("Delete")
-        wait(page, "!document.getElementById('state').hidden")
-        assert "Not saved: four.jpg" in page.text_content("#state")
-        assert page.locator("#frame .box").count() == 5, "it is not shown as done"
+        expect(page.locator("#state")).to_be_visible()
+        expect(page.locator("#state")).to_contain_text("Not saved: four.jpg")
+        expect(page.locator("#frame .box"), "it is not shown as done").to_have_count(5)
         assert boxes_of(tagged) == said
 
         server = Killable(tagged)
         try:
             opened(page, server.address)
-            wait(page, "document.querySelectorAll('#frame .box').length === 5")
-            assert page.locator("#frame .box.hers").count() == 2
+            expect(page.locator("#frame .box")).to_have_count(5)
+            expect(page.locator("#frame .box.hers")).to_have_count(2)
             for _ in range(3):  # what is left: blue, yellow, orange
                 page.keyboard.press("Enter")
-            wait(page, "document.getElementById('what').textContent === 'one.jpg'")
+            shows(page, "#what", "one.jpg")
             saved(page)
             page.reload()
             page.wait_for_selector("#grid li")
-            now = boxes_of(tagged)
-            assert set(now) == set(said)
-            assert {source for _, source in now.values()} == {"human"}
+            becomes(page, lambda: set(boxes_of(tagged)), set(said))
+            becomes(page, lambda: {source for _, source in boxes_of(tagged).values()}, {"human"})
             assert tagged.record("four.jpg")["confirmed"] is True
-            assert len((tagged.path / "labels.csv").read_text().splitlines()) == 6
+            becomes(page, lambda: len((tagged.path / "labels.csv").read_text().splitlines()), 6)
         finally:
             server.kill()
