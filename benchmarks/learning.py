@@ -29,8 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cartag.learning import fitting
 from cartag.learning.fitting import Examples, ZeroShot
+from cartag.learning.judging import cross_validate
+from cartag.learning.splits import groups_of
 from cartag.measuring import metrics
 from cartag.measuring.metrics import Answers, Statistic
 from cartag.resources import shipped
@@ -61,7 +62,7 @@ def main() -> None:
         parts = [together(parts)]
     repeated = [
         [
-            fitting.cross_validate(
+            cross_validate(
                 examples,
                 zero,
                 precision=args.precision,
@@ -98,7 +99,7 @@ def read(file: Path, rows: list[dict[str, str]]) -> tuple[Examples, ZeroShot]:
     chosen = [rows[numbers[i]] for i in use]
     shows = np.array([[row["car"] == car for car in cars] for row in chosen], bool)
     sources = [row["source_repo"] + " " + row["label"] * row["source_repo"].startswith("carsnet/") for row in chosen]
-    groups, by = fitting.groups_of(sources, [row["file"] for row in chosen], vectors[use], shows)
+    groups, by = groups_of(sources, [row["file"] for row in chosen], vectors[use], shows)
     print(f"{file.name}: {len(use)} of {len(numbers)} photos, {len(np.unique(groups))} groups by source ({by})")
     kind = np.array([kinds[row["car"]] for row in chosen], object)
     fold = file.with_name(f"mini-fold{file.stem.removeprefix('held-')}")  # fitted to the other folds, once reported

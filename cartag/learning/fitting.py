@@ -9,9 +9,7 @@ the many prompts of the last two are one group each, whose members share one w a
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -19,10 +17,9 @@ import msgspec
 import numpy as np
 
 from cartag.learning.mixture import Mixture, mixture
+from cartag.learning.splits import splits
 from cartag.learning.thresholds import with_thresholds
-from cartag.measuring import Answers
-from cartag.scoring import Calibration, ClassSet, Scores, passing, pooled, score
-from cartag.settings import usable_cores
+from cartag.scoring import Calibration, ClassSet, Scores, pooled, score
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
 KINDS = ("car", "unknown", "none")
@@ -30,9 +27,6 @@ KINDS = ("car", "unknown", "none")
 UNCHECKED_PENALTY = 0.1
 """For labels that cannot be split: strong enough for one photo to move a logit by the margins models have."""
 _BIAS = 0.3  # the input that stands for the bias: a bias moves every photo alike, so it costs more than a direction
-NEAR_DUPLICATE = 0.98
-"""Cosine from which two photos are taken for one scene."""
-_SEED = 20130516
 _FITTING = threading.Lock()
 _ENOUGH = 1e-6  # relative gain of an iteration at which a fit ends: logits stand to a hundredth
 
@@ -132,7 +126,7 @@ def zero_scores(photos: np.ndarray, zero: ZeroShot) -> Scores:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Products this small are slower with BLAS threads: on a busy machine, where those wait at work, ten times.
 
     The limit is the process's: one fit at a time, or the first to end would lift it, and the last to begin keep it.
@@ -156,21 +150,24 @@ def fit(
     out-of-fold scores, which the adapter has not seen. Without two groups of any car nothing can be judged: then the
     penalty is a cautious constant and calibration and thresholds stay.
     """
-    with _one_thread():
-        return _fit(examples, zero, precision, folds, unlabelled)
+    with one_thread():
+        return fit_unguarded(examples, zero, precision, folds, unlabelled)
 
 
-def _fit(examples: Examples, zero: ZeroShot, precision: float, folds: int, unlabelled: np.ndarray | None = None) -> Fit:
+def fit_unguarded(
+    examples: Examples, zero: ZeroShot, precision: float, folds: int, unlabelled: np.ndarray | None = None
+) -> Fit:
+    """As `fit`, for whoever has `one_thread` around several of them."""
     cars = len(zero.classes.cars)
     has = np.asarray(examples.shows.any(axis=0))
     checked = np.array([len(np.unique(examples.groups[examples.shows[:, c]])) >= 2 for c in range(cars)], bool)
     base = _group_logits(_logits(examples.photos, zero), zero)
-    splits = _splits(examples, folds) if checked.any() else []
-    if not splits:
+    sides = splits(examples.strata, examples.groups, folds) if checked.any() else []
+    if not sides:
         adapter = _adapter(examples, base, UNCHECKED_PENALTY, None, zero.centre)
         keep = np.r_[has, False, False]
         return Fit(adapter.only(keep), zero.calibration, 1.0, checked, has)
-    penalty, delta = _best_out_of_fold(examples, base, splits, zero.centre)
+    penalty, delta = _best_out_of_fold(examples, base, sides, zero.centre)
     targets = examples.targets
     keep = np.r_[has & (~checked | _helps(base, delta, examples)), True, True]
     if _loss(base + delta * keep, targets) >= _loss(base, targets):
@@ -264,20 +261,20 @@ def _adapter(
 
 
 def _best_out_of_fold(
-    examples: Examples, base: np.ndarray, splits: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
+    examples: Examples, base: np.ndarray, sides: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
 ) -> tuple[float, np.ndarray]:
     """The penalty with the best likelihood, and what its adapters add to the logits of photos they have not seen.
 
     From the strongest penalty down, each fold's adapter begins where it stood. The weakest ones take the longest, and
     where likelihood fell twice they would only follow the labels further: there it ends.
     """
-    parts = [examples.take(train) for train, _ in splits]
-    adapters: list[Adapter | None] = [None] * len(splits)
+    parts = [examples.take(train) for train, _ in sides]
+    adapters: list[Adapter | None] = [None] * len(sides)
     targets, losses = examples.targets, list[float]()
     best = (PENALTIES[0], np.zeros_like(base))
     for penalty in PENALTIES:
         delta = np.zeros_like(base)
-        for i, (train, held) in enumerate(splits):
+        for i, (train, held) in enumerate(sides):
             adapter = adapters[i] = _adapter(parts[i], base[train], penalty, adapters[i], centre)
             unseen = np.r_[
                 ~parts[i].shows.any(axis=0), False, False
@@ -346,128 +343,3 @@ def _scores_of(
     groups[:, cars + 1] += calibration.no_car_bias - c.no_car_bias / sharpness
     p = np.exp(_log_softmax(groups))
     return Scores(p[:, :cars], p[:, cars], p[:, cars + 1])
-
-
-# --- splits -----------------------------------------------------------------------------------------------------
-
-
-def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, str]:
-    """Groups of photos that must share a side, and what made them.
-
-    Near-duplicates (equal bytes, or a cosine of `NEAR_DUPLICATE`) always share one; photos of one folder do where the
-    folders are shoots. Where they are cars (most cars would have one group only) or there is just one, they cannot.
-    """
-    near = photos @ photos.T >= NEAR_DUPLICATE
-    _, by_hash = np.unique(hashes, return_inverse=True)
-    near |= by_hash[:, None] == by_hash[None, :]
-    _, by_folder = np.unique(folders, return_inverse=True)
-    together = _components(near | (by_folder[:, None] == by_folder[None, :]))
-    apart = _components(near)
-
-    def splittable(groups: np.ndarray) -> int:
-        return sum(len(np.unique(groups[shows[:, c]])) >= 2 for c in range(shows.shape[1]))
-
-    if splittable(together) and 2 * splittable(together) >= splittable(apart):
-        return together, "folders and near-duplicates"
-    return apart, "near-duplicates"
-
-
-def _components(near: np.ndarray) -> np.ndarray:
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    return np.asarray(connected_components(csr_array(near), directed=False)[1])
-
-
-def _splits(examples: Examples, folds: int, seed: int = _SEED) -> list[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    k = min(folds, len(np.unique(examples.groups)), int(np.bincount(examples.strata).max(initial=0)))
-    if k < 2:
-        return []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a car with fewer labels than folds is no surprise here
-        splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-        return list(splitter.split(examples.photos, examples.strata, examples.groups))
-
-
-# --- cross-validation -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class CrossValidation:
-    """Answers of models that had not seen the photo, before learning and after, as `metrics` takes them."""
-
-    before: Answers
-    after: Answers
-    loss_before: float
-    """Mean negative log-likelihood of the truth."""
-    loss_after: float
-
-
-def cross_validate(
-    examples: Examples,
-    zero: ZeroShot,
-    *,
-    precision: float,
-    folds: int,
-    most: int | None = None,
-    most_rejected: int | None = None,
-    seed: int = _SEED,
-) -> CrossValidation | None:
-    """Nested cross-validation: every photo is scored by a `fit` (with its own inner folds) to the other folds.
-
-    With ``most``, a fit sees at most so many labels a car, and ``most_rejected`` of other cars and of none; another
-    ``seed`` draws others, and other folds. None where the examples cannot be split.
-    """
-    splits = _splits(examples, folds, seed)
-    if not splits:
-        return None
-    before = zero_scores(examples.photos, zero)
-    tagged = passing(before, zero.classes.cars, zero.calibration)
-    after = Scores(np.zeros_like(before.cars), np.zeros_like(before.other), np.zeros_like(before.no_car))
-    tagged_after = np.zeros_like(tagged)
-    rng = np.random.default_rng(seed)
-    parts = [train if most is None else _at_most(examples, train, most, most_rejected, rng) for train, _ in splits]
-    inner = max(2, min(folds, 4))
-    with _one_thread(), ThreadPoolExecutor(usable_cores()) as pool:  # every fold on a core
-        fits = pool.map(lambda rows: _fit(examples.take(rows), zero, precision, inner), parts)
-        for (_, held), learned in zip(splits, fits, strict=True):
-            scores = learned.scores(examples.photos[held], zero)
-            after.cars[held], after.other[held], after.no_car[held] = scores.cars, scores.other, scores.no_car
-            tagged_after[held] = passing(scores, zero.classes.cars, learned.calibration)
-    return CrossValidation(
-        answers_of(before, tagged, examples),
-        answers_of(after, tagged_after, examples),
-        _mean_loss(before, examples),
-        _mean_loss(after, examples),
-    )
-
-
-def _at_most(
-    examples: Examples, rows: np.ndarray, most: int, most_rejected: int | None, rng: np.random.Generator
-) -> np.ndarray:
-    cars, strata = examples.shows.shape[1], examples.strata[rows]
-    chosen = []
-    for value in np.unique(strata):
-        here = rng.permutation(rows[strata == value])
-        limit = most if value < cars else most_rejected
-        chosen.append(here[:limit])
-    return np.sort(np.concatenate(chosen))
-
-
-def _mean_loss(scores: Scores, examples: Examples) -> float:
-    p = np.hstack([scores.cars, scores.other[:, None], scores.no_car[:, None]])
-    return float(-(examples.targets * np.log(np.clip(p, 1e-9, 1))).sum(axis=1).mean())
-
-
-def answers_of(scores: Scores, tagged: np.ndarray, examples: Examples) -> Answers:
-    """Scores and tags as arrays for `metrics`."""
-    outcome = np.where(tagged.any(axis=1), "tagged", np.where(scores.no_car > 0.5, "no-car", "unknown"))
-    right = {"car": "tagged", "unknown": "unknown", "none": "no-car"}
-    wanted = np.array([right[kind] for kind in examples.kind], object)
-    order = np.argsort(-scores.cars, axis=1, kind="stable")
-    hits = np.take_along_axis(examples.shows, order, axis=1)
-    top = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 10**6)
-    exact = (tagged == examples.shows).all(axis=1) & (outcome == wanted)
-    return Answers(examples.shows, tagged, scores.cars.astype(float), examples.kind, outcome.astype(object), top, exact)

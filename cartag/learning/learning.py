@@ -15,8 +15,10 @@ from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learning import fitting, following, learned
-from cartag.learning.fitting import CrossValidation, Examples, ZeroShot
+from cartag.learning.fitting import Examples, ZeroShot
+from cartag.learning.judging import CrossValidation, cross_validate
 from cartag.learning.learned import LearnedFacts
+from cartag.learning.splits import groups_of
 from cartag.learning.thresholds import OWN_THRESHOLD
 from cartag.learning.vectors import Example, Placed, examples_of, main_vectors
 from cartag.measuring import Interval, Truth, differences, headline, metric_values, read_truth
@@ -174,7 +176,7 @@ def propose(
     examples, grouped_by = _examples(placed.found, classes.cars)
     learned_from = {example.record.path for example in placed.found}
     left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced
-    checked = fitting.cross_validate(examples, zero, precision=settings.precision, folds=cv)
+    checked = cross_validate(examples, zero, precision=settings.precision, folds=cv)
     labelled = {str(example.record.sha256) for example in placed.found}
     others = [vector for sha256, vector in vectors.items() if sha256 not in labelled]
     fit = fitting.fit(
@@ -321,7 +323,7 @@ def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, st
     shows = np.array([[car in example.label.cars for car in cars] for example in found], bool).reshape(-1, len(cars))
     kind = np.array([example.label.truth for example in found], object)
     folders = [example.record.path.rpartition("/")[0] for example in found]
-    groups, by = fitting.groups_of(folders, [str(example.record.sha256) for example in found], photos, shows)
+    groups, by = groups_of(folders, [str(example.record.sha256) for example in found], photos, shows)
     return Examples(photos, shows, kind, groups), by
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from cartag.learning import fitting
-from cartag.learning.fitting import Examples, ZeroShot, cross_validate, fit
+from cartag.learning.fitting import Examples, ZeroShot, fit
+from cartag.learning.judging import cross_validate
+from cartag.learning.splits import groups_of, splits
 from cartag.learning.thresholds import with_thresholds
 from cartag.measuring import metrics
 from cartag.scoring.calibration import Calibration
@@ -217,14 +219,14 @@ def test_near_duplicates_and_folders_share_a_side() -> None:
     x = np.eye(6, dtype=np.float32)[[0, 0, 1, 2, 3, 4]]
     shows = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1]], bool)
     hashes = list("abcdef")
-    groups, by = fitting.groups_of([""] * 6, hashes, x, shows)
+    groups, by = groups_of([""] * 6, hashes, x, shows)
     assert by == "near-duplicates"
     assert groups[0] == groups[1]
     assert len(np.unique(groups)) == 5
-    groups, by = fitting.groups_of(["d1", "d1", "d2", "d1", "d2", "d3"], hashes, x, shows)
+    groups, by = groups_of(["d1", "d1", "d2", "d1", "d2", "d3"], hashes, x, shows)
     assert by == "folders and near-duplicates"
     assert groups[0] == groups[1] == groups[3] != groups[2]
-    by_car, by = fitting.groups_of(["a", "a", "a", "b", "b", "b"], hashes, x, shows)
+    by_car, by = groups_of(["a", "a", "a", "b", "b", "b"], hashes, x, shows)
     assert by == "near-duplicates", "folders named after cars would leave each car whole on one side"
     assert len(np.unique(by_car)) == 5
 
@@ -233,7 +235,7 @@ def test_a_split_never_tears_a_group_apart() -> None:
     examples, _, _ = world(10)
     grouped = Examples(examples.photos, examples.shows, examples.kind, np.arange(len(examples)) // 3)
     seen = []
-    for train, held in fitting._splits(grouped, 4):
+    for train, held in splits(grouped.strata, grouped.groups, 4):
         assert not set(grouped.groups[train]) & set(grouped.groups[held])
         seen += held.tolist()
     assert sorted(seen) == list(range(len(examples)))
