@@ -75,6 +75,7 @@ def test_what_a_person_says_in_a_review_stays(index: str, gallery: Gallery) -> N
     assert dict(zip(names, place.read_all(names), strict=True)) == before
 
 
+@pytest.mark.parametrize("store", ["gs"], indirect=True)
 def test_it_becomes_a_file_again(index: str, gallery: Gallery, tmp_path: Path) -> None:
     back = tmp_path / "back" / "again.json"
     report = cartag.merge(gallery.path, back, index=index)
@@ -82,6 +83,7 @@ def test_it_becomes_a_file_again(index: str, gallery: Gallery, tmp_path: Path) -
     assert json.loads(back.read_bytes())["photos"] == gallery.raw()["photos"]
 
 
+@pytest.mark.parametrize("store", ["gs"], indirect=True)
 def test_a_check_names_what_is_damaged_or_gone(index: str, gallery: Gallery, store: Storage) -> None:
     assert cartag.check(gallery.path, index=index).remaining == ()
     first, second, _ = done_shards(shard_folder(index))
