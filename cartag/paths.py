@@ -7,6 +7,7 @@ elsewhere. Beside them the places that galleries and indexes lie in: folders, or
 
 from __future__ import annotations
 
+import logging
 import ntpath
 import os
 import stat
@@ -166,6 +167,8 @@ def object_storage(uri: str, error: type[CartagError], **options: Any) -> tuple[
     try:
         from fsspec.core import url_to_fs  # not for folders of this machine
 
+        if uri.startswith(("gs://", "gcs://")):
+            _plain_gcsfs()
         fs, root = url_to_fs(uri, **options)
     except ImportError as e:
         raise error(f"{uri}: reading it needs more: pip install 'cartag[ray]' ({e})") from e
@@ -174,13 +177,35 @@ def object_storage(uri: str, error: type[CartagError], **options: Any) -> tuple[
     return fs, root.rstrip("/")
 
 
+def _plain_gcsfs() -> None:
+    """Has gcsfs, before it is loaded, ask for objects alone, and keep its tracebacks from whoever reads an error.
+
+    As it comes it also asks by gRPC of what kind a bucket is; where it may not, before every request, with a warning.
+    Only a bucket of one zone ("Rapid") needs that: whoever has one sets this variable to ``true``.
+    """
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    logger = logging.getLogger("gcsfs")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
 def why_not_reached(e: Exception, what: str) -> str:
     """What an error of a store's client comes to, whichever library it is of: it cannot be ``what`` (read, listed)."""
-    said = first_line(e)
-    if isinstance(e, PermissionError):
+    said = store_said(e)
+    if isinstance(e, PermissionError) or _is_forbidden(e):
         return f"may not be {what} ({said}); check the credentials"
-    remedy = "set the credentials of the store" if "redential" in said else "check its name and the network"
+    is_nobody = "redential" in said or getattr(e, "code", None) == 401  # gcsfs, who then asked as nobody
+    remedy = "set the credentials of the store" if is_nobody else "check its name and the network"
     return f"cannot be {what} ({said}); {remedy}"
+
+
+def store_said(e: Exception) -> str:
+    """What a store said, in a line. Of what is forbidden gcsfs has the address first, and Google's words below."""
+    return str(e).strip().splitlines()[-1] if _is_forbidden(e) else first_line(e)
+
+
+def _is_forbidden(e: Exception) -> bool:
+    return isinstance(e, OSError) and str(e).startswith("Forbidden: ")
 
 
 def first_line(e: BaseException) -> str:

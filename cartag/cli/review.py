@@ -54,8 +54,9 @@ def command(
     )
     kept = f"{report.index} and {report.labels}" if report.labels else report.index
     output.say(f"cartag: {report.confirmed} confirmed, {report.corrected} corrected, {report.to_do} to do; in {kept}")
-    if report.confirmed or report.corrected:
-        words = ["cartag", "learn", str(gallery), str(report.labels or report.index)]
+    learns_from = report.labels or report.index
+    if (report.confirmed or report.corrected) and isinstance(learns_from, Path):  # not from an index on object storage
+        words = ["cartag", "learn", str(gallery), str(learns_from)]
         words += ["--index", str(index)] if index is not None else []
         output.say(f"cartag: to have the next run learn from it: {shlex.join(words)}")
     if report.not_in_labels:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cartag.errors import GalleryError, PhotoError
-from cartag.paths import first_line, is_below, object_storage, place_of, why_not_reached
+from cartag.paths import is_below, object_storage, place_of, store_said, why_not_reached
 from cartag.photos import images
 from cartag.photos.walking import Entry
 from cartag.values import PhotoFile
@@ -24,7 +24,7 @@ from cartag.values import PhotoFile
 NO_NAME = ""
 """Of what lies below a key with an empty part (``a//b.jpg``): that is no path, so it can be no photo's identity."""
 
-_PAGE = 1000  # keys: the most that S3 gives at once
+_PAGE = 1000  # keys: the most that S3 and Google Cloud Storage give at once
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Source:
         except MemoryError as e:
             raise PhotoError("too-large", "reading it needs more memory than there is") from e
         except Exception as e:  # clients of object storage raise errors of several libraries
-            raise PhotoError("unreadable", first_line(e)) from e
+            raise PhotoError("unreadable", store_said(e)) from e
         if not data:
             raise PhotoError("empty", "the object has no bytes")
         return data
@@ -167,12 +167,19 @@ def _object(name: str, found: dict[str, Any]) -> _Object:
 
 
 def _pages(fs: Any, prefix: str) -> Iterator[list[dict[str, Any]]]:
-    """What lies right below a prefix. S3's pages as they come; of other stores what fsspec lists, as one page."""
-    if not hasattr(fs, "call_s3"):
-        yield fs.ls(prefix, detail=True)
-        return
+    """What lies right below a prefix. S3's and Google's pages as they come; of others what fsspec lists, as one."""
     bucket, _, key = prefix.partition("/")
-    asked = {"Bucket": bucket, "Prefix": f"{key}/" if key else "", "Delimiter": "/", "MaxKeys": _PAGE}
+    below = f"{key}/" if key else ""
+    if hasattr(fs, "call_s3"):
+        yield from _s3_pages(fs, bucket, below)
+    elif "gs" in fs.protocol:
+        yield from _gs_pages(fs, bucket, below)
+    else:
+        yield fs.ls(prefix, detail=True)
+
+
+def _s3_pages(fs: Any, bucket: str, below: str) -> Iterator[list[dict[str, Any]]]:
+    asked = {"Bucket": bucket, "Prefix": below, "Delimiter": "/", "MaxKeys": _PAGE}
     while True:
         said = fs.call_s3("list_objects_v2", **asked)
         yield [
@@ -185,3 +192,26 @@ def _pages(fs: Any, prefix: str) -> Iterator[list[dict[str, Any]]]:
         if not said.get("IsTruncated"):
             return
         asked["ContinuationToken"] = said["NextContinuationToken"]
+
+
+def _gs_pages(fs: Any, bucket: str, below: str) -> Iterator[list[dict[str, Any]]]:
+    """Time and etag are those of a generation, the bytes: Google's own change when only the storage class does."""
+    asked = {"prefix": below or None, "delimiter": "/", "maxResults": _PAGE}
+    while True:
+        said = fs.call("GET", "b/{}/o", bucket, json_out=True, **asked)
+        yield [
+            *({"name": f"{bucket}/{prefix}", "type": "directory"} for prefix in said.get("prefixes", ())),
+            *(
+                {
+                    "name": f"{bucket}/{of['name']}",
+                    "type": "file",
+                    "size": of["size"],
+                    "created": of["timeCreated"],
+                    "etag": of["generation"],
+                }
+                for of in said.get("items", ())
+            ),
+        ]
+        if not (token := said.get("nextPageToken")):
+            return
+        asked["pageToken"] = token

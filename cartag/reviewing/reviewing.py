@@ -35,7 +35,8 @@ _PATIENCE = 2
 class ReviewReport:
     """What was done in a review."""
 
-    index: Path
+    index: Path | str
+    """Its file; a URI, where it lies on object storage."""
     labels: Path | None
     confirmed: int
     """Photos of which a person said what the model had said."""
@@ -109,7 +110,7 @@ def review(
     session.finish()
     counts = session.counts()
     return ReviewReport(
-        index=place.index,
+        index=place.uri or place.index,
         labels=None if labels is None else Path(labels),
         confirmed=counts.confirmed,
         corrected=counts.corrected,

@@ -95,7 +95,7 @@ class Session:
         if labels is not None and not labels.parent.is_dir():
             raise LabelsError(f"{labels}: its folder is not there; name a file in one that is")
         self._stamp = stamp_of(place)
-        self._index = with_foreign_fields(read_index(gallery, place.index))
+        self._index = with_foreign_fields(read_index(gallery, place.uri or place.index))
         with self._exclusively():  # a gallery that cannot be written is told now, not at the first decision
             pass
 
@@ -166,7 +166,7 @@ class Session:
     def _heed_others(self) -> None:
         stamp = stamp_of(self.place)
         if stamp != self._stamp:
-            index = with_foreign_fields(read_index(self.gallery, self.place.index))
+            index = with_foreign_fields(read_index(self.gallery, self.place.uri or self.place.index))
             self._follow(index)
             self._cars.update((car.id, car) for car in self._index.header.catalog.named)
             self._index = index

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import s3_server
+from clusters import Storage, storage
 from conftest import paint, write_catalog
 from hypothesis import given, settings, strategies as st
 
@@ -28,10 +28,10 @@ import pyarrow.parquet as pq
 from cartag.engines.manifest import LISTED, Ledger, list_photos, photos_of
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with s3_server() as url:
-        yield url
+@pytest.fixture(scope="module", params=["s3", "gs"])
+def store(request: pytest.FixtureRequest) -> Iterator[Storage]:
+    with storage(request.param) as found:
+        yield found
 
 
 class Notes(Silent):
@@ -107,26 +107,41 @@ def test_a_prefix_with_a_hundred_thousand_objects(tmp_path: Path) -> None:
 
 
 def test_a_bucket_is_listed_page_by_page_whatever_its_keys_are(
-    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cartag.photos.sources._PAGE", 10)
-    import s3fs
-
-    store = s3fs.S3FileSystem(skip_instance_cache=True)
-    store.mkdir("crowd")
-    keys = [f"many/{i:04}.jpg" for i in range(31)] + ["a b.jpg", "%2F/é+&?=.jpg", "<>\"'.jpg"]
-    store.pipe({f"crowd/{key}": b"x" for key in keys})
+    store.fs.mkdir("crowd")
+    keys = [f"many/{i:04}.jpg" for i in range(31)] + ["a b.jpg", "%2F/é+&?=.jpg", "<>\"'.jpg", "a#1.jpg"]
+    for key in keys:
+        store.fs.pipe_file(f"crowd/{key}", b"x")
     for odd in ("a//b.jpg", "dir/"):
-        store.call_s3("put_object", Bucket="crowd", Key=odd, Body=b"")
+        store.put("crowd", odd, b"")
     notes = Notes()
-    found = listed(source_of("s3://crowd"), tmp_path / "listed.parquet", notes)
+    source = source_of(store.uri("crowd"))
+    found = listed(source, tmp_path / "listed.parquet", notes)
     assert [photo.path for photo in found] == sorted(keys)
     assert any("1 prefix(es)" in said for said in notes.said)
-    source = source_of("s3://crowd")
     assert {source.read(photo, 1) for photo in found if not photo.path.startswith("many/")} == {b"x"}
-    store.rm_file("crowd/a b.jpg")
+    assert listed(source, tmp_path / "again.parquet") == found, "times and etags too"
+    (below,) = listed(source_of(store.uri("crowd/%2F")), tmp_path / "below.parquet")
+    assert below.path == "é+&?=.jpg"
+    assert listed(source_of(store.uri("crowd/nothing/here")), tmp_path / "nothing.parquet") == []
+    store.fs.rm_file("crowd/a b.jpg")
     with pytest.raises(cartag.errors.PhotoError, match="no longer there"):
         source.read(PhotoFile("a b.jpg", "a b.jpg", 1, 1), 1)
+
+
+def test_an_object_that_is_written_anew_is_another_one(store: Storage, tmp_path: Path) -> None:
+    """Of one size, within a second: Google's generation, or S3's etag, tells."""
+    store.fs.mkdir("anew")
+    store.fs.pipe_file("anew/a.jpg", b"x")
+    before, after = tmp_path / "before.parquet", tmp_path / "after.parquet"
+    listed(source_of(store.uri("anew")), before)
+    store.fs.pipe_file("anew/a.jpg", b"y")
+    listed(source_of(store.uri("anew")), after)
+    (was,), (is_now) = pq.read_table(before)["etag"].to_pylist(), pq.read_table(after)["etag"].to_pylist()
+    assert was
+    assert [was] != is_now
 
 
 # --- what is left to do ---------------------------------------------------------------------------------------------
@@ -231,23 +246,35 @@ def test_what_is_asked_for_wrongly_is_said_in_a_line(tmp_path: Path) -> None:
     refused(IndexFileError, r"in a folder of its own: --index URI", photos, index=photos)
 
 
-def test_a_bucket_that_is_not_there_or_wants_credentials(
-    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    refused(
-        GalleryError, r"s3://no-such-bucket/x: no such bucket or folder", "s3://no-such-bucket/x", index=tmp_path / "i"
-    )
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    import s3fs
+def test_a_bucket_that_is_not_there(store: Storage, tmp_path: Path) -> None:
+    nowhere = store.uri("no-such-bucket/x")
+    refused(GalleryError, f"{nowhere}: no such bucket or folder", nowhere, index=tmp_path / "i")
 
-    s3fs.S3FileSystem.clear_instance_cache()
-    try:
+
+def test_s3_wants_credentials(tmp_path: Path) -> None:
+    with storage("s3") as store, pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        type(store.fs).clear_instance_cache()
         refused(GalleryError, r"set the credentials of the store", "s3://crowd/2013", index=tmp_path / "i")
-    finally:
-        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, r"gs://closed/x: cannot be listed \(Anonymous caller .*\); set the credentials of the store"),
+        (403, r"gs://closed/x: may not be listed \(someone@.* does not have .*\); check the credentials"),
+    ],
+    ids=["nobody", "somebody"],
+)
+def test_google_wants_credentials(status: int, said: str, tmp_path: Path) -> None:
+    with storage("gs") as store:
+        store.fs.mkdir("closed")
+        assert store.google is not None
+        store.google.closed["closed"] = status
+        refused(GalleryError, said, "gs://closed/x", index=tmp_path / "i")
 
 
 @pytest.mark.parametrize("missing", ["ray", "duckdb", "pyarrow"])

@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 from clusters import (
+    Storage,
     kill_one,
     local_looks,
     local_records,
     looks_of,
     ray_cluster,
     records_of,
-    s3_server,
     shard_files,
+    storage,
     wait_for,
 )
 from conftest import check_index, later, paint, snapshot, write_catalog
@@ -46,14 +47,14 @@ SMALL = Settings(engine_shard_size=100, engine_batch_size=25, engine_actor_cpus=
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with s3_server() as url:
-        yield url
+def stores() -> Iterator[dict[str, Storage]]:
+    with storage("s3") as s3, storage("gs") as gs:
+        yield {"s3": s3, "gs": gs}
 
 
 @pytest.fixture(scope="module")
-def cluster(s3: str) -> Iterator[Any]:
-    """Begun after the S3 server: its nodes know the server by their environment."""
+def cluster(stores: dict[str, Storage]) -> Iterator[Any]:
+    """Begun after the servers of object storage: its nodes know them by their environment."""
     with ray_cluster() as found:
         yield found
 
@@ -225,24 +226,24 @@ def test_a_driver_that_dies_leaves_what_is_done(cluster: Any, tmp_path: Path) ->
 # --- object storage -------------------------------------------------------------------------------------------------
 
 
-def test_photos_and_index_lie_in_buckets(cluster: Any, s3: str, tmp_path: Path) -> None:
-    import s3fs
-
-    store = s3fs.S3FileSystem()
-    store.mkdir("gallery")
-    store.mkdir("indexes")
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_photos_and_index_lie_in_buckets(scheme: str, cluster: Any, stores: dict[str, Storage], tmp_path: Path) -> None:
+    store = stores[scheme]
+    store.fs.mkdir("gallery")
+    store.fs.mkdir("indexes")
     both = pair(tmp_path, 40)
     keys = {
         p.relative_to(both.photos).as_posix(): p for p in both.photos.rglob("*") if p.is_file() and p.name.isascii()
     }
     keys |= {"a b/%2F + ?.jpg": paint_at(tmp_path, "red"), "a b/é<&>.jpg": paint_at(tmp_path, "blue")}
     for key, path in keys.items():
-        store.pipe_file(f"gallery/2013/{key}", path.read_bytes())
-    store.call_s3("put_object", Bucket="gallery", Key="2013//odd.jpg", Body=b"below a key with an empty part")
+        store.fs.pipe_file(f"gallery/2013/{key}", path.read_bytes())
+    store.put("gallery", "2013//odd.jpg", b"below a key with an empty part")
+    photos, index = store.uri("gallery/2013"), store.uri("indexes/2013")
     options: dict[str, Any] = {"catalog": both.folder / "colours.yaml", "model": "fake", "settings": SMALL}
-    report = cartag.tag("s3://gallery/2013", engine="ray", index="s3://indexes/2013", **options)
+    report = cartag.tag(photos, engine="ray", index=index, **options)
     assert sum(report.outcomes.values()) == len(keys) - 1  # the hidden one
-    records = records_of("s3://indexes/2013")
+    records = records_of(index)
     assert records["a b/%2F + ?.jpg"].outcome == records["a b/é<&>.jpg"].outcome == "tagged"
     assert records["broken.jpg"].error.reason == "not-an-image"  # type: ignore[union-attr]
     both.tag_locally()
@@ -250,7 +251,7 @@ def test_photos_and_index_lie_in_buckets(cluster: Any, s3: str, tmp_path: Path) 
         if path in records:
             assert (records[path].sha256, records[path].tags) == (record.sha256, record.tags)
 
-    again = cartag.tag("s3://gallery/2013", engine="ray", index="s3://indexes/2013", **options)
+    again = cartag.tag(photos, engine="ray", index=index, **options)
     assert (again.unchanged, again.embedded, again.outcomes) == (report.embedded, 0, report.outcomes)
 
 

@@ -1,4 +1,4 @@
-"""A small Ray cluster of several raylets, an S3 server on loopback, and how an index of shards is read for comparing."""
+"""A small Ray cluster of several raylets, object storage on loopback, and how an index of shards is read for comparing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from googles import Google, google_server
 
+from cartag.errors import GalleryError
+from cartag.paths import object_storage
 from cartag.state import Store, done_shards, read_index, shard_folder, shard_records
 from cartag.state.shards.reading import blocks, replaced_rows
 from cartag.values import PhotoRecord
@@ -20,30 +25,88 @@ from cartag.values import PhotoRecord
 OBJECTS = 80 * 2**20
 
 
+@dataclass(frozen=True)
+class Storage:
+    """A kind of object storage, served on loopback; cartag reaches it by the client that people have."""
+
+    scheme: str
+    fs: Any
+    google: Google | None = None
+
+    def uri(self, place: str) -> str:
+        return f"{self.scheme}://{place}"
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Any key, also one that is no path."""
+        if self.google is None:
+            self.fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data)
+        else:
+            self.google.put(bucket, key, data, {})
+
+
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """moto's S3 on a free port; its credentials and address are in the environment meanwhile."""
+def storage(scheme: str) -> Iterator[Storage]:
+    """``s3`` (moto's server) or ``gs`` (`googles`) on a free port; how to reach it is in the environment meanwhile."""
+    with ExitStack() as stack:
+        google = None
+        if scheme == "s3":
+            pytest.importorskip("moto", reason="moto is not installed")
+            ours = stack.enter_context(_s3_server())
+        else:
+            pytest.importorskip("google.auth", reason="gcsfs is not installed")
+            url, google = stack.enter_context(google_server())
+            ours = {"STORAGE_EMULATOR_HOST": url, "NO_GCE_CHECK": "true", "FSSPEC_GS_TOKEN": "anon"}
+            stack.enter_context(_anonymous())
+        stack.enter_context(_environment(ours))
+        fs, _ = object_storage(f"{scheme}://any", GalleryError, use_listings_cache=False)
+        try:
+            yield Storage(scheme, fs, google)
+        finally:
+            type(fs).clear_instance_cache()  # of clients that know the address
+
+
+@contextmanager
+def _s3_server() -> Iterator[dict[str, str]]:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    ours = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    try:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _anonymous() -> Iterator[None]:
+    """For this process, as FSSPEC_GS_TOKEN for those that begin later: fsspec reads it when it is loaded."""
+    from fsspec.config import conf
+
+    before = conf.get("gs")
+    conf["gs"] = {"token": "anon"}
+    try:
+        yield
+    finally:
+        conf.pop("gs") if before is None else conf.update(gs=before)
+
+
+@contextmanager
+def _environment(ours: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:
-        yield ours["AWS_ENDPOINT_URL"]
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        server.stop()
 
 
 @contextmanager

@@ -89,12 +89,19 @@ class ShardFolder:
         return self.read(name) if self.is_there(name) else None
 
     def is_there(self, name: str) -> bool:
-        """Whether there is a file of this name."""
+        """Whether there is a file of this name.
+
+        Raises:
+            IndexFileError: whoever keeps it does not say.
+        """
         if self.local is not None:
             return (self.local / name).is_file()
         with self._failing(name, "read"):
             fs, root = self._remote()
-            return bool(fs.isfile(f"{root}/{name}"))
+            try:  # not `isfile`: that takes a store which does not answer for one that has no such file
+                return bool(fs.info(f"{root}/{name}")["type"] == "file")
+            except FileNotFoundError:
+                return False
 
     def names(self, below: str) -> list[str]:
         """Names of the files right below a folder of it, sorted; none where there is no such folder."""
@@ -144,8 +151,8 @@ class ShardFolder:
             return sorted(f"{below}/{e.name}" for e in entries if not e.name.startswith(".") and e.is_file())
 
     def _remote(self) -> tuple[Any, str]:
-        """The file system, and the folder's name on it."""
-        return object_storage(self.uri, IndexFileError)
+        """The file system, and the folder's name on it; it remembers no list, for other machines write here too."""
+        return object_storage(self.uri, IndexFileError, use_listings_cache=False)
 
     @contextmanager
     def _failing(self, name: str, what: str) -> Iterator[None]:
