@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.recipe.bank import Bank
+from models.recipe.labels import OPEN, is_called
 from models.recipe.names import shows
 from models.recipe.spellings import Spelling
 
@@ -28,6 +29,7 @@ NO_CAR_TEXTS = {
     "thing": ["a photo of a tool or a household object.", "a photo of something that is not a car."],
 }
 # fmt: on
+CALLED = {body: [word for word, bodies in OPEN.items() if body in bodies] for body in OPEN["convertible"]}
 NOT_A_CAR = ["a photo of something that is not a car.", "not a car", "no car", "a photo without a car"]
 
 
@@ -40,15 +42,17 @@ def caption(spelling: Spelling, templates: tuple[str, ...], rng: np.random.Gener
 
 def attribute_captions(
     bank: Bank, chosen: np.ndarray, count: int, rng: np.random.Generator
-) -> tuple[list[str], np.ndarray]:
-    """`count` captions by colour, body, make and family, each with the images of the batch it is true of (count, B)."""
-    texts, truth = [], []
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """`count` captions by colour, body, make and family, each with the images of the batch it is true of (count, B),
+    and with those of which nobody knows (count, B)."""
+    texts, truth, unsure = [], [], []
     pick = [i for i in chosen if bank.colour[i] or bank.body[i] or bank.make[i] or bank.empty[i]]
     while len(texts) < count and pick:
         i = pick[rng.integers(len(pick))]
         if bank.empty[i]:
             texts.append(NOT_A_CAR[rng.integers(len(NOT_A_CAR))])
             truth.append([bool(bank.empty[j]) for j in chosen])
+            unsure.append([False] * len(chosen))
             continue
         use = {k: rng.random() < 0.55 for k in ("colour", "body", "make", "family")}
         use["make"] = use["make"] and not use["family"]
@@ -56,7 +60,7 @@ def attribute_captions(
             bank.colour[i] if use["colour"] else "",
             bank.make[i] if use["make"] else "",
             bank.family[i] if use["family"] else "",
-            bank.body[i] if use["body"] else "",
+            rng.choice(CALLED.get(bank.body[i], [bank.body[i]])) if use["body"] else "",
         ]
         if not any(parts):
             continue
@@ -64,14 +68,14 @@ def attribute_captions(
         if not parts[3] and not parts[2] and rng.random() < 0.6:
             said += " car"
         texts.append(ATTRIBUTE_TEMPLATES[rng.integers(len(ATTRIBUTE_TEMPLATES))].format(said))
-        truth.append(
-            [
-                not bank.empty[j]
-                and (not parts[0] or bank.colour[j] == parts[0])
-                and (not parts[1] or bank.make[j] == parts[1])
-                and (not parts[2] or shows(bank.family[j], parts[2]))
-                and (not parts[3] or bank.body[j] == parts[3])
-                for j in chosen
-            ]
-        )
-    return texts, np.array(truth, dtype=bool)
+        fitting = [
+            not bank.empty[j]
+            and (not parts[0] or bank.colour[j] == parts[0])
+            and (not parts[1] or bank.make[j] == parts[1])
+            and (not parts[2] or shows(bank.family[j], parts[2]))
+            for j in chosen
+        ]
+        called = [is_called(bank.body[j], parts[3]) if parts[3] else True for j in chosen]
+        truth.append([fits and body is True for fits, body in zip(fitting, called, strict=True)])
+        unsure.append([fits and body is None for fits, body in zip(fitting, called, strict=True)])
+    return texts, np.array(truth, dtype=bool), np.array(unsure, dtype=bool)

@@ -9,11 +9,12 @@ import torch
 
 from models.recipe.cuttings import Cutting
 from models.recipe.heads import HEAD_SHARES, labelled
-from models.recipe.labels import Item
+from models.recipe.labels import ROOFS, Item, roof_of
 from models.recipe.loop import PER_WORKER, Batch
 from models.recipe.names import Names
 from models.recipe.photos import Photo
 from models.recipe.pictures import Pictures
+from models.recipe.spellings import spellings
 from models.recipe.views import Sources, random_views
 from models.recipe.world import World
 
@@ -27,6 +28,7 @@ class Mix:
 
     listed: float = 4.0  # how much more often a car of the catalog is drawn
     replayed: tuple[int, int] = (3, 2)  # of a worker's part: crops of cars as in stage 1, and pictures without a car
+    evenly: bool = False  # of those, a group of few pictures (cycles, trains) as the root of their number
 
 
 def weights_of(cuttings: list[Cutting], names: Names, listed: float) -> np.ndarray:
@@ -54,12 +56,18 @@ class Draws:
     train: list[Cutting]
     weights: np.ndarray
     mix: Mix
+    roofs: dict[str, int]  # of a name whose body says so, its class
+    nothing: np.ndarray  # weights of the pictures without a car
 
     @classmethod
     def of(cls, world: World, train: list[Photo], mix: Mix) -> Draws:
         """All there is beside these photographs."""
         cuttings = world.cuttings_of(train)
-        return cls(world, cuttings, weights_of(cuttings, world.names, mix.listed), mix)
+        roofs = {key: ROOFS.index(roof) for key, s in spellings(world.names).items() if (roof := roof_of(s.body))}
+        groups = [item.group for item in world.nothing]
+        nothing = np.array([groups.count(group) ** (-0.5 if mix.evenly else 0.0) for group in groups])
+        weights = weights_of(cuttings, world.names, mix.listed)
+        return cls(world, cuttings, weights, mix, roofs, nothing / nothing.sum())
 
     def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> Batch:
         """A worker's part of a batch."""
@@ -74,6 +82,7 @@ class Draws:
             for thing in things:
                 for k, v in self.world.names.labels(thing).items():
                     target[k].append(v)
+                target["roof"].append(self.roofs.get(thing.key, -100))
         wanted = {k: torch.tensor(v) for k, v in target.items()}
         wanted["colour"][~torch.cat(kept)] = -100
         return torch.cat(views).contiguous(memory_format=torch.channels_last), labelled(wanted)
@@ -85,7 +94,7 @@ class Draws:
         split = rng.multinomial(PER_WORKER - cars - nothing, [1 - SKETCHES, SKETCHES] if drawn else [1.0, 0.0])
         some = [self.train[i] for i in rng.choice(len(self.train), split[0], p=self.weights)]
         replay = [world.cars[i] for i in rng.choice(len(world.cars), cars)]
-        replay += [world.nothing[i] for i in rng.choice(len(world.nothing), nothing)]
+        replay += [world.nothing[i] for i in rng.choice(len(world.nothing), nothing, p=self.nothing)]
         parts: list[tuple[Pictures, list[Item] | list[Cutting]]] = [
             (world.photo_cuttings[0], some),
             (world.crops, replay),

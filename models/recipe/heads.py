@@ -11,8 +11,8 @@ from torch.nn import functional
 from models.recipe.labels import BODIES, COLOURS, NO_CAR_GROUPS, Item
 from models.recipe.towers import DIM
 
-HEAD_SCALES = {"name": 24.0, "make": 16.0, "colour": 12.0, "body": 12.0, "car": 10.0}
-HEAD_SHARES = {"name": 1.0, "make": 0.3, "colour": 0.15, "body": 0.15, "car": 0.3}
+HEAD_SCALES = {"name": 24.0, "make": 16.0, "colour": 12.0, "body": 12.0, "roof": 12.0, "car": 10.0}
+HEAD_SHARES = {"name": 1.0, "make": 0.3, "colour": 0.15, "body": 0.15, "roof": 0.2, "car": 0.3}
 
 
 class Heads(nn.Module):

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BODIES = ["coupe", "convertible", "roadster", "sedan", "wagon", "suv", "hatchback", "minivan", "van", "cab"]
+ROOFS = ["closed", "open"]
+# Which bodies a word is true of. A spider is a roadster by another name, and any car without a fixed roof is called a
+# convertible; of a convertible nobody knows whether it is small enough for a roadster.
+OPEN = {
+    "spider": ("spider",),
+    "roadster": ("roadster", "spider"),
+    "convertible": ("convertible", "roadster", "spider"),
+}
+UNSURE = ("targa", "racer", "")  # a roof that may be off, cars of both kinds, and what no catalog knows
 COLOURS = [
     "black",
     "silver",
@@ -97,6 +106,20 @@ def body_of(name: str) -> str:
     """Body style as a Stanford Cars name ends with it, else ''."""
     last = name.lower().split(" ")[-1]
     return last if last in BODIES else ""
+
+
+def roof_of(body: str) -> str:
+    """ "open" where a car of that body has no fixed roof, "closed" where it has one, "" where the body does not say."""
+    return "" if body in UNSURE else "open" if body in OPEN["convertible"] else "closed"
+
+
+def is_called(body: str, word: str) -> bool | None:
+    """Whether a car of that body is what `word`, a body too, says; None where one may see it either way."""
+    if word not in OPEN:
+        return None if body == "" else body == word
+    if body in OPEN[word]:
+        return True
+    return None if body in UNSURE or (body in OPEN["convertible"] and word != "spider") else False
 
 
 def porsche_name(name: str, year: int) -> str:

@@ -29,6 +29,7 @@ class Step:
     texts: list[str]  # of the names `shown`
     more: list[str]  # by attributes
     truth: np.ndarray  # (more, B) which pictures these are true of
+    unsure: np.ndarray  # (more, B) of which nobody knows
     shown: np.ndarray  # class numbers among those with pictures
     drawn: np.ndarray  # (B,) those of the pictures
     pictures: Tensor  # (B, 256)
@@ -68,10 +69,10 @@ class Lessons:
         drawn = rng.choice(shown, PICTURES_A_STEP, p=self.share[shown] / self.share[shown].sum())
         chosen = np.array([self.rows[c][rng.integers(len(self.rows[c]))] for c in drawn])
         texts = [self.text_of(self.names.keys[c], rng) for c in self.classes[shown]]
-        more, truth = attribute_captions(self.bank, chosen, ATTRIBUTES_A_STEP, rng)
+        more, truth, unsure = attribute_captions(self.bank, chosen, ATTRIBUTES_A_STEP, rng)
         noise = rng.normal(0, 0.5 / math.sqrt(DIMS), (len(chosen), DIMS)).astype(np.float32)
         pictures = functional.normalize(self.pictures[chosen] + torch.from_numpy(noise), dim=-1)
-        return Step(texts, more, truth, shown, drawn, pictures)
+        return Step(texts, more, truth, unsure, shown, drawn, pictures)
 
     def text_of(self, key: str, rng: np.random.Generator) -> str:
         """A random text of a class."""
@@ -90,7 +91,8 @@ class Lessons:
         near = (named * self.means[classes]).sum(1)
         loss = loss + near_share * (1 - near).mean()
         if step.more:
-            true = torch.from_numpy(step.truth)
-            match = (LOGIT_SCALE * others @ step.pictures.T).log_softmax(1).masked_fill(~true, -1e4)
+            true, unsure = torch.from_numpy(step.truth), torch.from_numpy(step.unsure)
+            match = (LOGIT_SCALE * others @ step.pictures.T).masked_fill(unsure, -1e4)
+            match = match.log_softmax(1).masked_fill(~true, -1e4)
             loss = loss - (match.logsumexp(1) - true.sum(1).log()).mean()
         return loss, near.mean().detach()

@@ -13,6 +13,7 @@ import numpy as np
 from cartag.values import Catalog
 from models.recipe import checkpoints, export, held, options
 from models.recipe.held import Held
+from models.recipe.labels import is_called
 from models.recipe.model import Model
 from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, Names, catalog_named, words_of
 from models.recipe.photos import Photo
@@ -56,9 +57,16 @@ def free_text_of(model: Model, names: Names, photos: list[Photo], vectors: np.nd
     """Precision at ten of descriptions that are true of five photographs or more."""
     spelled = spellings(names)
     bodies = [spelled[p.labels[0]].body if len(p.labels) == 1 else "" for p in photos]
-    queries = {"not a car": [p.car == "none" for p in photos]}
-    queries |= {f"a photo of a {b}": [body == b for body in bodies] for b in ("coupe", "convertible", "roadster")}
-    return {q: model.precision_at_ten(vectors, q, np.array(true)) for q, true in queries.items() if sum(true) >= 5}
+    queries: dict[str, list[bool | None]] = {"not a car": [p.car == "none" for p in photos]}
+    for word in ("coupe", "convertible", "roadster"):
+        called = [False if p.no_car else is_called(b, word) for p, b in zip(photos, bodies, strict=True)]
+        queries[f"a photo of a {word}"] = called
+    found = {}
+    for query, true in queries.items():
+        known = np.array([one is not None for one in true])
+        if sum(one is True for one in true) >= 5:
+            found[query] = model.precision_at_ten(vectors[known], query, np.array(true)[known].astype(bool))
+    return found
 
 
 def measure(world: World, model: Model, part: Part) -> Held:

@@ -21,7 +21,7 @@ from models.recipe import checkpoints, options
 from models.recipe.bank import first_bank
 from models.recipe.draws import Draws, Mix
 from models.recipe.heads import HEAD_SCALES, Heads, among_loss, heads_loss, masked_cross_entropy
-from models.recipe.labels import BODIES, COLOURS
+from models.recipe.labels import BODIES, COLOURS, ROOFS, roof_of
 from models.recipe.loop import Batch, Team, optimiser
 from models.recipe.progress import say
 from models.recipe.projections import discriminants
@@ -49,7 +49,8 @@ class Cycle:
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
 AGAIN = Cycle("again", [((160, 208), 600), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix())
 LAST = Cycle("last", [((160, 208), 350), ((192, 256), 200)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3)))
-CYCLES = (FIRST, AGAIN, LAST)
+OPEN = Cycle("open", [((160, 208), 300), ((192, 256), 200)], (2e-4, 1.2e-3), 9, Mix(2.0, (5, 3), evenly=True))
+CYCLES = (FIRST, AGAIN, LAST, OPEN)
 _KEPT_EVERY = 100  # steps
 
 
@@ -126,7 +127,8 @@ def begun(world: World, part: Part) -> tuple[ImageTower, Heads]:
     names = world.names
     tower = stage1_tower(world.work, FROZEN2)
     torch.manual_seed(world.seed)
-    sizes = {"name": len(names.keys), "make": len(names.makes), "colour": len(COLOURS), "body": len(BODIES), "car": 2}
+    sizes = {"name": len(names.keys), "make": len(names.makes), "colour": len(COLOURS), "body": len(BODIES)}
+    sizes |= {"roof": len(ROOFS), "car": 2}
     heads = Heads(sizes, HEAD_SCALES, DISCRIMINANTS)
     bank = first_bank(world).of(part.train)
     tower.set_projection(discriminants(bank))
@@ -136,6 +138,7 @@ def begun(world: World, part: Part) -> tuple[ImageTower, Heads]:
         ("make", names.makes, np.array(bank.make)),
         ("colour", COLOURS, np.array(bank.colour)),
         ("body", BODIES, np.array(bank.body)),
+        ("roof", ROOFS, np.array([roof_of(body) for body in bank.body])),
         ("car", [False, True], bank.empty.astype(bool)),
     ]
     with torch.no_grad():

@@ -16,10 +16,12 @@ from cartag.scoring.scoring import ClassSet
 from cartag.values import Car
 from models.recipe import figures, unlisted, wide
 from models.recipe.bank import MADE_UP, Bank, is_made_up
+from models.recipe.captions import CALLED, attribute_captions
 from models.recipe.cuttings import Cutting, cuts_of_photos
 from models.recipe.figures import ece_of_tags
 from models.recipe.heads import among_loss
 from models.recipe.held import Held
+from models.recipe.labels import BODIES, OPEN, is_called, roof_of
 from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, by_name, catalog_named
 from models.recipe.photos import Photo
 from models.recipe.projections import prototypes
@@ -235,3 +237,40 @@ def test_banks_that_are_joined_keep_what_is_known_of_each() -> None:
     assert both.make == ["-1 0", "-1 1", "5 0", "5 1", "5 2"]
     left = both.of([])
     assert (left.share.tolist(), left.body) == ([-1, -1], ["-1 0", "-1 1"])
+
+
+@pytest.mark.parametrize(
+    ("body", "word", "wanted"),
+    [
+        ("spider", "roadster", True),
+        ("roadster", "convertible", True),
+        ("roadster", "spider", False),
+        ("convertible", "roadster", None),  # it may be small enough for one
+        ("targa", "convertible", None),
+        ("coupe", "roadster", False),
+        ("roadster", "coupe", False),
+        ("", "coupe", None),
+    ],
+)
+def test_what_a_word_for_a_body_is_true_of(body: str, word: str, wanted: bool | None) -> None:
+    assert is_called(body, word) is wanted
+
+
+def test_every_open_car_has_no_roof_and_a_word() -> None:
+    assert {body for body in (*BODIES, *OPEN) if roof_of(body) == "open"} == set(CALLED) == set(OPEN)
+    assert roof_of("targa") == ""
+    assert all(is_called(body, word) for body, words in CALLED.items() for word in words)
+
+
+def test_a_caption_leaves_out_pictures_of_which_nobody_knows() -> None:
+    bodies = ["roadster", "coupe", "targa", "convertible", ""]
+    n = len(bodies)
+    nothing, empty = [""] * n, np.array([0, 0, 0, 0, 1])
+    bank = Bank(torch.zeros(n, 3), np.zeros(n), np.zeros(n), nothing, bodies, nothing, nothing, empty, np.ones(n))
+    texts, truth, unsure = attribute_captions(bank, np.arange(n), 200, np.random.default_rng(0))
+    assert truth.shape == unsure.shape == (200, n)
+    assert truth.any(axis=1).all(), "of one picture of the batch each is true"
+    assert not (truth & unsure).any()
+    roadster = next(i for i, text in enumerate(texts) if "roadster" in text)
+    assert truth[roadster].tolist() == [True, False, False, False, False]
+    assert unsure[roadster].tolist() == [False, False, True, True, False], "no car is no roadster for sure"
