@@ -177,14 +177,15 @@ def tags_of(table: Any, where: str) -> list[PhotoTags]:
         IndexFileError: it is damaged.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for row in table.to_pylist():
-        tag = _there({key: row[key] for key in ("car", "score", "source", "box")})
-        photo = rows.setdefault(row["path"], {"path": row["path"], "outcome": "tagged", "tags": {}})
-        if row["path_on_disk"] is not None:
-            photo["path_on_disk"] = row["path_on_disk"]
-        for car in row["cars"]:
-            photo["tags"].setdefault(car, {"car": car, "score": 0.0})
-        photo["tags"][tag["car"]] = tag
+    columns = (table[name].to_pylist() for name in ("path", "path_on_disk", "cars", "car", "score", "source", "box"))
+    for path, on_disk, cars, car, score, source, box in zip(*columns, strict=True):
+        tag = {"car": car, "score": score, "source": source, "box": box}
+        photo = rows.setdefault(path, {"path": path, "outcome": "tagged", "tags": {}})
+        if on_disk is not None:
+            photo["path_on_disk"] = on_disk
+        for one in cars:
+            photo["tags"].setdefault(one, {"car": one, "score": 0.0})
+        photo["tags"][car] = {key: value for key, value in tag.items() if value is not None}
     photos = _converted([{**row, "tags": list(row["tags"].values())} for row in rows.values()], list[PhotoTags], where)
     check_below(photos, where)
     return photos
