@@ -40,7 +40,7 @@ from benchmarks.measuring import Report
 from cartag import checkpoints, encoder
 from cartag.catalogs import load_catalog, prompt_classes
 from cartag.learning import fitting
-from cartag.learning.fitting import Examples, ZeroShot
+from cartag.learning.fitting import Examples, Unlabelled, ZeroShot
 from cartag.learning.vectors import main_vectors
 from cartag.measuring import metrics
 from cartag.progress import Silent
@@ -130,7 +130,7 @@ def learned(photos: Photos, labels: int, seed: int) -> Answers:
     said = np.array([{"other": "unknown"}.get(kind, kind) for kind in kinds])
     examples = Examples(photos.vectors[chosen], shows[chosen], said[chosen], np.arange(len(chosen)))
     zero = ZeroShot(photos.classes, UNCALIBRATED, photos.logit_scale)
-    fit = fitting.fit(examples, zero, precision=0.95, folds=5, unlabelled=photos.vectors[rest])
+    fit = fitting.fit(examples, zero, precision=0.95, folds=5, unlabelled=Unlabelled(photos.vectors[rest], len(rest)))
     truth = tuple(photos.truth[i] for i in rest)
     return answered(
         replace(photos, vectors=photos.vectors[rest], truth=truth, classes=fit.applied(zero)), fit.calibration

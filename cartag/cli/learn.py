@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cartag.learning import LearnReport
 
 FAILED = 1
+KINDS = {"car": "a car of the catalog", "unknown": "another car", "none": "no car"}
 FIGURES = {
     "recall_at_95_precision": "recall at 95 % precision",
     "top1": "top-1",
@@ -62,8 +63,8 @@ def command(
 
 def _put_shares(report: LearnReport) -> None:
     if report.shares is not None:
-        shares = " %, ".join(f"{100 * share:.0f}" for share in report.shares.values())
-        output.put(f"of the gallery about {shares} % show a car of the catalog, another car, none: scores expect that")
+        shares = ", ".join(f"{KINDS[kind]} {100 * share:.0f} %" for kind, share in report.shares.items())
+        output.put(f"what the gallery shows, about: {shares}; scores expect that")
 
 
 def _put_outcome(report: LearnReport, gallery: Path) -> None:

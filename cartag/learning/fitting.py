@@ -66,6 +66,16 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Photos of a gallery that nobody labelled."""
+
+    photos: np.ndarray
+    """Embeddings (n, d) of these, or of some, evenly chosen."""
+    count: int
+    """How many there are."""
+
+
+@dataclass(frozen=True, eq=False)
 class ZeroShot:
     """What a model says before anything was learned."""
 
@@ -138,12 +148,12 @@ def one_thread() -> Iterator[None]:
 
 
 def fit(
-    examples: Examples, zero: ZeroShot, *, precision: float, folds: int, unlabelled: np.ndarray | None = None
+    examples: Examples, zero: ZeroShot, *, precision: float, folds: int, unlabelled: Unlabelled | None = None
 ) -> Fit:
     """Fits adapter, temperature, biases and thresholds; judged by cross-validation inside ``examples`` alone.
 
-    ``unlabelled`` are the embeddings (n, d) of the gallery's other photos. Scores and thresholds are then those of a
-    gallery like this, where the labels are no fair sample of it; without them, of photos mixed as the labels are.
+    ``unlabelled`` are the gallery's other photos. Scores and thresholds are then those of a gallery like this, where
+    the labels are no fair sample of it; without them, of photos mixed as the labels are.
 
     The penalty is the one with the best out-of-fold likelihood; a car that out of fold is no better off keeps its
     zero-shot answer, and so do all where the whole is not better. Calibration and thresholds are fitted to the
@@ -155,7 +165,7 @@ def fit(
 
 
 def fit_unguarded(
-    examples: Examples, zero: ZeroShot, precision: float, folds: int, unlabelled: np.ndarray | None = None
+    examples: Examples, zero: ZeroShot, precision: float, folds: int, unlabelled: Unlabelled | None = None
 ) -> Fit:
     """As `fit`, for whoever has `one_thread` around several of them."""
     cars = len(zero.classes.cars)
@@ -184,12 +194,14 @@ def fit_unguarded(
     return replace(found, calibration=calibration, mixture=mixed)
 
 
-def _mixture_of(examples: Examples, found: Fit, zero: ZeroShot, unlabelled: np.ndarray | None) -> Mixture:
+def _mixture_of(examples: Examples, found: Fit, zero: ZeroShot, unlabelled: Unlabelled | None) -> Mixture:
+    """A box with a label counts as a photo with one."""
     labels = np.array([(examples.kind == kind).sum() for kind in KINDS], float)
-    if unlabelled is None or not len(unlabelled):
+    if unlabelled is None or not len(unlabelled.photos):
         return mixture(labels, np.zeros((0, len(KINDS))))
-    said = found.scores(unlabelled, zero)
-    return mixture(labels, np.column_stack([said.cars.sum(axis=1), said.other, said.no_car]))
+    said = found.scores(unlabelled.photos, zero)
+    likely = np.column_stack([said.cars.sum(axis=1), said.other, said.no_car])
+    return mixture(labels, likely, unlabelled.count / len(unlabelled.photos))
 
 
 def _expecting(calibration: Calibration, mixed: Mixture) -> Calibration:

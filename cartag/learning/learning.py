@@ -15,7 +15,7 @@ from cartag.catalogs import load_catalog
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, LabelsError, UsageError
 from cartag.learning import fitting, following, learned
-from cartag.learning.fitting import Examples, ZeroShot
+from cartag.learning.fitting import Examples, Unlabelled, ZeroShot
 from cartag.learning.judging import CrossValidation, cross_validate
 from cartag.learning.learned import LearnedFacts
 from cartag.learning.splits import groups_of
@@ -83,7 +83,7 @@ class LearnReport:
     """The labelled photos of which nothing was learned, for nobody can tell which of their cars is which."""
     shares: dict[str, float] | None = None
     """About how many of the gallery's photos show a car of the catalog (`car`), another (`unknown`), none (`none`),
-    where the labels are no fair sample of it; None where they may be one."""
+    among the kinds that have labels, where the labels are no fair sample of it; None where they may be one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,10 @@ def propose(
     found = read_index(Path(gallery), settings.index)
     learned.claim_learned(place)  # before anything is computed that could not be kept
     following.check_rows(place, Path(labels))
+    file = following.digest_of(Path(labels))  # before they are read: of what was written in between it is none
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
+    if not file and not Path(labels).is_dir():
+        raise LabelsError(f"{labels}: could not be read at first; run 'cartag learn' again")
     files = checkpoints.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     catalog = load_catalog(default_catalog(found))
@@ -179,9 +182,9 @@ def propose(
     checked = cross_validate(examples, zero, precision=settings.precision, folds=cv)
     labelled = {str(example.record.sha256) for example in placed.found}
     others = [vector for sha256, vector in vectors.items() if sha256 not in labelled]
-    fit = fitting.fit(
-        examples, zero, precision=settings.precision, folds=cv, unlabelled=np.stack(others) if others else None
-    )
+    count = len({str(record.sha256) for record in found if record.sha256 is not UNSET} - labelled)
+    unlabelled = Unlabelled(np.stack(others), count) if others else None
+    fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv, unlabelled=unlabelled)
     before, after, gain = _gain(checked, len(examples))
     kept = _helps(checked, before, after)
     facts = LearnedFacts(
@@ -195,7 +198,7 @@ def propose(
         tensors="",
         source=_source(Path(labels), place),
         truth=truth.digest(),
-        file=following.digest_of(Path(labels)),
+        file=file,
         cv=cv,
         seen=_seen(found),
     )
@@ -330,7 +333,8 @@ def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, st
 def _shares(fit: fitting.Fit) -> dict[str, float] | None:
     if fit.mixture is None or fit.mixture.is_drawn_by_chance:
         return None
-    return {kind: round(float(n), 4) for kind, n in zip(fitting.KINDS, fit.mixture.gallery, strict=True)}
+    found = zip(fitting.KINDS, fit.mixture.gallery.tolist(), strict=True)
+    return {kind: round(share, 4) for kind, share in found if share > 0}
 
 
 def _counts(examples: Examples, cars: tuple[str, ...]) -> dict[str, int]:

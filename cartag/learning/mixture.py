@@ -39,16 +39,18 @@ class Mixture:
         return bool((self.labels == self.gallery).all())
 
 
-def mixture(labels: np.ndarray, likely: np.ndarray) -> Mixture:
+def mixture(labels: np.ndarray, likely: np.ndarray, stand_for: float = 1.0) -> Mixture:
     """The shares of a gallery with these labels.
 
     Args:
-        labels: (kinds,): number of labelled photos of each kind, one at least.
-        likely: (n, kinds): how likely each kind is of every photo that has no label, by a model that expects the kinds
+        labels: (kinds,): number of labels of each kind, one at least.
+        likely: (n, kinds): how likely each kind is of photos that have no label, by a model that expects the kinds
             as the labels have them.
+        stand_for: how many photos without a label each of these stands for.
 
-    The labels' own shares are the gallery's too where chance may have drawn them from it. A kind without labels is left
-    out: nobody knows whether it exists.
+    The labels' own shares are the gallery's too where chance may have drawn them from it. Of a kind without labels
+    nobody knows how often the model should expect it: photos of it are told by what the model says, their share is not
+    estimated, and the shares are of the other kinds.
     """
     from scipy.stats import chi2
 
@@ -56,12 +58,15 @@ def mixture(labels: np.ndarray, likely: np.ndarray) -> Mixture:
     own, known = labels / count, labels > 0
     if known.sum() < 2 or not len(likely):
         return Mixture(own, own)
-    p = likely[:, known] + _NOTHING  # a photo that is no likely one of any says nothing
+    p = likely + _NOTHING  # a photo that is no likely one of any says nothing
     share = before = own[known]
+    ratio = np.ones(len(labels))
     for _ in range(_ROUNDS):
-        q = p * (share / own[known])
+        ratio[known] = share / own[known]
+        q = p * ratio
         q /= q.sum(axis=1, keepdims=True)
-        share, before = (q.sum(axis=0) + labels[known]) / (len(p) + count), share
+        found = stand_for * q[:, known].sum(axis=0) + labels[known]
+        share, before = found / found.sum(), share
         if np.abs(share - before).max() < _STANDS:
             break
     surprise = 2 * float((labels[known] * np.log(own[known] / share)).sum())

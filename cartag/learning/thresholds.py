@@ -27,8 +27,7 @@ def with_thresholds(
     low for it.
     """
     w = np.ones(len(scores)) if weights is None else weights
-    wrong = ~shows.any(axis=1)
-    unseen = float(w[wrong].max()) if wrong.any() else 1.0
+    unseen = float(w.max(initial=0))
     lowest = _lowest(scores.ravel(), shows.ravel(), np.repeat(w, scores.shape[1]), precision, unseen=unseen)
     common = calibration.threshold if lowest is None else lowest
 

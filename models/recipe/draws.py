@@ -28,7 +28,7 @@ class Mix:
 
     listed: float = 4.0  # how much more often a car of the catalog is drawn
     replayed: tuple[int, int] = (3, 2)  # of a worker's part: crops of cars as in stage 1, and pictures without a car
-    evenly: bool = False  # of those, a group of few pictures (cycles, trains) as the root of their number
+    rooted: bool = False  # of those, each group as the root of its number of pictures: cycles and trains have few
 
 
 def weights_of(cuttings: list[Cutting], names: Names, listed: float) -> np.ndarray:
@@ -65,7 +65,7 @@ class Draws:
         cuttings = world.cuttings_of(train)
         roofs = {key: ROOFS.index(roof) for key, s in spellings(world.names).items() if (roof := roof_of(s.body))}
         groups = [item.group for item in world.nothing]
-        nothing = np.array([groups.count(group) ** (-0.5 if mix.evenly else 0.0) for group in groups])
+        nothing = np.array([groups.count(group) ** (-0.5 if mix.rooted else 0.0) for group in groups])
         weights = weights_of(cuttings, world.names, mix.listed)
         return cls(world, cuttings, weights, mix, roofs, nothing / nothing.sum())
 

@@ -49,7 +49,7 @@ class Cycle:
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
 AGAIN = Cycle("again", [((160, 208), 600), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix())
 LAST = Cycle("last", [((160, 208), 350), ((192, 256), 200)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3)))
-OPEN = Cycle("open", [((160, 208), 300), ((192, 256), 200)], (2e-4, 1.2e-3), 9, Mix(2.0, (5, 3), evenly=True))
+OPEN = Cycle("open", [((160, 208), 300), ((192, 256), 200)], (2e-4, 1.2e-3), 9, Mix(2.0, (5, 3), rooted=True))
 CYCLES = (FIRST, AGAIN, LAST, OPEN)
 _KEPT_EVERY = 100  # steps
 

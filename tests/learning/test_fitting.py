@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cartag.learning import fitting
-from cartag.learning.fitting import Examples, ZeroShot, fit
+from cartag.learning.fitting import Examples, Unlabelled, ZeroShot, fit
 from cartag.learning.judging import cross_validate
 from cartag.learning.splits import groups_of, splits
 from cartag.learning.thresholds import with_thresholds
@@ -172,6 +172,14 @@ def test_a_handful_of_labels_moves_no_threshold() -> None:
     assert (found.threshold, found.car_thresholds) == (0.5, {})
 
 
+@pytest.mark.parametrize("weights", [(4.0, 0.25), (0.1, 1.6)])
+def test_nor_does_a_handful_that_stands_for_many(weights: tuple[float, float]) -> None:
+    shows = np.repeat([[True, False], [False, True], [False, False]], [4, 4, 4], axis=0)
+    scores = np.where(shows, 0.9, 0.1)
+    found = with_thresholds(Calibration(), scores, shows, ("a", "b"), 0.95, np.where(shows.any(axis=1), *weights))
+    assert (found.threshold, found.car_thresholds) == (0.5, {})
+
+
 def test_a_photo_that_stands_for_many_counts_as_many_in_a_threshold() -> None:
     shows = np.repeat([[True], [False]], 500, axis=0)
     scores = np.r_[np.linspace(0.9, 0.4, 500), np.linspace(0.6, 0.1, 500)][:, None]
@@ -190,7 +198,7 @@ def test_scores_of_a_gallery_of_other_cars_expect_other_cars() -> None:
     cars = np.flatnonzero(gallery.kind == "car")
     rare = np.setdiff1d(np.arange(len(gallery)), rng.permutation(cars)[len(cars) // 12 :])
     gallery = gallery.take(rare)
-    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=gallery.photos)
+    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=Unlabelled(gallery.photos, len(gallery)))
     assert learned.mixture is not None
     share = float((gallery.kind == "car").mean())
     assert learned.mixture.gallery[0] == pytest.approx(share, abs=0.05)
@@ -208,7 +216,7 @@ def test_labels_drawn_by_chance_move_nothing() -> None:
     everything, zero, rng = world(60, blur=0.8)
     drawn = rng.permutation(len(everything))
     known, rest = everything.take(drawn[:40]), everything.take(drawn[40:])
-    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=rest.photos)
+    learned = fit(known, zero, precision=0.95, folds=5, unlabelled=Unlabelled(rest.photos, len(rest)))
     alone = fit(known, zero, precision=0.95, folds=5)
     assert learned.mixture is not None
     assert learned.mixture.is_drawn_by_chance

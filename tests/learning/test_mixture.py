@@ -28,13 +28,23 @@ def test_the_shares_of_a_gallery_are_found(true: tuple[float, ...], sure: float)
     assert float((found.labels * found.weights).sum()) == pytest.approx(1)
 
 
-def test_a_kind_without_labels_is_left_as_it_is() -> None:
+@pytest.mark.parametrize("nothing", [0, 500, 2000])
+def test_of_a_kind_without_labels_no_share_is_said_and_its_photos_are_no_others(nothing: int) -> None:
     labels = np.array([20, 20, 0])
-    kinds = np.repeat([0, 1], [100, 1900])
-    found = mixture(labels, answers(kinds, np.array([0.45, 0.45, 0.1]), 3.0))
+    kinds = np.repeat([0, 1, 2], [200, 1800, nothing])
+    found = mixture(labels, answers(kinds, np.array([0.4, 0.4, 0.2]), 3.0))
     assert found.gallery[2] == 0
     assert found.weights[2] == 1
-    assert found.gallery[0] == pytest.approx(0.05, abs=0.03)
+    assert found.gallery[0] == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_part_of_the_photos_stands_for_all() -> None:
+    labels = np.array([400, 400, 200])
+    kinds = np.repeat(np.arange(3), [50, 900, 50])
+    some = answers(kinds, labels / labels.sum(), 3.0)
+    of_all = mixture(labels, np.tile(some, (40, 1)))
+    assert mixture(labels, some, 40.0).gallery == pytest.approx(of_all.gallery, abs=1e-4)
+    assert mixture(labels, some).gallery[0] > 2 * of_all.gallery[0]
 
 
 def test_one_kind_or_no_other_photo_says_nothing() -> None:
