@@ -67,6 +67,27 @@ def test_nothing_is_embedded_or_loaded_to_learn(phantoms: Gallery, forbid_encode
     cartag.learn(phantoms.path, label(phantoms, "phantom-0.jpg,Phantom", "red-0.jpg,Red Racer"))
 
 
+def test_what_the_gallery_shows_is_said_where_labels_are_no_fair_sample_of_it(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartag.learning.splits.NEAR_DUPLICATE", 2)  # to the fake model all photos of a colour are one
+    monkeypatch.setattr("cartag.learning.learning._helps", lambda *arguments: True)
+    for name, many in (("red", 6), ("blue", 6), ("orange", 40)):
+        for i in range(many):
+            gallery.paint(f"{name}-{i}.jpg", name, mark=10 * i + len(name))
+    gallery.tag()
+    rows = [f"red-{i}.jpg,Red Racer" for i in range(5)] + [f"blue-{i}.jpg,Blue Bolt" for i in range(5)]
+    labels = label(gallery, *rows, *(f"orange-{i}.jpg,unknown" for i in range(4)))
+    report = cartag.learn(gallery.path, labels)
+    assert report.shares is not None
+    assert set(report.shares) == {"car", "unknown"}, "of what has no label nothing is said"
+    assert report.shares["car"] == pytest.approx(12 / 52, abs=0.08)
+    result = CliRunner().invoke(app, ["learn", str(gallery.path), str(labels)])
+    assert "what the gallery shows, about: a car of the catalog " in result.stdout
+    as_json = CliRunner().invoke(app, ["learn", str(gallery.path), str(labels), "--format", "json"])
+    assert json.loads(as_json.stdout)["shares"] == report.shares
+
+
 def test_what_was_learned_outlives_the_state_folder(phantoms: Gallery) -> None:
     import shutil
 
