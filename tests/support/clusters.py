@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -65,6 +66,9 @@ def storage(scheme: str) -> Iterator[Storage]:
             type(fs).clear_instance_cache()  # of clients that know the address
 
 
+_begun: list[int] = []  # ports of moto's servers
+
+
 @contextmanager
 def _s3_server() -> Iterator[dict[str, str]]:
     from moto.server import ThreadedMotoServer
@@ -73,6 +77,9 @@ def _s3_server() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    if not _begun:  # all of moto's servers in a process have one memory: what another module left is not to be there
+        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
+    _begun.append(port)
     try:
         yield {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
@@ -82,6 +89,7 @@ def _s3_server() -> Iterator[dict[str, str]]:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
     finally:
+        _begun.remove(port)
         server.stop()
 
 
