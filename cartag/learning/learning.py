@@ -145,9 +145,10 @@ def propose(
     found = read_index(Path(gallery), settings.index)
     learned.claim_learned(place)  # before anything is computed that could not be kept
     following.check_rows(place, Path(labels))
-    file = following.digest_of(Path(labels))  # before they are read: of what was written in between it is none
+    # Before they are read: of what is written in between it is no digest. A pipe can be read once.
+    file = following.digest_of(Path(labels)) if Path(labels).is_file() else ""
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
-    if not file and not Path(labels).is_dir():
+    if not file and Path(labels).is_file():
         raise LabelsError(f"{labels}: could not be read at first; run 'cartag learn' again")
     files = checkpoints.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)

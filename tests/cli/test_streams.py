@@ -147,3 +147,16 @@ def test_whatever_goes_wrong_in_find_is_not_nothing_matched(
     fails(RuntimeError("a mistake of ours"))
     assert cli._run(["find", str(home / "photos"), "red"]) == 2
     assert "a mistake of ours" in capsys.readouterr().err
+
+
+def test_labels_may_come_through_a_pipe(home: Path, tmp_path: Path) -> None:
+    """It can be read once."""
+    shutil.copytree(home / "photos", tmp_path / "photos")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CARTAG_TEXT_CACHE": "off"}
+    command = [sys.executable, "-m", "cartag", "learn", "photos", "/dev/stdin"]
+    said = "file,label\nred.jpg,Red Racer\n"
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, input=said, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("1 photos with a label\n")
