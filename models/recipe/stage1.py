@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from models.recipe import checkpoints, options
-from models.recipe.heads import HEAD_SCALES, HEAD_SHARES, Heads, Targets, heads_loss, labelled
+from models.recipe.heads import HEAD_SCALES, Heads, Targets, heads_loss, labelled
 from models.recipe.labels import Item, held_out
 from models.recipe.loop import PER_WORKER, WORKERS, Batch, Team, optimiser
 from models.recipe.pictures import Pictures
@@ -83,7 +83,7 @@ class Epoch:
         behind = self.world.scenery(len(chosen), own)
         sources = Sources.of(self.world.crops, [self.world.items[i] for i in chosen])
         views, kept = random_views(sources, behind, *self.look, own)
-        wanted = {k: torch.tensor([self.labels[i][k] for i in chosen]) for k in HEAD_SHARES}
+        wanted = {k: torch.tensor([self.labels[i][k] for i in chosen]) for k in self.labels[chosen[0]]}
         wanted["colour"][~kept] = -100
         return views, labelled(wanted)
 
