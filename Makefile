@@ -1,7 +1,7 @@
 # make demo    sets up .venv and tags the sample gallery with the bundled model
 # make test    the same environment with the test tools: lint, types, tests
 # make stress  the slow tests; all others in a slow browser, on examples that nobody has seen; 20 minutes of fuzzing a parser
-# make fuzz    fuzzes the parsers guided by coverage, SECONDS=180 each, and keeps what reaches more (tests/fuzz/corpus)
+# make fuzz    fuzzes the parsers guided by coverage, SECONDS=180 each, one a core, and keeps what reaches more (tests/fuzz/corpus)
 # make hub     tries out every model of the hub (fetches some 16 GB) and writes docs/hub.md; what cannot be had is skipped
 # make docs    writes what the docs show (README, command reference, schema) anew from the code
 # make site    builds the docs site into build/site; a broken link fails

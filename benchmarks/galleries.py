@@ -10,22 +10,24 @@ import numpy as np
 from PIL import Image
 
 import cartag
-from cartag import checkpoints, encoder
+from cartag import checkpoints, detector as detectors, encoder
 from cartag.progress import Silent
 from cartag.state import index
 from cartag.state.index import Index, Place
 from cartag.state.store import Store
-from cartag.values import Candidate, IndexHeader, Outcome, PhotoRecord, Tag
+from cartag.values import Box, Candidate, IndexHeader, Outcome, PhotoRecord, Region, Tag
 
 _A_FOLDER = 1000
 _OUTCOMES: tuple[Outcome, ...] = ("tagged", "unknown", "no-car")
 _WRITTEN_AT_ONCE = 10_000
+_FOUND = 0.875  # a number that float32 holds
 
 
 def make_gallery(folder: Path, count: int, model: str, catalog: str, *, files: bool = True) -> Path:
     """A gallery of ``count`` photos as a run with this model and catalog leaves it, unless it is there.
 
-    The files are empty, for a second run looks at their names, sizes and times only; every content hash has an
+    The files are empty, for a second run looks at their names, sizes and times only. One photo in three shows no car,
+    the others one, every tenth of them a second one behind it; each of these, and the photo where there is none, has an
     embedding of random direction. With ``files`` False there is an index and nothing else, enough for `find`.
     """
     place = index.place_of(folder)
@@ -69,20 +71,47 @@ def _make_files(folder: Path, count: int) -> np.ndarray:
 
 def _embed(place: Place, model: str, count: int, dimension: int) -> None:
     rng = np.random.default_rng(0)
+    detector = detectors.identity(checkpoints.resolve_detector(checkpoints.BUNDLED_DETECTOR, Silent()))
     with Store(place.state, _identity(model)) as store:
         for start in range(0, count, _WRITTEN_AT_ONCE):
-            vectors = rng.normal(size=(min(_WRITTEN_AT_ONCE, count - start), dimension)).astype(np.float32)
+            photos = range(start, min(start + _WRITTEN_AT_ONCE, count))
+            store.put_seen(detector, {_hash(i): np.array([(*box, _FOUND) for box in _boxes(i)]) for i in photos})
+            boxes = [(_hash(i), box) for i in photos for box in _boxes(i)]
+            wholes = [_hash(i) for i in photos if not _boxes(i)]
+            vectors = rng.normal(size=(len(boxes) + len(wholes), dimension)).astype(np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            store.put({_hash(start + i): vector for i, vector in enumerate(vectors)})
+            store.put_regions(dict(zip(boxes, vectors, strict=False)))
+            store.put(dict(zip(wholes, vectors[len(boxes) :], strict=True)))
 
 
 def _identity(model: str) -> str:
     return encoder.identity(checkpoints.resolve(model, Silent()))
 
 
+def _boxes(i: int) -> list[Box]:
+    """Of the cars in a photo, largest first."""
+    if _OUTCOMES[i % 3] == "no-car":
+        return []
+    return [(0.1, 0.3, 0.6, 0.5), (0.7, 0.4, 0.25, 0.2)][: 2 if i % 10 == 0 else 1]
+
+
 def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:
     ranked = [cars[(i + k) % len(cars)] for k in range(5)]
-    shown = i % 3 == 0
+    outcome = _OUTCOMES[i % 3]
+    shown = outcome == "tagged"
+    candidates = tuple(Candidate(car=car, score=round(0.2 / (k + 2), 4)) for k, car in enumerate(ranked[shown:]))
+    boxes = _boxes(i)
+    tags = (Tag(car=ranked[0], score=0.9312, box=boxes[0]),) if shown else ()
+    regions = tuple(
+        Region(
+            box=box,
+            found=_FOUND,
+            outcome="tagged" if shown and not behind else "unknown",
+            tags=(Tag(car=ranked[0], score=0.9312),) if shown and not behind else (),
+            candidates=candidates,
+        )
+        for behind, box in enumerate(boxes)
+    )
     return PhotoRecord(
         path=_name(i),
         sha256=_hash(i),
@@ -90,9 +119,10 @@ def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:
         mtime_ns=mtime_ns,
         width=6000,
         height=4000,
-        outcome=_OUTCOMES[i % 3],
-        tags=(Tag(car=ranked[0], score=0.9312),) if shown else (),
-        candidates=tuple(Candidate(car=car, score=round(0.2 / (k + 2), 4)) for k, car in enumerate(ranked[shown:])),
+        outcome=outcome,
+        tags=tags,
+        candidates=candidates,
+        regions=regions,
     )
 
 

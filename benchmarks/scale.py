@@ -7,6 +7,7 @@ of tagging camera photos, which must not grow with their number.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,11 @@ def measure_memory(report: Report, work: Path, counts: Sequence[int]) -> None:
 
 
 def _tag(gallery: Path, catalog: str) -> Run:
-    return measuring.cartag("tag", gallery, "--catalog", catalog)
+    """A run that finds all it needs in the cache."""
+    done = measuring.cartag("tag", gallery, "--catalog", catalog, "--format", "json")
+    if errors := json.loads(done.output)["outcomes"]["error"]:
+        raise SystemExit(f"{gallery}: {errors} photos were looked for in their files, which are empty")
+    return done
 
 
 def _add(report: Report, size: int, command: str, runs: Sequence[Run]) -> None:

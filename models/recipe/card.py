@@ -63,6 +63,7 @@ def tables(metrics: dict[str, Any]) -> str:
     parts = [
         goals_table(found, metrics["stanford"]),
         more_table(found),
+        taught_table(found["names_by_photographs"]),
         modes_table(found["decisions_by_mode"]),
         cars_table(found["per_car"]),
         shipped_table(metrics),
@@ -126,6 +127,17 @@ def more_table(m: dict[str, Any]) -> list[str]:
             for q, v in m["free_text_precision_at_10"].items()
         ),
     ]
+
+
+def taught_table(by_photographs: list[dict[str, int]]) -> list[str]:
+    """How well names are known by how many photographs taught them."""
+    lines = ["| a name was taught by | held-out photographs | top-1 among all names | top-5 |", "|---|---|---|---|"]
+    for row in by_photographs:
+        least, most, photos = row["least"], row["most"], row["names_photos"]
+        number = str(least) if least == most else f"{least} to {most}" if most < 1000 else f"{least} and more"
+        top1, top5 = (share(row[which], photos) for which in ("names_top1", "names_top5"))
+        lines.append(f"| {number} photograph{'s' if most > 1 else ''} | {photos} | {top1} | {top5} |")
+    return lines
 
 
 def modes_table(by_mode: dict[str, dict[str, int]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from models.recipe.calibrating import KINDS, decisions, fit_calibration, scores_
 from models.recipe.held import Held
 from models.recipe.photos import Photo
 from models.recipe.wide import wide_figures
+
+_TAUGHT = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 9), (10, 10_000))
 
 
 def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
@@ -41,6 +44,7 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
         "unlisted": unlisted.figures(held, fits),
         "ece_of_tags": ece_of_tags(photos, verdicts, classes.cars),
         **rank_figures(np.concatenate([h.ranks for h in held])),
+        "names_by_photographs": names_by_photographs(held),
         "decisions": decision_figures(photos, verdicts, classes.cars),
         "decisions_by_mode": {mode: decision_figures(photos, v, classes.cars) for mode, v in by_mode.items()},
         "decisions_with_shipped_calibration": with_shipped,
@@ -117,6 +121,22 @@ def rank_figures(ranks: np.ndarray) -> dict[str, int]:
         "names_top1": int((counted == 0).sum()),
         "names_top5": int((counted < 5).sum()),
     }
+
+
+def names_by_photographs(held: list[Held]) -> list[dict[str, int]]:
+    """The same by how many photographs of the name a fold is trained on: those of the other folds."""
+    labels = [Counter(p.labels[0] for p in h.photos if len(p.labels) == 1) for h in held]
+    everywhere = sum(labels, Counter())
+    ranks = [
+        (everywhere[p.labels[0]] - own[p.labels[0]], rank)
+        for h, own in zip(held, labels, strict=True)
+        for p, rank in zip(h.photos, h.ranks.tolist(), strict=True)
+        if rank >= 0
+    ]
+    return [
+        {"least": least, "most": most, **rank_figures(np.array([r for taught, r in ranks if least <= taught <= most]))}
+        for least, most in _TAUGHT
+    ]
 
 
 def confusion_of(photos: list[Photo], cosines: np.ndarray, cars: tuple[str, ...]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Fuzzes cartag's own parsers, guided by coverage (atheris: pip install 'cartag[fuzz]').
 
     python tests/fuzz/run.py xmp --seconds 180        one parser
-    python tests/fuzz/run.py all --seconds 180        all of them, one after the other
+    python tests/fuzz/run.py all --seconds 180        all of them, one a core
 
 It begins with the seeds and with the corpus that is kept in `tests/fuzz/corpus`: of the inputs of earlier runs the shortest
 that take a step through cartag that no other does. `--keep` takes up what this run found. How many lines of the parser's modules
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ with atheris.instrument_imports(include=["cartag", "yaml", "csv", "html"]):
     from fuzz.seeds import WORDS, seeds
 
     from cartag.catalogs import catalog
+    from cartag.settings import usable_cores
 
 SECONDS_PER_INPUT, MEGABYTES = 10, 2048
 LONGEST = {"cache": 8192}
@@ -50,6 +52,7 @@ def main() -> int:
     parser.add_argument("parser", choices=[*HARNESSES, "all"])
     parser.add_argument("--seconds", type=int, default=180)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="of all parsers, how many at a time")
     parser.add_argument("--keep", action="store_true", help="take what was found into the corpus of the repository")
     parser.add_argument("--crashes", type=Path, default=Path(tempfile.gettempdir()) / "cartag-crashes")
     options = parser.parse_args()
@@ -58,7 +61,12 @@ def main() -> int:
         return _fuzz(options)
     arguments = [f"--{name}={getattr(options, name)}" for name in ("seconds", "seed", "crashes")]
     arguments += ["--keep"] if options.keep else []
-    return max(subprocess.call([sys.executable, __file__, name, *arguments]) and 1 for name in HARNESSES)
+
+    def fuzzed(name: str) -> int:
+        return subprocess.call([sys.executable, __file__, name, *arguments]) and 1
+
+    with ThreadPoolExecutor(options.jobs) as at_once:
+        return max(at_once.map(fuzzed, HARNESSES))
 
 
 def _fuzz(options: argparse.Namespace) -> int:
