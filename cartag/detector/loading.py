@@ -91,6 +91,15 @@ def identity(files: ModelFiles) -> str:
     return f"{name}@{files.revision}/{spec.fit}{spec.width}x{spec.height}/{THRESHOLD:g}-{DOUBLE:g}"
 
 
+def kind(files: ModelFiles) -> str:
+    """What kind of detector it is, by its config: ``look``, ``d_fine``, ``rt_detr_v2`` ..., or ``fake``.
+
+    Raises:
+        ModelError: the checkpoint has no config.
+    """
+    return FAKE_MODEL if files.spec.source == FAKE_MODEL else str(read_config(Path(files.folder)).get("model_type"))
+
+
 def image_spec(files: ModelFiles) -> ImageSpec:
     """How the detector wants its photos, known before it is loaded, so that decoding can begin at once.
 

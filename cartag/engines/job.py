@@ -155,8 +155,10 @@ def unpacked(data: bytes) -> PartDone:
 def looks_as_bytes(looked: Looked) -> list[tuple[Box | None, bytes]]:
     """What was embedded of a photo."""
     boxes: Sequence[Box | None] = [box for box, _ in looked.boxes] or [None]
-    vectors = looked.vectors.astype(np.float16)
-    return [(box, vector.tobytes()) for box, vector in zip(boxes, vectors, strict=True)]
+    vectors = list(zip(boxes, looked.vectors, strict=True))
+    if looked.whole is not None:
+        vectors.append((None, looked.whole))
+    return [(box, vector.astype(np.float16).tobytes()) for box, vector in vectors]
 
 
 def looks_of_bytes(looks: Sequence[tuple[Box | None, bytes]]) -> list[tuple[Box | None, np.ndarray]]:

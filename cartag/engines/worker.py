@@ -146,7 +146,14 @@ class Looker:
         model, runtime = job.model_here(), settings.runtime
         encoder = encoders.load(model, device=device, dtype=settings.dtype, fit=settings.fit, runtime=runtime)
         self._eyes = eyes_of(
-            job.sight_here(), job.model_spec, Forgetful(), lambda: encoder, device=device, runtime=runtime, anew=True
+            job.sight_here(),
+            job.model_spec,
+            Forgetful(),
+            lambda: encoder,
+            device=device,
+            runtime=runtime,
+            presence=job.judge.presence,
+            anew=True,
         )
         self._tally.loaded.remote(encoder.dtype)
 

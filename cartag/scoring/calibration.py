@@ -6,11 +6,29 @@ import hashlib
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from cartag.errors import ModelError
 from cartag.values import Probability
 
 FILE_NAME = "calibration.json"
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely it is that a box of a detector holds no car, in log odds (a logistic regression).
+
+    ``bias``, and ``cut``, ``whole`` and ``found`` times the log odds that the model gives the cut-out to be no car, and
+    the photo as a whole, and of the detector's confidence that it is one. Where a box of the photo reaches ``sure``
+    there is a car, and the photo as a whole is not asked.
+    """
+
+    detector: str
+    """The kind of detectors for which it was fitted (`detector.kind`): others are sure in another way."""
+    cut: float
+    whole: float
+    found: float
+    bias: float
+    sure: Probability
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +41,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     below. A spread of 1 makes it a softmax over all; with more, how many names are near counts for more than how near
     the nearest is, and n equal logits count as they do with 1. A car becomes a tag when its probability reaches its
     threshold and stands ``margin`` above that of all other cars. Of a car outside the catalog the name is said from a
-    probability of ``other_name`` on, and the make alone from ``other_make`` on.
+    probability of ``other_name`` on, and the make alone from ``other_make`` on. Whether a box holds a car at all is
+    weighed by ``presence``, if that is there, else by the model alone.
     """
 
     temperature: float = 1.0
@@ -35,6 +54,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     car_thresholds: dict[str, float] = {}
     other_name: Probability = 0.5
     other_make: Probability = 0.3
+    presence: Presence | UnsetType = UNSET
     fitted_on: str = "nothing: the default for a model without calibration"
 
     def threshold_of(self, car: str) -> float:

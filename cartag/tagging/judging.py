@@ -12,6 +12,7 @@ from cartag.photos import ReadPhoto
 from cartag.scoring import (
     Calibration,
     ClassSet,
+    Presence,
     Scores,
     Verdict,
     decide,
@@ -20,6 +21,7 @@ from cartag.scoring import (
     others_of,
     region_of,
     score,
+    weighed,
 )
 from cartag.tagging.looking import Looked, Pixels
 from cartag.values import Car, OtherCar
@@ -38,6 +40,8 @@ class Judge:
     """Cars kept a photo besides its tags."""
     by_regions: bool
     """Whether photos are looked at car by car, or as wholes."""
+    presence: Presence | None = None
+    """How it is weighed whether a box holds a car; None: by the model's word alone."""
 
     def verdicts(self, photos: Mapping[str, Looked]) -> dict[str, Verdict]:
         """Scores photos by their vectors, by hash."""
@@ -45,13 +49,9 @@ class Judge:
             return {}
         drawn = [looked.drawn_vectors for looked in photos.values() if looked.drawn_vectors is not None]
         vectors = np.concatenate([*(looked.vectors for looked in photos.values()), *drawn])
-        scores = score(
-            vectors,
-            self.classes,
-            logit_scale=self._logit_scale,
-            logit_bias=self.facts["logit_bias"],
-            calibration=self.calibration,
-        )
+        scores = self._scores(vectors)
+        if self.presence is not None:
+            scores = self._weighed(scores, photos, self.presence)
         verdicts = iter(decide(scores, self.classes.cars, self.calibration, self.keep))
         if not self.by_regions:
             return dict(zip(photos, verdicts, strict=True))
@@ -70,6 +70,37 @@ class Judge:
                 hers = tuple(region_of(box, None, next(verdicts), next(others)) for box in looked.drawn)
                 judged[h] = replace(judged[h], drawn=hers)
         return judged
+
+    def _scores(self, vectors: np.ndarray) -> Scores:
+        return score(
+            vectors,
+            self.classes,
+            logit_scale=self._logit_scale,
+            logit_bias=self.facts["logit_bias"],
+            calibration=self.calibration,
+        )
+
+    def _weighed(self, scores: Scores, photos: Mapping[str, Looked], presence: Presence) -> Scores:
+        """The scores with those of the detector's boxes weighed anew; these come first, photo by photo."""
+        asked = [looked.whole for looked in photos.values() if looked.whole is not None]
+        answers = iter(self._scores(np.stack(asked)).no_car.tolist() if asked else ())
+        found: list[float] = []
+        wholes: list[float] = []
+        rows: list[int] = []
+        row = 0
+        for looked in photos.values():
+            whole = next(answers) if looked.whole is not None else np.nan
+            found += [sure for _, sure in looked.boxes]
+            wholes += [whole] * len(looked.boxes)
+            rows += range(row, row + len(looked.boxes))
+            row += len(looked.vectors)
+        if not rows:
+            return scores
+        some = Scores(scores.cars[rows], scores.other[rows], scores.no_car[rows])
+        new = weighed(some, np.array(found), np.array(wholes), presence)
+        cars, other, no_car = scores.cars.copy(), scores.other.copy(), scores.no_car.copy()
+        cars[rows], other[rows], no_car[rows] = new.cars, new.other, new.no_car
+        return Scores(cars, other, no_car)
 
     @property
     def _logit_scale(self) -> float:

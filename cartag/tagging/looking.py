@@ -3,8 +3,8 @@
 Boxes are cached by detector and content, vectors of regions by model, content and box: another catalog scores from the
 cache, another detector embeds what it sees otherwise, another model all of it. Boxes that a person drew are embedded
 beside those of the detector, and where one box a photo is looked at, one that she deleted is passed over. A photo in
-which no car was found has a
-vector of its own, all but the same as where photos are looked at as wholes: they are reduced in two steps then.
+which no car was found, or none for sure, has a vector of its own, all but the same as where photos are looked at as
+wholes: they are reduced in two steps then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
 from cartag.photos import cut, is_panorama, shaped, tiles
-from cartag.scoring import Sight
+from cartag.scoring import Presence, Sight, is_doubtful
 from cartag.settings import usable_cores
 from cartag.state import Facts, in_digits
 from cartag.values import Box, ImageSpec, PhotoRecord, human_regions, why_no_box
@@ -43,6 +43,8 @@ class Looked:
     """Boxes that a person drew, where no box of the detector is the very same."""
     drawn_vectors: np.ndarray | None = None
     """Float32 (n, d): of each of these, where there are any."""
+    whole: np.ndarray | None = None
+    """Float32 (d,): of the photo as a whole, where there are boxes and none is sure enough to be a car by itself."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -159,10 +161,14 @@ class Eyes:
         encoder: Callable[[], Encoder],
         detector: Callable[[], Detector],
         *,
+        presence: Presence | None,
         anew: bool,
     ) -> None:
-        """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used."""
-        self._sight, self._spec, self._store = sight, spec, store
+        """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used.
+
+        By ``presence`` photos are asked as wholes too (`is_doubtful`).
+        """
+        self._sight, self._spec, self._store, self._presence = sight, spec, store, presence
         self._encoder, self._load_detector, self._anew = encoder, detector, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
         self._loading: Future[Detector] | None = None
@@ -206,7 +212,7 @@ class Eyes:
         for start in range(0, len(hashes), _AT_ONCE):
             chosen = {h: self._chosen(h, seen) for h, seen in self._seen(hashes[start : start + _AT_ONCE]).items()}
             vectors = self._store.regions([(h, box) for h, view in chosen.items() for box in view.all])
-            wholes = self._store.get([h for h, view in chosen.items() if not view.boxes])
+            wholes = self._store.get([h for h, view in chosen.items() if view.asks_whole])
             yield _complete(chosen, vectors, wholes)
 
     def seen_hashes(self) -> list[str]:
@@ -228,13 +234,14 @@ class Eyes:
         known = self._known.get(h, _NOTHING)
         boxes = tuple(self._sight.chosen(seen, known.deleted, tile=known.tile or 1.0))
         there = {box for box, _ in boxes}
-        return _View(boxes, tuple(box for box in known.drawn if box not in there))
+        asks_whole = not boxes or is_doubtful([found for _, found in boxes], self._presence)
+        return _View(boxes, tuple(box for box in known.drawn if box not in there), asks_whole)
 
     def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
         """Finds and embeds the cars of photos, by their hashes, and stores what it finds."""
         chosen = self._boxes(photos)
         keys = [(h, box) for h, view in chosen.items() for box in view.all]
-        wholes = [h for h, view in chosen.items() if not view.boxes]
+        wholes = [h for h, view in chosen.items() if view.asks_whole]
         known = {} if self._anew else self._store.regions(keys)
         known_wholes = {} if self._anew else self._store.get(wholes)
         new: list[tuple[str, Box | None]] = [key for key in keys if key not in known]
@@ -270,10 +277,12 @@ class Eyes:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """The boxes of a photo that are embedded: of the detector's, and of a person's."""
+    """What of a photo is embedded: boxes of the detector's, and of a person's, and all of it."""
 
     boxes: tuple[tuple[Box, float], ...]
     drawn: tuple[Box, ...]
+    asks_whole: bool
+    """Whether the photo as a whole is embedded too."""
 
     @property
     def all(self) -> list[Box]:
@@ -291,6 +300,7 @@ def eyes_of(
     *,
     device: str,
     runtime: str,
+    presence: Presence | None,
     anew: bool,
 ) -> Eyes | Wholes:
     """What looks at photos, car by car where there is a ``sight``; arguments as of `Eyes`, `detectors.load`."""
@@ -302,6 +312,7 @@ def eyes_of(
         cache,
         encoder,
         lambda: detectors.load(sight.files, device=device, runtime=runtime),
+        presence=presence,
         anew=anew,
     )
 
@@ -312,9 +323,9 @@ def _complete(
     """The photos of which every vector is there."""
     looked: dict[str, Looked] = {}
     for h, view in chosen.items():
-        if any((h, box) not in vectors for box in view.all) or not (view.boxes or h in wholes):
+        if any((h, box) not in vectors for box in view.all) or (view.asks_whole and h not in wholes):
             continue
         rows = np.stack([vectors[h, box] for box, _ in view.boxes]) if view.boxes else wholes[h][None]
         drawn = np.stack([vectors[h, box] for box in view.drawn]) if view.drawn else None
-        looked[h] = Looked(view.boxes, rows, view.drawn, drawn)
+        looked[h] = Looked(view.boxes, rows, view.drawn, drawn, wholes[h] if view.boxes and view.asks_whole else None)
     return looked

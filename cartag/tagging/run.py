@@ -22,12 +22,14 @@ from cartag.photos import PICTURE, Walk
 from cartag.progress import Progress
 from cartag.scoring import (
     Calibration,
+    Presence,
     Sight,
     adjusted,
     calibration_of,
     class_set_of,
     default_catalog,
     model_facts,
+    presence_of,
     sight_of,
 )
 from cartag.settings import Settings, shared_texts
@@ -65,6 +67,11 @@ class Basis:
         sight = f"-{self.sight.digest}" if self.sight else ""
         fit = self.identity.split("/")[1]
         return f"{self.calibration.digest()}{learned}-{self.settings.candidates}-{fit}{sight}-{_OTHERS_BY}"
+
+    @property
+    def presence(self) -> Presence | None:
+        """How it is weighed whether a box holds a car."""
+        return presence_of(self.calibration, self.sight)
 
     @property
     def is_uncalibrated(self) -> bool:
@@ -134,6 +141,8 @@ def basis_of(place: Place | None, old: Index | None, settings: Settings, progres
         temperature=settings.temperature,
         mode=settings.mode,
     )
+    # Not learned: labels say nothing of boxes that hold no car.
+    calibration = msgspec.structs.replace(calibration, presence=own.presence)
     sight = sight_of(settings, files, old, progress)
     return Basis(settings, catalog, files, identity, calibration, learned, sight)
 
@@ -149,6 +158,7 @@ def judge_of(basis: Basis, store: Store, encoder: Callable[[], Encoder]) -> Judg
         basis.catalog.other_cars,
         basis.settings.candidates,
         basis.sight is not None,
+        basis.presence,
     )
 
 

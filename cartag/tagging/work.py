@@ -91,6 +91,7 @@ class Work:
             lambda: self._encoder,
             device=settings.device,
             runtime=settings.runtime,
+            presence=self._run.presence,
             anew=self._retag,
         )
         self._stack.callback(eyes.close)

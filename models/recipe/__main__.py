@@ -58,7 +58,7 @@ def holdout(world: World, args: Namespace) -> None:
     towers_of(world, part)
     export.run(world, part.tag, args.out)
     model = Model.read(world, part.tag)
-    report.write(world, model, held.halves(measure.measure(world, model, part)), args.out)
+    report.write(world, model, held.halves(measure.measure(world, model, part)), [], args.out)
 
 
 PARTS: dict[str, Callable[[World, Namespace], None]] = {

@@ -35,10 +35,14 @@ class Cuts:
 
     def boxes(self, pixels: np.ndarray) -> list[list[Box]]:
         """The cars in each of some pictures (N, H, W, 3) uint8, largest first."""
-        found: list[list[Box]] = []
+        return [[box for box, _ in boxes] for boxes in self.found(pixels)]
+
+    def found(self, pixels: np.ndarray) -> list[list[tuple[Box, float]]]:
+        """The same, with how sure the detector is."""
+        found: list[list[tuple[Box, float]]] = []
         for start in range(0, len(pixels), _AT_ONCE):
             glances = [shaped(picture, self._detector.image_spec) for picture in pixels[start : start + _AT_ONCE]]
-            found += [[box for box, _ in self._sight.chosen(seen)] for seen in self._detector.boxes(glances)]
+            found += [self._sight.chosen(seen) for seen in self._detector.boxes(glances)]
         return found
 
 

@@ -9,6 +9,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from cartag.scoring.calibration import Calibration
@@ -17,6 +18,7 @@ from models.recipe.card import confusion_picture, tables, write_card
 from models.recipe.figures import cross_validated, fits_without
 from models.recipe.held import Held
 from models.recipe.model import Model
+from models.recipe.presence import Boxes, boxes_of, with_presence
 from models.recipe.progress import say
 from models.recipe.shipped import colour_figures, drawing_figures, stanford_figures
 from models.recipe.world import World, everything
@@ -24,9 +26,10 @@ from models.recipe.world import World, everything
 DRAWINGS = 120
 
 
-def write(world: World, model: Model, answers: list[Held], out: Path) -> None:
-    """Measures everything and writes it beside the weights."""
+def write(world: World, model: Model, answers: list[Held], boxes: list[Boxes], out: Path) -> None:
+    """Measures everything and writes it beside the weights; ``boxes`` are those of the folds, if there are any."""
     figures, calibration = cross_validated(answers)
+    calibration = with_presence(calibration, boxes) if boxes else calibration
     write_calibration(calibration, out, figures["photos"], len(answers))
     metrics = {
         "cross_validation": figures,
@@ -47,19 +50,29 @@ def write_calibration(calibration: Calibration, to: Path, photos: int, parts: in
     names = ("temperature", "spread", "other_bias", "no_car_bias", "threshold", "margin", "other_name", "other_make")
     own = {k: getattr(calibration, k) for k in names}
     own |= {"car_thresholds": {}, "fitted_on": f"{photos} held-out photographs in {parts} parts"}
+    if calibration.presence:
+        own["presence"] = msgspec.to_builtins(calibration.presence)
     (to / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
 
 
 def run(world: World, args: Namespace) -> None:
     """Of the model that ships and all folds that were measured; each fold gets a calibration fitted to the others."""
     answers = held.read(world, args.folds)
-    for own, fitted in zip(answers, fits_without(answers), strict=True):
+    fits = fits_without(answers)
+    tags = [f"fold{own.fold}of{args.folds}" for own in answers]
+    boxes = [
+        boxes_of(world, own, Model.read(world, tag), world.work / f"look-{tag}", fitted)
+        for own, tag, fitted in zip(answers, tags, fits, strict=True)
+    ]
+    for own, tag, fitted in zip(answers, tags, fits, strict=True):
         rest = [h for h in answers if h is not own]
-        folder = checkpoints.exported(world.work, f"fold{own.fold}of{args.folds}")
+        folder = checkpoints.exported(world.work, tag)
         if folder.is_dir():
             photos = sum(len(h.photos) for h in rest)
-            write_calibration(unlisted.fitted(rest, fitted), folder, photos, len(rest))
-    write(world, Model.read(world, everything(world).tag), answers, args.out)
+            others = [found for h, found in zip(answers, boxes, strict=True) if h is not own]
+            whole = with_presence(unlisted.fitted(rest, fitted), others) if others else unlisted.fitted(rest, fitted)
+            write_calibration(whole, folder, photos, len(rest))
+    write(world, Model.read(world, everything(world).tag), answers, boxes, args.out)
 
 
 if __name__ == "__main__":
