@@ -132,11 +132,9 @@ def _by_cars(
         if unwanted and not unwanted.isdisjoint(cars):
             continue
         matches = _matches(record, asked, min_score)
-        best = [next((match for match in matches if match.car in group), None) for group in wanted]
-        found = [match for match in best if match is not None]
-        if wanted and (len(found) < len(wanted) if every else not found):
+        counts = _weakest(matches, wanted) if every else next(iter(matches), None)
+        if wanted and counts is None:
             continue
-        counts = (min(found, key=_score) if every else max(found, key=_score)) if found else None
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
         yield Hit(
             record.path,
@@ -173,5 +171,8 @@ def _box_of(candidate: Candidate, record: PhotoRecord) -> Box | None:
     return next(boxes, None)
 
 
-def _score(match: Match) -> float:
-    return match.score
+def _weakest(matches: Sequence[Match], wanted: Sequence[frozenset[str]]) -> Match | None:
+    """Of each group of cars the likeliest match, and of these the least likely; None where one group has none."""
+    best = [next((match for match in matches if match.car in group), None) for group in wanted]
+    shown = [match for match in best if match is not None]
+    return min(shown, key=lambda match: match.score) if shown and len(shown) == len(wanted) else None
