@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import UNSET
@@ -121,42 +121,44 @@ def _by_cars(
 ) -> Iterator[Hit]:
     asked: frozenset[str] = frozenset().union(*wanted)
     only_tags = bool(wanted) and min_score is None
+    folder = os.path.join(gallery, "")  # "./-rf.jpg" stays no option
     for record in photos:
         # Of a million photos most show none of the cars: that is told first.
         if only_tags and (not record.tags or asked.isdisjoint([tag.car for tag in record.tags])):
             continue
         if record.missing is not UNSET:
             continue
-        if unwanted and not unwanted.isdisjoint(tag.car for tag in record.tags):
+        cars = tuple([tag.car for tag in record.tags])
+        if unwanted and not unwanted.isdisjoint(cars):
             continue
-        shown = _shown(record, min_score)
-        best = [max((shown[car] for car in group if car in shown), key=_score, default=None) for group in wanted]
-        found = [item for item in best if item is not None]
-        if wanted and (len(found) < len(wanted) if every else not found):
+        matches = _matches(record, asked, min_score)
+        counts = _weakest(matches, wanted) if every else next(iter(matches), None)
+        if wanted and counts is None:
             continue
-        matches = sorted((shown[car] for car in asked & shown.keys()), key=lambda match: (-match.score, match.car))
-        counts = (min(found, key=_score) if every else max(found, key=_score)) if found else None
         on_disk = None if record.path_on_disk is UNSET else record.path_on_disk
-        file = os.path.join(gallery, disk_path(record.path, on_disk))  # "./-rf.jpg" stays no option
         yield Hit(
             record.path,
-            file,
+            folder + disk_path(record.path, on_disk),
             counts.score if counts else 0.0,
-            tuple(tag.car for tag in record.tags),
+            cars,
             box=counts.box if counts else None,
-            matches=tuple(matches),
+            matches=matches,
             regions=shown_regions(record) if isinstance(record, PhotoRecord) and record.regions is not UNSET else None,
         )
 
 
-def _shown(record: PhotoRecord | PhotoTags, min_score: float | None) -> dict[str, Match]:
-    """Every car that counts as shown. A person's tag is certain; what a person settled has no candidates."""
-    shown = {tag.car: _told(tag) for tag in record.tags}
-    if min_score is None or isinstance(record, PhotoTags):
-        return shown
-    if record.confirmed is not True:
-        shown = {c.car: Match(c.car, c.score, _box_of(c, record)) for c in record.candidates} | shown
-    return {car: match for car, match in shown.items() if match.score >= min_score}
+def _matches(record: PhotoRecord | PhotoTags, asked: Collection[str], min_score: float | None) -> tuple[Match, ...]:
+    """The cars asked for that count as shown, likeliest first.
+
+    A person's tag is certain; what a person settled has no candidates.
+    """
+    shown = {tag.car: _told(tag) for tag in record.tags if tag.car in asked}
+    if min_score is not None and isinstance(record, PhotoRecord):
+        if record.confirmed is not True:
+            candidates = (c for c in record.candidates if c.car in asked)
+            shown = {c.car: Match(c.car, c.score, _box_of(c, record)) for c in candidates} | shown
+        shown = {car: match for car, match in shown.items() if match.score >= min_score}
+    return tuple(sorted(shown.values(), key=lambda match: (-match.score, match.car)))
 
 
 def _told(tag: Tag) -> Match:
@@ -169,5 +171,8 @@ def _box_of(candidate: Candidate, record: PhotoRecord) -> Box | None:
     return next(boxes, None)
 
 
-def _score(match: Match) -> float:
-    return match.score
+def _weakest(matches: Sequence[Match], wanted: Sequence[frozenset[str]]) -> Match | None:
+    """Of each group of cars the likeliest match, and of these the least likely; None where one group has none."""
+    best = [next((match for match in matches if match.car in group), None) for group in wanted]
+    shown = [match for match in best if match is not None]
+    return min(shown, key=lambda match: match.score) if shown and len(shown) == len(wanted) else None

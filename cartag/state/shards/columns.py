@@ -176,19 +176,29 @@ def tags_of(table: Any, where: str) -> list[PhotoTags]:
     Raises:
         IndexFileError: it is damaged.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    columns = (table[name].to_pylist() for name in ("path", "path_on_disk", "cars", "car", "score", "source", "box"))
-    for path, on_disk, cars, car, score, source, box in zip(*columns, strict=True):
-        tag = {"car": car, "score": score, "source": source, "box": box}
-        photo = rows.setdefault(path, {"path": path, "outcome": "tagged", "tags": {}})
-        if on_disk is not None:
-            photo["path_on_disk"] = on_disk
-        for one in cars:
-            photo["tags"].setdefault(one, {"car": one, "score": 0.0})
-        photo["tags"][car] = {key: value for key, value in tag.items() if value is not None}
-    photos = _converted([{**row, "tags": list(row["tags"].values())} for row in rows.values()], list[PhotoTags], where)
-    check_below(photos, where)
-    return photos
+    photos: dict[str, dict[str, Any]] = {}
+    try:
+        columns = [table[name].to_pylist() for name in TAGS.names]
+    except (KeyError, UnicodeDecodeError) as e:
+        raise IndexFileError(f"{where}: damaged shard: {e}; move the index away and run tag again") from e
+    for car, score, path, source, box, on_disk, cars in zip(*columns, strict=True):
+        photo = photos.get(path)
+        if photo is None:
+            photo = photos[path] = {"path": path, "outcome": "tagged", "tags": {}}
+            if on_disk is not None:
+                photo["path_on_disk"] = on_disk
+        tags = photo["tags"]
+        for one in cars or ():
+            if one not in tags:
+                tags[one] = {"car": one, "score": 0.0}
+        tag = tags[car] = {"car": car, "score": score, "source": source or "model"}
+        if box is not None:
+            tag["box"] = box
+    for photo in photos.values():
+        photo["tags"] = list(photo["tags"].values())
+    found = _converted(list(photos.values()), list[PhotoTags], where)
+    check_below(found, where)
+    return found
 
 
 P = TypeVar("P")

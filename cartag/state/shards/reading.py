@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from cartag.errors import IndexFileError
-from cartag.state.shards.arrow import pa, pc, pq
+from cartag.state.shards.arrow import mask_of, pa, pc, pq
 from cartag.state.shards.columns import IDENTITY, records_of
 from cartag.state.shards.folder import ShardFolder
 from cartag.state.shards.shards import Output, ShardDone, every_shard, living
@@ -57,33 +57,43 @@ def blocks(
                     raise IndexFileError(
                         f"{place.where(output.name)}: damaged: {file.metadata.num_rows} rows, not {output.rows}"
                     )
-                for group in range(file.num_row_groups):
-                    if (groups is None or group in groups) and (among is None or _may_hold(file, group, *among)):
+                wanted = range(file.num_row_groups) if among is None else _may_hold(file, *among)
+                for group in wanted:
+                    if groups is None or group in groups:
                         yield file.read_row_group(group, columns=columns, use_threads=False)
         except FileNotFoundError:
             raise
-        except (pa.ArrowException, OSError) as e:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as e:
             said = str(e).splitlines()[0]
             raise IndexFileError(f"{place.where(output.name)}: damaged shard: {said}") from e
 
 
-def _may_hold(file: Any, group: int, column: str, values: Sequence[str]) -> bool:
-    statistics = file.metadata.row_group(group).column(file.schema_arrow.get_field_index(column)).statistics
-    if statistics is None or not statistics.has_min_max:
-        return True
-    at = bisect_left(values, statistics.min)
-    return at < len(values) and values[at] <= statistics.max
+def _may_hold(file: Any, column: str, values: Sequence[str]) -> Iterator[int]:
+    """Numbers of the tables of a file that may hold one of these sorted values."""
+    metadata = file.metadata
+    names = metadata.schema.names
+    if column not in names:
+        raise pa.ArrowInvalid(f"no column {column!r}")
+    number = names.index(column)
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(number).statistics
+        if statistics is None or not statistics.has_min_max:
+            yield group
+            continue
+        at = bisect_left(values, statistics.min)
+        if at < len(values) and values[at] <= statistics.max:
+            yield group
 
 
 def _table(place: ShardFolder, output: Output, columns: Sequence[str] | None) -> Any:
     return pa.concat_tables(blocks(place, output, columns))
 
 
-def without(table: Any, gone: set[str] | None) -> Any:
-    """The rows of a table but for those of these paths."""
-    if not gone:
-        return table
-    return table.filter(pc.invert(pc.is_in(table["path"], pa.array(sorted(gone), pa.string()))))
+def without(table: Any, *gone: Collection[str]) -> Any:
+    """The rows of a table but for those of these paths. There may be a million of them: they are only asked."""
+    for paths in filter(None, gone):
+        table = table.filter(mask_of([path not in paths for path in table["path"].to_pylist()]))
+    return table
 
 
 def shard_records(place: ShardFolder, shard: ShardDone) -> list[PhotoRecord]:
@@ -104,4 +114,4 @@ def read_identities(place: ShardFolder) -> Iterator[Any]:
             reason = pc.struct_field(table["error"], "reason")
             name = pa.array([shard.name] * table.num_rows, pa.string())
             whole = table.drop_columns(["error"]).append_column("reason", reason).append_column("shard", name)
-            yield without(whole.select(IDENTITY), gone.get(shard.name))
+            yield without(whole.select(IDENTITY), gone.get(shard.name, ()))

@@ -11,7 +11,7 @@ from typing import Any
 
 from cartag.errors import IndexFileError
 from cartag.state.index import Foreign, Index
-from cartag.state.shards.arrow import pa, pc
+from cartag.state.shards.arrow import pa, pc, texts_of
 from cartag.state.shards.columns import RECORD, Looks, foreign_of, looks_of, records_of, tags_of
 from cartag.state.shards.folder import ShardFolder
 from cartag.state.shards.reading import Replaced, blocks, replaced_rows, without
@@ -67,7 +67,7 @@ class ShardedIndex:
         for shard in self.shards:
             if shard.embeddings == self.embeddings:
                 for table in blocks(self.place, shard.photos, ["path", "sha256", "looks"]):
-                    yield looks_of(without(table, self.gone.get(shard.name)))
+                    yield looks_of(without(table, self.gone.get(shard.name, ())))
 
     # --- asking for cars
 
@@ -105,7 +105,7 @@ class ShardedIndex:
     def _tag_rows(self, shard: ShardDone, cars: Sequence[str]) -> Iterator[Any]:
         if not cars or not shard.tags.rows:
             return
-        values = pa.array(cars, pa.string())
+        values = texts_of(cars)
         for table in blocks(self.place, shard.tags, among=("car", cars)):
             if (rows := table.filter(pc.is_in(table["car"], values))).num_rows:
                 yield self.holding(shard, rows)
@@ -230,7 +230,7 @@ class ShardedIndex:
 
     def holding(self, shard: ShardDone, table: Any) -> Any:
         """The rows that hold, and of whose photos no person said anything."""
-        return without(table, self.gone.get(shard.name, set()) | self.said.records.keys())
+        return without(table, self.gone.get(shard.name, ()), self.said.records)
 
 
 def _any_of(lists: Any, cars: Any, least: float | None) -> Any:
