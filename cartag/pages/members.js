@@ -1,5 +1,6 @@
 "use strict";
 // The members of the group that is open: a click or Space takes one out that does not belong, Z shows its whole photo.
+const HOW = "Take out what does not belong: click it, or Space. Then name the rest. What you took out comes back after the groups.";
 const FEW = [[4, 2], [6, 3], [12, 4]];     // of so many members at most, so many stand in a row
 let members = [], out = new Set();  // [photo, box]; the places of those that are taken out
 let looked = -1;                    // the place of the one whose whole photo is shown
@@ -28,7 +29,7 @@ const drawMembers = () => {
 // While cartag looks for groups, and when there are no more.
 const showNone = () => {
   members = [];
-  for (const id of ["members", "choices"]) $(id).replaceChildren();
+  for (const id of ["members", "offers", "apart"]) $(id).replaceChildren();
   lookAt(-1);
   $("grouptitle").textContent = "Looking for what looks alike …";
   $("groupwhere").textContent = $("groupdone").textContent = "";
@@ -42,7 +43,9 @@ const marks = () => {
     button.setAttribute("aria-label", `${members[i][0].path}: ${out.has(i) ? "taken out" : "in the group"}`);
   });
   const n = inIt().length;
-  $("grouptitle").textContent = `${number(members.length)} that ${bunches[bunch].isPooled ? "are probably not in the catalog" : "look alike"}`;
+  const { isPooled, isAlone } = bunches[bunch];
+  $("grouptitle").textContent = isAlone ? "One that you took out" : `${number(members.length)} that ${isPooled ? "are probably not in the catalog" : "look alike"}`;
+  $("how").textContent = isAlone ? "Name it: one key, or any car by typing. What you skip stays to do." : HOW;
   $("nameall").firstChild.textContent = `${n === 1 ? "This" : `All ${number(n)}`}: ${words(proposedForAll())} `;
   $("nameall").disabled = !n;
   groupWhere();
@@ -50,8 +53,8 @@ const marks = () => {
 // Groups are counted as `showGroup` goes through them: a photo that is being saved changes nothing.
 const groupWhere = () => {
   if (!group.open || !members.length) return;
-  const rest = bunches.slice(bunch + 1).filter(one => left(one).length > 1).length;
-  const more = rest ? `${number(rest)} more ${rest === 1 ? "group" : "groups"}` : "the last group";
+  const rest = bunches.slice(bunch + 1).filter(isWorth).length, what = bunches[bunch].isAlone ? "photo" : "group";
+  const more = rest ? `${number(rest)} more ${what}${rest === 1 ? "" : "s"}` : `the last ${what}`;
   $("groupwhere").textContent = [out.size && `${number(out.size)} taken out`, more, `${number(photos.filter(isSettled).length)} of ${number(photos.length)} settled`].filter(Boolean).join(" · ");
 };
 const takeOut = i => { if (out.has(i)) out.delete(i); else out.add(i); marks(); };
