@@ -61,6 +61,7 @@ const showGroup = (from, words = "") => {
   drawMembers();
   drawChoices();
   $("groupdone").textContent = words;
+  marks();  // with what is in sight beside all that
   focusGroup();
 };
 // Those that were taken out may form groups of their own now; what forms none comes by itself, at the very end.
@@ -125,6 +126,7 @@ const drawChoices = () => {
 const nameGroup = said => {
   const these = inIt(), from = bunch;
   if (!these.length || !group.open || !bunches[from]) return;
+  if (lookOn()) return offerToo(said);
   for (const id of said.cars) remember(id);
   const step = { one: bunches[from], keys: these.map(viewOf), outs: members.filter((_, i) => out.has(i)).map(viewOf), what: said.cars[0] ?? said.truth };
   took(step);
@@ -133,11 +135,28 @@ const nameGroup = said => {
     if (!gaveBack(step)) return;
     if (group.open && !isAsking) showGroup(placeOf(step));
   });
-  showGroup(from + 1, `${counted(these)}: ${words(said)}. ${shownKey(keyOf("undo", "group"))} undoes it.`);
+  showGroup(from + 1, `${toldOf(these, words(said))} ${shownKey(keyOf("undo", "group"))} undoes it.`);
 };
-const counted = these => {
-  const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`, n = new Set(these.map(([photo]) => photo.path)).size;
-  return n === these.length ? many(n, "photo") : `${many(these.length, "car")} in ${many(n, "photo")}`;
+// A car that was typed has a number from now on.
+const offerToo = ({ cars: ids }) => {
+  if (ids.every(id => choices.some(offer => offer.id === id))) return;
+  for (const id of ids) remember(id);
+  choices = offerGroup();
+  drawChoices();
+};
+// Settled, or it is on its way: then every car in it has been named.
+const isDone = photo => isSettled(photo) || (queued.has(photo.path) && isNamed(photo));
+const isNamed = photo => {
+  const boxes = photo.regions ?? [];
+  return named.has(viewOf([photo, null])) || (boxes.length > 1 && boxes.every(one => one.human || named.has(viewOf([photo, one.box]))));
+};
+const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
+// What was named: photos; cars, where not each of them is all that its photo shows.
+const toldOf = (these, what) => {
+  const its = [...new Set(these.map(([photo]) => photo))], open = its.filter(photo => !isDone(photo)).length, settled = its.length - open;
+  const left = [settled && `${many(settled, "photo")} settled`, `${number(open)} ${open === 1 ? "has another car" : "have other cars"} open`].filter(Boolean).join(", ");
+  const counted = its.length === these.length && !open ? many(its.length, "photo") : `${many(these.length, "car")} in ${many(its.length, "photo")}`;
+  return `${counted}: ${what}${open ? `; ${left}` : ""}.`;
 };
 const took = step => {
   saidOf.push(step);
@@ -179,7 +198,7 @@ group.addEventListener("keydown", event => {
   if (memberKey(event, action)) return event.preventDefault();
   if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat && members.length) nameGroup(proposedForAll()); }
   else if (action === "unknown" || action === "none") { if (!event.repeat) nameGroup(answer(action)); }
-  else if (action === "any") $("grouppick").focus();
+  else if (action === "any") { if (!lookOn()) $("grouppick").focus(); }
   else if (action === "skip") { if (members.length) skipGroup(); }
   else if (action === "undo") { if (!event.repeat) undo(); }
   else if (action === "help") help();

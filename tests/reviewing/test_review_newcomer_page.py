@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from browsers import BROWSER, becomes, expect, place, press, settle, shows, starts, until, watched
 from conftest import Gallery
-from reviews import Served
+from reviews import Served, served
+
+from cartag.encoder import FakeEncoder
+from cartag.state import Store, locks, place_of, read_index
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 SIZE = {"width": 1280, "height": 860}
@@ -142,3 +145,110 @@ def test_with_many_suggestions_the_field_and_no_car_stay_in_sight(page: Any, siz
         becomes(page, lambda name=name: page.evaluate(IN_SIGHT, name), True, name)
     page.locator("#offers .choice").last.scroll_into_view_if_needed()
     becomes(page, lambda: page.evaluate(IN_SIGHT, "#offers .choice:last-child"), True)
+
+
+# --- large groups, and photos of several cars ---------------------------------------------------------------------
+
+MANY = 41
+
+
+def with_a_large_group(page: Any) -> None:
+    """All photos of the page, again and again: a group that no window holds."""
+    page.route(
+        "**/groups",
+        lambda route: route.fulfill(json={"groups": [[[f"{i:02}.jpg", None] for i in range(MANY)]], "pooled": []}),
+    )
+    page.evaluate(
+        f"for (let i = 0; i < {MANY}; i++) {{ const photo = {{ ...photos[0], path: `${{String(i).padStart(2, '0')}}.jpg` }}; photos.push(enrich(photo)); byPath.set(photo.path, photo); }}"
+    )
+
+
+def others(page: Any) -> int:
+    return int(page.locator("#nameall").inner_text().split()[3])
+
+
+@pytest.mark.parametrize("key", ["Enter", "u", "n", "Digit1", "c"])
+def test_no_key_names_what_was_not_shown(page: Any, key: str) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/decide") else None)
+    with_a_large_group(page)
+    page.evaluate("remember('blue-bolt')")  # there is a number
+    grouped(page)
+    shows(page, "#grouptitle", f"{MANY} that look alike")
+    starts(page, "#nameall", "See the other ")
+    rest = others(page)
+    shows(page, "#more", f"{MANY - rest} of {MANY} shown, more below: Enter or Page Down")
+    first = page.locator(".member").nth(MANY - rest)
+    assert page.locator(".member .crop").nth(MANY - 1).evaluate("one => one.getBoundingClientRect().top > innerHeight")
+    press(page, key)
+    expect(first).to_be_focused()
+    expect(first).to_be_in_viewport(ratio=1)
+    starts(page, "#groupdone", "Nothing is named yet.")
+    pressed = 1
+    while page.locator("#more").is_visible():
+        press(page, key)
+        pressed += 1
+        assert pressed < MANY
+    starts(page, "#nameall", f"All {MANY}: ")
+    shows(page, "#groupdone", "Nothing is named yet. Now all were shown.")
+    expect(page.locator(".member").last).to_be_in_viewport()
+    assert pressed > 1, "by screenfuls"
+    assert not sent
+    page.may_fail = True  # cartag knows nothing of photos that the page alone has
+    press(page, key)
+    if key == "c":
+        expect(page.locator("#grouppick")).to_be_focused()
+    else:
+        becomes(page, lambda: len(sent), 1)
+
+
+def test_what_she_scrolled_past_was_shown_and_what_a_key_leapt_over_was_not(page: Any) -> None:
+    with_a_large_group(page)
+    grouped(page)
+    starts(page, "#nameall", "See the other ")
+    rest = others(page)
+    press(page, "End")
+    until(page, lambda: others(page) < rest, "the last are in sight")
+    expect(page.locator("#more")).to_contain_text("more above")
+    press(page, "PageDown")
+    expect(page.locator(".member").nth(MANY - rest)).to_be_focused()
+    while page.locator("#more").is_visible():
+        page.mouse.move(300, 300)
+        page.mouse.wheel(0, 150)
+    starts(page, "#nameall", f"All {MANY}: ")
+
+
+def test_a_car_that_was_typed_too_early_has_a_number_afterwards(page: Any) -> None:
+    with_a_large_group(page)
+    grouped(page)
+    page.click("#grouppick")
+    page.keyboard.type("yeti")
+    press(page, "Enter")
+    starts(page, "#groupdone", "Nothing is named yet.")
+    expect(page.locator("#offers .said span:first-child")).to_contain_text(["Yellow Yeti"])
+
+
+def test_what_is_named_and_what_is_settled_is_said_in_the_same_moment(browser: Any, tagged: Gallery) -> None:
+    boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 1.0]]
+    region = {"outcome": "tagged", "tags": [{"car": "red-racer", "score": 0.9, "source": "model"}], "found": 0.9}
+    for name in ("a.jpg", "b.jpg"):
+        tagged.edit_photo(name, regions=[{"box": box, **region} for box in boxes])
+    index = read_index(tagged.path)
+    with Store(place_of(tagged.path).state, FakeEncoder.identity) as store:
+        whole = store.get([str(index.photos[name].sha256) for name in ("a.jpg", "b.jpg")])
+        store.put_regions({(key, tuple(box)): vector for key, vector in whole.items() for box in boxes})
+    with served(tagged.path) as review, watched(browser, viewport=SIZE) as page:
+        page.goto(review.address + "#order=&state=todo")
+        page.wait_for_selector("#grid li")
+        grouped(page)
+        shows(page, "#grouptitle", "5 that look alike")
+        with locks.replacing(place_of(tagged.path)):  # as while a `tag` writes
+            press(page, "Space", "Enter")
+            said = "4 cars in 3 photos: Red Racer; 2 photos settled, 1 has another car open. X undoes it."
+            shows(page, "#groupdone", said)
+            shows(page, "#groupwhere", "the last group · 2 of 6 settled")
+            settle(page, 0)
+        settle(page, 2)
+        shows(page, "#groupwhere", "the last group · 2 of 6 settled")
+        press(page, "x")
+        shows(page, "#groupwhere", "1 more group · 0 of 6 settled")
