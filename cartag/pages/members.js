@@ -38,6 +38,7 @@ const showNone = () => {
   $("nameall").hidden = $("more").hidden = true;
   group.focus();
 };
+const areMostlyNone = () => 2 * members.filter(([photo, box]) => (boxIn(photo, box) ?? photo).outcome === "no-car").length > members.length;
 const rove = to => memberButtons().forEach((button, i) => { button.tabIndex = i === to ? 0 : -1; });
 const marks = () => {
   look();
@@ -47,7 +48,7 @@ const marks = () => {
   });
   const n = inIt().length;
   const { isPooled, isAlone } = bunches[bunch];
-  $("grouptitle").textContent = isAlone ? "One that you took out" : `${number(members.length)} that ${isPooled ? "are probably not in the catalog" : "look alike"}`;
+  $("grouptitle").textContent = isAlone ? "One that you took out" : `${number(members.length)} that ${isPooled ? "are probably not in the catalog" : areMostlyNone() ? "probably show no car" : "look alike"}`;
   $("how").textContent = isAlone ? "Name it: one key, or any car by typing. What you skip stays to do." : HOW;
   $("nameall").firstChild.textContent = unseen.size ? `See the other ${number(unseen.size)} first ` : `${n === 1 ? "This" : `All ${number(n)}`}: ${words(proposedForAll())} `;
   $("nameall").disabled = !n && !unseen.size;

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsers import BROWSER, becomes, expect, place, press, settle, shows, starts, until, watched
+from browsers import BROWSER, becomes, expect, focuses, place, press, settle, shows, starts, until, watched
 from conftest import Gallery
 from reviews import Served, served
 
@@ -105,6 +105,7 @@ def test_c_lists_all_cars_where_there_is_room(page: Any, field: str, size: tuple
     press(page, *FIELDS[field])
     if field == "#grouppick":
         page.wait_for_selector("#group[open] .member")
+        press(page, "PageDown")  # a low window does not show all three
     press(page, "c")
     expect(page.locator(f"{field}-list")).to_be_visible()
     expect(page.locator(f"{field}-list li")).to_have_count(n)
@@ -252,3 +253,103 @@ def test_what_is_named_and_what_is_settled_is_said_in_the_same_moment(browser: A
         shows(page, "#groupwhere", "the last group · 2 of 6 settled")
         press(page, "x")
         shows(page, "#groupwhere", "1 more group · 0 of 6 settled")
+
+
+# --- the list, after many were answered ---------------------------------------------------------------------------
+
+
+def test_after_an_answer_to_many_the_next_photo_has_the_keyboard(page: Any) -> None:
+    press(page, "Home", "Space", "ArrowRight", "ArrowRight", "Space", "ArrowLeft", "u")  # a and c, from b
+    settle(page, 2)
+    focuses(page, "d.jpg")
+    press(page, "ArrowRight", "Space", "ArrowRight", "Space", "n")  # e and f, the last
+    settle(page, 4)
+    focuses(page, "d.jpg")
+    page.click("[data-state=all]")
+    page.locator("#grid .tile").first.focus()
+    press(page, "Space", "ArrowRight", "Space", "u")
+    settle(page, 5)
+    focuses(page, "c.jpg")
+
+
+@pytest.mark.parametrize("size", [(1280, 420), (820, 500), (390, 500)])
+def test_what_came_of_it_is_said_where_she_is(page: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.locator("#grid .tile").first.focus()
+    press(page, "End", "Space", "u")
+    shows(page, "#news", "1 photo: not in the catalog. X undoes it.")
+    focuses(page, "e.jpg")
+    assert page.evaluate("scrollY") > 0, "the top is out of sight"
+    expect(page.locator("#news")).to_be_in_viewport(ratio=1)
+    becomes(page, lambda: page.evaluate(IN_SIGHT, "#news"), True)
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def test_of_a_group_without_cars_it_does_not_say_that_cars_look_alike(page: Any) -> None:
+    page.evaluate("for (const photo of photos.slice(0, 2)) Object.assign(photo, { outcome: 'no-car', tags: [] })")
+    grouped(page)
+    shows(page, "#grouptitle", "3 that probably show no car")
+    starts(page, "#nameall", "All 3: no car")
+    press(page, "n")
+    shows(page, "#grouptitle", "2 that look alike")
+
+
+def test_the_keys_say_it_in_words_that_a_newcomer_knows(page: Any) -> None:
+    press(page, "?")
+    for words in (
+        "one more car in the same photo: then its number",
+        "compare: beside it a sure photo of the ticked car; again: another one",
+        "leave drawing, moving or the pixels; else close the photo",
+        "the next ones, where not all are shown",
+    ):
+        expect(page.locator("#keys dd", has_text=words)).to_have_count(1)
+
+
+def test_after_enter_the_photo_view_says_what_was_saved(page: Any) -> None:
+    page.click("[title='a.jpg']")
+    shows(page, "#saved", "")
+    press(page, "Enter")
+    shows(page, "#what", "b.jpg")
+    shows(page, "#saved", "Saved: Red Racer · 1 of 6 settled")
+    press(page, "u", "Enter")
+    shows(page, "#saved", "Saved: not in the catalog · 2 of 6 settled")
+    press(page, "x")
+    starts(page, "#state", "Undone: ")
+    shows(page, "#saved", "")
+
+
+def test_take_back_says_what(page: Any) -> None:
+    page.click("[title='a.jpg']")
+    expect(page.locator("#back")).to_be_hidden()
+    press(page, "u", "Enter")
+    settle(page, 1)
+    press(page, "ArrowLeft")
+    shows(page, "#back", "Take back “not in the catalog”")
+    press(page, "Escape")
+    page.click("[data-state=all]")
+    page.locator("#grid .tile").first.focus()
+    press(page, "Space")
+    shows(page, "[data-bulk=back]", "Take back answers")
+
+
+def test_a_box_is_called_by_the_car_that_is_ticked(page: Any, tagged: Gallery) -> None:
+    box = {"box": [0.1, 0.1, 0.4, 0.4], "outcome": "unknown", "tags": [], "found": 0.9}
+    tagged.edit_photo("a.jpg", regions=[box])
+    tagged.edit_photo("b.jpg", regions=[box, {**box, "box": [0.5, 0.5, 0.4, 0.4]}])
+    page.reload()
+    page.wait_for_selector("#grid .box")
+    page.click("[title='a.jpg']")
+    label = page.locator("#frame .box > span")
+    expect(label).to_have_text(["not in the catalog"])
+    press(page, "c", *"yeti", "Enter")
+    expect(label).to_have_text(["Yellow Yeti"])
+    expect(page.locator("#frame .box")).to_have_attribute("aria-label", "Box 1 of 1: Yellow Yeti, ticked, not saved")
+    press(page, "Enter")
+    shows(page, "#what", "b.jpg")
+    expect(label, "the first box is spoken of").to_have_text(["not in the catalog"] * 2)
+    press(page, "c", *"bolt", "Enter")
+    expect(label).to_have_text(["Blue Bolt", "not in the catalog"])
+    press(page, "ArrowLeft")
+    expect(label).to_have_text(["✓ Yellow Yeti"])
