@@ -10,7 +10,8 @@ of it, another car (variants too), or none.
 Without groups a photo is one decision. With them a group is one for its commonest answer, and each member with another
 answer is two: a click that takes it out, and its own decision later; a group where that costs more than it saves is
 skipped. Photos in no group are one each; in the last row those that are probably not in the catalog are pooled, as the
-page does. The last column counts the same for exact names (`label`), of some 600 cars: more than the catalog asks for.
+page does. A key that goes on to the rest of a group that no window holds decides nothing, and is not counted. The last
+column counts the same for exact names (`label`), of some 600 cars: more than the catalog asks for.
 
 A model that has seen some of the photographs knows them better than new ones: then the figures flatter it. Of several
 galleries, each tagged by another model, each is reviewed by itself, and what it costs is added up.

@@ -101,7 +101,7 @@ const drawBoxes = () => {
   const of = JSON.stringify([photo.path, regions, photo.tags]);
   if (of !== drawn || !frame.querySelector(".box")) {
     for (const old of frame.querySelectorAll(".box:not(.ghost)")) old.remove();
-    frame.append(...regions.map((region, i) => boxOf(region, `Box ${i + 1} of ${regions.length}`)));
+    frame.append(...regions.map(boxOf));
     for (const tag of regions.length ? [] : photo.tags.filter(tag => tag.box)) frame.append(captioned(make("div", "box"), tag.box, name(tag.car)));
     drawn = of;
   }
@@ -111,18 +111,27 @@ const drawBoxes = () => {
     place(box, isIt && nudged ? nudged : region.box);
     if (isIt !== Boolean(box.querySelector("i"))) box.replaceChildren(box.firstChild, ...(isIt ? HANDLES.map(side => make("i", side)) : []));
   });
+  captions();
   $("whole").hidden = !regions.length;
   $("whole").setAttribute("aria-pressed", !at);
   $("delete").hidden = $("move").hidden = $("size").hidden = !at;
   if (inside && !frame.contains(document.activeElement)) focusBox();
 };
-const boxOf = (region, which) => {
-  const box = captioned(make("button", region.human ? "box hers" : "box"), region.box, labelOf(region));
-  const sure = !region.human && region.tags.length && percent(region.tags[0].score);
-  const state = region.pending ? "being saved" : region.human ? "confirmed" : "to be confirmed";
-  Object.assign(box, { type: "button", ariaLabel: `${which}: ${[called(region), sure, state].filter(Boolean).join(", ")}` });
+const boxOf = region => {
+  const box = Object.assign(captioned(make("button", region.human ? "box hers" : "box"), region.box, ""), { type: "button" });
   for (const kind of ["focus", "click"]) box.addEventListener(kind, () => speakOf(region.box));
   return box;
+};
+// What each box is called: by what is ticked and not saved, where that is so.
+const captions = () => {
+  const photo = reel[current], regions = regionsOf(photo);
+  $("frame").querySelectorAll("button.box").forEach((box, i) => {
+    const region = regions[i], tick = ticks.get(tickKey(photo.path, region.box)) ?? (regions.length === 1 ? ticks.get(tickKey(photo.path, null)) : undefined);
+    const sure = !region.human && region.tags.length && percent(region.tags[0].score), state = region.pending ? "being saved" : region.human ? "confirmed" : "to be confirmed";
+    const said = tick ? [words(tick.given), "ticked, not saved"] : [called(region), sure, state];
+    box.querySelector("span").textContent = tick ? words(tick.given) : labelOf(region);
+    box.ariaLabel = `Box ${i + 1} of ${regions.length}: ${said.filter(Boolean).join(", ")}`;
+  });
 };
 const chosenBox = () => document.querySelector("#frame .box[aria-pressed=true]");
 const setMode = to => {

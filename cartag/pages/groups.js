@@ -1,6 +1,6 @@
 "use strict";
 // Cars that look alike, to be named at once: one key for all of them. `members.js` shows those of the group that is open.
-let bunches = [], bunch = 0;   // groups as cartag gave them, { members: [path, box] each, isPooled }; the one that is open
+let bunches = [], bunch = 0;   // groups as cartag gave them, { members: [path, box] each, isPooled, isAlone }; the one that is open
 let choices = [];              // cars offered: { id, score, isLately }
 let isAsking = false, wereOut = false;           // of cartag; whether something was taken out of a group since
 const saidOf = [];             // what was named here, last at the end: { one, keys, outs, what }
@@ -14,6 +14,8 @@ const boxIn = (photo, box) => (box ? (photo.regions ?? []).find(region => alike(
 const viewOf = ([photo, box]) => JSON.stringify([photo.path, box]);
 const isOpen = (photo, box) => photo && photo.outcome !== "error" && !isSettled(photo) && !named.has(viewOf([photo, box])) && (!box || boxIn(photo, box)?.human === undefined && boxIn(photo, box));
 const left = one => one.members.map(([path, box]) => [byPath.get(path), box]).filter(([photo, box]) => isOpen(photo, box));
+// Whether there is something to name: what was taken out is shown by itself, anything else beside what it looks like.
+const isWorth = one => left(one).length > (one.isAlone ? 0 : 1) && !(one.isAlone && passed.has(JSON.stringify(one.members[0])));
 const openGroups = async () => {
   if (group.open || document.querySelector("dialog[open]")) return;
   for (const one of [saidOf, bunches]) one.length = 0;
@@ -22,7 +24,7 @@ const openGroups = async () => {
   opening(group);
   await askGroups("Nothing that is left to do looks alike");
 };
-const askGroups = async (none, words = "") => {
+const askGroups = async (none, words) => {
   bunches = [];
   bunch = 0;
   wereOut = false;
@@ -40,8 +42,8 @@ const askGroups = async (none, words = "") => {
     isAsking = false;
   }
   if (!group.open) return;
-  if (bunches.some(one => left(one).length > 1)) showGroup(0, words);
-  else await groupsDone(none);
+  if (bunches.some(isWorth)) showGroup(0, words === undefined ? "" : `${words} What was taken out comes now.`.trim());
+  else await oneByOne(none, words);
 };
 // What she passed over is not shown again, and what she said is in the catalog not among what is probably none of it.
 const withoutPassed = ({ members, isPooled }) => ({
@@ -50,7 +52,7 @@ const withoutPassed = ({ members, isPooled }) => ({
 });
 const showGroup = (from, words = "") => {
   bunch = from;
-  while (bunch < bunches.length && left(bunches[bunch]).length < 2) bunch++;
+  while (bunch < bunches.length && !isWorth(bunches[bunch])) bunch++;
   if (bunch >= bunches.length) return endRound(words);
   members = left(bunches[bunch]);
   out = new Set();
@@ -59,14 +61,22 @@ const showGroup = (from, words = "") => {
   drawMembers();
   drawChoices();
   $("groupdone").textContent = words;
+  marks();  // with what is in sight beside all that
   focusGroup();
 };
-// Those that were taken out may form groups of their own now.
-const endRound = words => (wereOut ? askGroups("Groups done", `${words} What was taken out comes now.`.trim()) : groupsDone("Groups done"));
+// Those that were taken out may form groups of their own now; what forms none comes by itself, at the very end.
+const endRound = words => (wereOut ? askGroups : oneByOne)("Groups done", words);
+const oneByOne = async (none, words = "") => {
+  wereOut = false;
+  const alone = [...rejected].filter(([, no]) => no.size).map(([key]) => ({ members: [JSON.parse(key)], isAlone: true })).filter(isWorth);
+  if (!alone.length) return groupsDone(none);
+  bunches.push(...alone);
+  showGroup(bunches.length - alone.length, `${words} What was taken out comes now, one by one.`.trim());
+};
 const groupsDone = async what => {
   showNone();
   await saving;
-  if (!group.open || bunches.some(one => left(one).length > 1)) return;  // what could not be saved has come back meanwhile
+  if (!group.open || bunches.some(isWorth)) return;  // what could not be saved has come back meanwhile
   shutGroup();
   const settled = photos.filter(isSettled).length;
   news(`${what}: ${number(settled)} of ${number(photos.length)} settled, ${number(photos.length - settled)} left.`);
@@ -106,8 +116,8 @@ const drawChoices = () => {
     button.addEventListener("click", () => nameGroup(said));
     return button;
   };
-  $("choices").replaceChildren(
-    ...choices.map((offer, i) => row(i + 1, name(offer.id), answer("car", [offer.id]), noteOf(offer), surePictures(offer.id, null))),
+  $("offers").replaceChildren(...choices.map((offer, i) => row(i + 1, name(offer.id), answer("car", [offer.id]), noteOf(offer), surePictures(offer.id, null))));
+  $("apart").replaceChildren(
     row(shownKey(keyOf("unknown", "group")), OUTCOMES.unknown, answer("unknown")),
     row(shownKey(keyOf("none", "group")), OUTCOMES["no-car"], answer("none")),
   );
@@ -116,6 +126,7 @@ const drawChoices = () => {
 const nameGroup = said => {
   const these = inIt(), from = bunch;
   if (!these.length || !group.open || !bunches[from]) return;
+  if (lookOn()) return offerToo(said);
   for (const id of said.cars) remember(id);
   const step = { one: bunches[from], keys: these.map(viewOf), outs: members.filter((_, i) => out.has(i)).map(viewOf), what: said.cars[0] ?? said.truth };
   took(step);
@@ -124,11 +135,28 @@ const nameGroup = said => {
     if (!gaveBack(step)) return;
     if (group.open && !isAsking) showGroup(placeOf(step));
   });
-  showGroup(from + 1, `${counted(these)}: ${words(said)}. ${shownKey(keyOf("undo", "group"))} undoes it.`);
+  showGroup(from + 1, `${toldOf(these, words(said))} ${shownKey(keyOf("undo", "group"))} undoes it.`);
 };
-const counted = these => {
-  const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`, n = new Set(these.map(([photo]) => photo.path)).size;
-  return n === these.length ? many(n, "photo") : `${many(these.length, "car")} in ${many(n, "photo")}`;
+// A car that was typed has a number from now on.
+const offerToo = ({ cars: ids }) => {
+  if (ids.every(id => choices.some(offer => offer.id === id))) return;
+  for (const id of ids) remember(id);
+  choices = offerGroup();
+  drawChoices();
+};
+// Settled, or it is on its way: then every car in it has been named.
+const isDone = photo => isSettled(photo) || (queued.has(photo.path) && isNamed(photo));
+const isNamed = photo => {
+  const boxes = photo.regions ?? [];
+  return named.has(viewOf([photo, null])) || (boxes.length > 1 && boxes.every(one => one.human || named.has(viewOf([photo, one.box]))));
+};
+const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
+// What was named: photos; cars, where not each of them is all that its photo shows.
+const toldOf = (these, what) => {
+  const its = [...new Set(these.map(([photo]) => photo))], open = its.filter(photo => !isDone(photo)).length, settled = its.length - open;
+  const left = [settled && `${many(settled, "photo")} settled`, `${number(open)} ${open === 1 ? "has another car" : "have other cars"} open`].filter(Boolean).join(", ");
+  const counted = its.length === these.length && !open ? many(its.length, "photo") : `${many(these.length, "car")} in ${many(its.length, "photo")}`;
+  return `${counted}: ${what}${open ? `; ${left}` : ""}.`;
 };
 const took = step => {
   saidOf.push(step);
@@ -170,7 +198,7 @@ group.addEventListener("keydown", event => {
   if (memberKey(event, action)) return event.preventDefault();
   if (action === "confirm" && !(key === "enter" && onButton)) { if (!event.repeat && members.length) nameGroup(proposedForAll()); }
   else if (action === "unknown" || action === "none") { if (!event.repeat) nameGroup(answer(action)); }
-  else if (action === "any") $("grouppick").focus();
+  else if (action === "any") { if (!lookOn()) $("grouppick").focus(); }
   else if (action === "skip") { if (members.length) skipGroup(); }
   else if (action === "undo") { if (!event.repeat) undo(); }
   else if (action === "help") help();

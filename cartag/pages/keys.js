@@ -4,8 +4,8 @@ let keyTable = [];
 const PLACES = { list: "Among all photos", photo: "In a photo", group: "In a group that looks alike" };
 const FIXED = {
   list: [["← → ↑ ↓", "move"], ["Enter", "open, where none is chosen"], ["Space", "choose, or not"], ["Esc", "choose none"]],
-  photo: [["1 – 9", "tick that car; Enter saves"], ["← →", "photo before, after"], ["Tab", "next box"], ["Esc", "end drawing, moving, pixels; close"]],
-  group: [["1 – 9", "all are that car"], ["← → ↑ ↓", "move"], ["Space", "take one out, or back in"], ["Home End", "first, last"], ["Esc", "close"]],
+  photo: [["1 – 9", "tick that car; Enter saves"], ["← →", "photo before, after"], ["Tab", "next box"], ["Esc", "leave drawing, moving or the pixels; else close the photo"]],
+  group: [["1 – 9", "all are that car"], ["← → ↑ ↓", "move"], ["Space", "take one out, or back in"], ["Home End", "first, last"], ["Page Down", "the next ones, where not all are shown"], ["Esc", "close"]],
 };
 const SIGNS = { enter: "Enter", delete: "Del", backspace: "⌫" };
 const keyOf = (action, where) => keyTable.find(one => one.action === action && one.where === where)?.key ?? "";

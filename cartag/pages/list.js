@@ -131,15 +131,24 @@ const BULK = {
   back: () => answer(null),
 };
 const DONE = { confirm: "right as they are", labels: "as labelled", unknown: "not in the catalog", none: "no car", back: "taken back" };
+// The place of the photo after the last of those that were answered; where none follows, of the one before them.
+const nextTo = (some, at) => {
+  const answered = new Set(some), last = shown.findLastIndex(photo => answered.has(photo));
+  const next = [...shown.slice(last + 1), ...shown.slice(0, Math.max(0, last)).reverse()].filter(photo => !answered.has(photo)).map(photo => photo.path);
+  return () => {
+    const here = new Map(shown.map((photo, i) => [photo.path, i])), to = next.find(path => here.has(path));
+    return to === undefined ? at : here.get(to);
+  };
+};
 const bulk = async (said, what) => {
-  const some = [...chosen], at = grid.at;
+  const some = [...chosen], at = grid.at, place = nextTo(some, at);
   chosen.clear();
   refresh();
   grid.move(at);  // the bar is gone, and with it the button that had the focus
   const put = shown[at]?.path;
   try {
     const changed = await decide(some, said);
-    applyAt(() => at, put);
+    applyAt(place, put);
     if (changed.length) news(`${changed.length === 1 ? "1 photo" : `${number(changed.length)} photos`}: ${what}. ${shownKey(keyOf("undo", "list"))} undoes it.`);
   } catch {
     for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo);
@@ -169,6 +178,7 @@ const undo = async () => {
   if ($("undo").disabled) return;
   const open = viewer.open && reel[current], given_then = given;
   let changed;
+  $("saved").textContent = "";
   try {
     changed = await send("undo", () => ({ step }));
   } catch {

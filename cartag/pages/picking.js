@@ -1,57 +1,80 @@
 "use strict";
 // --- picking a car by typing: a combobox (WAI-ARIA) ---
+// While nothing is typed it lists all cars; Enter picks none of them before an arrow key has gone to one.
 // A name that the catalog lacks can be added to it: `added(name)` is asked then.
 const picker = (input, picked, added) => {  // `picked(id, more)`: more with Shift
   const list = make("ul");
-  let found = [], at = 0;
+  let found = [], at = -1, there = "";  // `there`: where the field stood when the list was put beside it
   list.id = input.id + "-list";
   list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "Cars of the catalog");
   list.hidden = true;
   input.after(list);
   for (const [key, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id })) input.setAttribute(key, value);
   const draw = () => {
-    const wanted = plain(input.value).split(/\s+/).filter(Boolean);
-    found = wanted.length ? [...cars.values()].filter(car => wanted.every(word => car.text.includes(word))) : [];
-    found.sort((a, b) => b.text.startsWith(wanted[0]) - a.text.startsWith(wanted[0]) || a.name.localeCompare(b.name));
-    found.length = Math.min(found.length, 12);
-    at = Math.min(at, Math.max(0, found.length - 1));
-    list.replaceChildren(...found.map((car, i) => {
-      const li = make("li", "", car.name);
-      li.id = `${list.id}-${i}`;
-      li.setAttribute("role", "option");
-      li.setAttribute("aria-selected", i === at);
-      li.addEventListener("mousedown", event => { event.preventDefault(); pick(car, event.shiftKey); });
-      return li;
-    }));
+    const wanted = plain(input.value).split(/\s+/).filter(Boolean), first = car => wanted.length && car.text.startsWith(wanted[0]);
+    found = [...cars.values()].filter(car => wanted.every(word => car.text.includes(word)));
+    found.sort((a, b) => first(b) - first(a) || a.name.localeCompare(b.name));
+    list.replaceChildren(...found.map((car, i) => row(i, car.name, event => pick(car, event.shiftKey))));
     if (wanted.length && !found.length) list.append(lacking(input.value.trim()));
-    list.hidden = !wanted.length;
+    const wasHidden = list.hidden;
+    list.hidden = !list.children.length;
+    list.scrollTop = 0;
+    if (wasHidden) put();
     input.setAttribute("aria-expanded", !list.hidden);
-    if (wanted.length) input.setAttribute("aria-activedescendant", `${list.id}-${at}`); else input.removeAttribute("aria-activedescendant");
-    list.children[at]?.scrollIntoView?.({ block: "nearest" });
+    mark(wanted.length ? 0 : -1);
   };
-  const lacking = typed => {
-    const li = make("li", "nothing", `Not in the catalog: add “${typed}” …`);
-    li.id = `${list.id}-0`;
+  const row = (i, text, chosen) => {
+    const li = make("li", "", text);
+    li.id = `${list.id}-${i}`;
     li.setAttribute("role", "option");
-    li.setAttribute("aria-selected", "true");
-    li.addEventListener("mousedown", event => { event.preventDefault(); add(); });
+    li.addEventListener("click", chosen);
     return li;
   };
+  const lacking = typed => Object.assign(row(0, `Not in the catalog: add “${typed}” …`, () => add()), { className: "nothing" });
+  const mark = to => {
+    at = to;
+    [...list.children].forEach((li, i) => li.setAttribute("aria-selected", i === at));
+    if (at >= 0) input.setAttribute("aria-activedescendant", `${list.id}-${at}`); else input.removeAttribute("aria-activedescendant");
+    list.children[at]?.scrollIntoView({ block: "nearest" });
+  };
+  // Where there is more room, below or above, over whatever lies there; and there it stays, wherever the field goes.
+  const put = () => {
+    if (list.hidden) return;
+    requestAnimationFrame(put);
+    const { left, top, bottom, width } = input.getBoundingClientRect(), here = [left, top, width, innerWidth, innerHeight].join();
+    if (here === there) return;
+    there = here;
+    const below = innerHeight - bottom, isBelow = below >= Math.min(top, MOST_HIGH);
+    const wide = Math.min(Math.max(width, LEAST_WIDE), innerWidth - 2 * AWAY);
+    Object.assign(list.style, {
+      left: Math.max(AWAY, Math.min(left, innerWidth - wide - AWAY)) + "px", width: wide + "px", maxHeight: Math.min((isBelow ? below : top) - 2 * AWAY, MOST_HIGH) + "px",
+      top: isBelow ? bottom + AWAY / 2 + "px" : "auto", bottom: isBelow ? "auto" : innerHeight - top + AWAY / 2 + "px",
+    });
+  };
   const add = () => { const typed = input.value.trim(); clear(); added(typed); };
-  const clear = () => { input.value = ""; at = 0; draw(); };
+  const shut = () => { list.hidden = true; input.setAttribute("aria-expanded", false); mark(-1); };
+  const clear = () => { input.value = ""; shut(); };
   const pick = (car, more) => { clear(); picked(car.id, more); };
-  input.addEventListener("input", () => { at = 0; draw(); });
+  list.addEventListener("mousedown", event => event.preventDefault());  // the field keeps the keyboard
+  input.addEventListener("input", draw);
+  input.addEventListener("focus", draw);
+  input.addEventListener("click", () => { if (list.hidden) draw(); });
   input.addEventListener("blur", clear);
   input.addEventListener("keydown", event => {
     event.stopPropagation();
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") at = (at + (event.key === "ArrowDown" ? 1 : found.length - 1)) % Math.max(1, found.length), draw();
-    else if (event.key === "Enter" && found.length) pick(found[at], event.shiftKey);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      if (list.hidden) draw();
+      if (found.length) mark(at < 0 ? (step > 0 ? 0 : found.length - 1) : (at + step + found.length) % found.length);
+    } else if (event.key === "Enter" && found[at] && !list.hidden) pick(found[at], event.shiftKey);
     else if (event.key === "Enter") { if (!input.value.trim()) return; add(); }
     else if (event.key === "Escape") { clear(); leave(input); }
     else return;
     event.preventDefault();
   });
 };
+const AWAY = 8, MOST_HIGH = 440, LEAST_WIDE = 260;  // pixels
 const picked = (id, more) => { remember(id); if (more) toggle(id, true); else only(id); focusBox(); };
 const leave = input => { if (viewer.open) focusBox(); else if ($("group").open) focusGroup(); else grid.move(grid.at); };
 const remember = id => { recent.unshift(id, ...recent.splice(0).filter(other => other !== id)); recent.length = Math.min(recent.length, 3); };

@@ -6,7 +6,7 @@ viewer.tabIndex = -1;
 let reel = [], current = 0;  // the photos as they were listed when it was opened, whatever becomes of the list
 let given = answer(null), seen = "", offered = [];
 let alsoNext = false;  // the next number is one car more, as with Shift
-const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; opening(viewer); begin(); };
+const open = i => { reel = [...shown]; current = i; $("frame").replaceChildren(); $("frame").dataset.of = ""; $("saved").textContent = ""; opening(viewer); begin(); };
 const begin = () => {
   at = firstBox(reel[current]);
   alsoNext = false;
@@ -83,6 +83,7 @@ const again = () => {
   ].filter(Boolean).join(" · ");
   $("about").textContent = box ? "What is in this box?" : "What does it show?";
   $("back").hidden = !byHand;
+  $("back").textContent = `Take back “${words(stood)}”`;
   trouble();
   given = photo.gone ? answer(null) : tickHere()?.given ?? (box ? stood : proposed(photo));
   seen = tickHere()?.seen ?? photo.state;
@@ -119,6 +120,7 @@ const give = next => {
   if (reel[current].gone) return;
   given = next;
   tick();
+  captions();
   alsoNext = false;
   for (const id of given.cars) if (!offered.some(offer => offer.id === id)) offered = [{ id }, ...offered].slice(0, MOST_OFFERED);
   answers();
@@ -131,6 +133,9 @@ const toggle = (id, on = !given.cars.includes(id)) => {
   const ids = given.cars.filter(other => other !== id).concat(on ? [id] : []);
   give(ids.length ? answer("car", ids) : answer("unknown"));
 };
+const tellSaved = said => changed => {
+  $("saved").textContent = changed?.length ? `Saved: ${words(said)} · ${number(photos.filter(isSettled).length)} of ${number(photos.length)} settled` : "";
+};
 const confirmed = () => {
   flush();
   if (given.truth === null) return;
@@ -138,9 +143,9 @@ const confirmed = () => {
   for (const id of said.cars) if (!photo.tags.some(tag => tag.car === id)) remember(id);
   if (at) {
     const next = nextBox();
-    tellBox({ box: at, ...said });
+    tellBox({ box: at, ...said }).then(tellSaved(said));
     if (next) return speakOf(next), focusBox();
-  } else decide([photo], () => said, () => saw).catch(() => {});
+  } else decide([photo], () => said, () => saw).then(tellSaved(said)).catch(() => {});
   if (current < reel.length - 1) turn(1);
   else shut();
 };

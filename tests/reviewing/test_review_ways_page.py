@@ -60,6 +60,8 @@ def test_groups_are_named_with_one_key_each(page: Any, tagged: Gallery) -> None:
     shows(page, "#grouptitle", "2 that look alike")
     shows(page, "#groupdone", "2 photos: Red Racer. X undoes it.")
     press(page, "u")
+    shows(page, "#grouptitle", "One that you took out")
+    press(page, "s")
     expect(page.locator("#group")).to_be_hidden()
     settle(page, 4)
     for name, said in {"a.jpg": ("tagged", True), "b.jpg": ("tagged", None), "d.jpg": ("unknown", True)}.items():
@@ -269,15 +271,18 @@ VIEWS: dict[str, list[str]] = {
     "beside": ["Enter", "s"],
     "pixels": ["Enter", "z"],
     "group": ["g"],
+    "any in a group": ["g", "c"],
+    "any in a photo": ["Enter", "c"],
     "keys": ["?"],
 }
 
 
 def view(page: Any, name: str) -> None:
     page.locator("#grid .tile").first.focus()
-    press(page, *VIEWS.get(name, []))
-    if name == "group":
-        page.wait_for_selector("#group[open] .member")
+    for key in VIEWS.get(name, []):
+        press(page, key)
+        if key == "g":
+            page.wait_for_selector("#group[open] .member")
     if name in ("newcar", "learn"):
         page.click({"newcar": "#addcar", "learn": "#learnbutton"}[name])
         expect(page.locator(f"#{name}")).to_be_visible()
