@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from msgspec import UNSET
 from PIL import Image
 
 import cartag
@@ -28,19 +29,21 @@ def make_gallery(folder: Path, count: int, model: str, catalog: str, *, files: b
 
     The files are empty, for a second run looks at their names, sizes and times only. One photo in three shows no car,
     the others one, every tenth of them a second one behind it; each of these, and the photo where there is none, has an
-    embedding of random direction. With ``files`` False there is an index and nothing else, enough for `find`.
+    embedding of random direction. The fake model sees wholes, so there a photo has one. With ``files`` False there is
+    an index and nothing else, enough for `find`.
     """
     place = index.place_of(folder)
     if place.index.is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     header, dimension = _tag_one_photo(folder, model, catalog)
+    looks = header.detector is not UNSET
     mtimes = _make_files(folder, count) if files else np.zeros(count, np.int64)
     if files:
-        _embed(place, model, count, dimension)
+        _embed(place, model, count, dimension, looks)
     place.index.unlink()
     cars = [car.id for car in header.catalog.cars]
-    photos = {_name(i): _record(i, cars, int(mtimes[i])) for i in range(count)}
+    photos = {_name(i): _record(i, cars, int(mtimes[i]), looks) for i in range(count)}
     index.write_index(Index(header, photos, place.index))
     return folder
 
@@ -69,15 +72,17 @@ def _make_files(folder: Path, count: int) -> np.ndarray:
     return mtimes
 
 
-def _embed(place: Place, model: str, count: int, dimension: int) -> None:
+def _embed(place: Place, model: str, count: int, dimension: int, looks: bool) -> None:
     rng = np.random.default_rng(0)
     detector = detectors.identity(checkpoints.resolve_detector(checkpoints.BUNDLED_DETECTOR, Silent()))
     with Store(place.state, _identity(model)) as store:
         for start in range(0, count, _WRITTEN_AT_ONCE):
             photos = range(start, min(start + _WRITTEN_AT_ONCE, count))
-            store.put_seen(detector, {_hash(i): np.array([(*box, _FOUND) for box in _boxes(i)]) for i in photos})
-            boxes = [(_hash(i), box) for i in photos for box in _boxes(i)]
-            wholes = [_hash(i) for i in photos if not _boxes(i)]
+            seen = {i: _boxes(i) if looks else [] for i in photos}
+            if looks:
+                store.put_seen(detector, {_hash(i): np.array([(*b, _FOUND) for b in own]) for i, own in seen.items()})
+            boxes = [(_hash(i), box) for i, own in seen.items() for box in own]
+            wholes = [_hash(i) for i, own in seen.items() if not own]
             vectors = rng.normal(size=(len(boxes) + len(wholes), dimension)).astype(np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             store.put_regions(dict(zip(boxes, vectors, strict=False)))
@@ -95,13 +100,13 @@ def _boxes(i: int) -> list[Box]:
     return [(0.1, 0.3, 0.6, 0.5), (0.7, 0.4, 0.25, 0.2)][: 2 if i % 10 == 0 else 1]
 
 
-def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:
+def _record(i: int, cars: list[str], mtime_ns: int, looks: bool) -> PhotoRecord:
     ranked = [cars[(i + k) % len(cars)] for k in range(5)]
     outcome = _OUTCOMES[i % 3]
     shown = outcome == "tagged"
     candidates = tuple(Candidate(car=car, score=round(0.2 / (k + 2), 4)) for k, car in enumerate(ranked[shown:]))
-    boxes = _boxes(i)
-    tags = (Tag(car=ranked[0], score=0.9312, box=boxes[0]),) if shown else ()
+    boxes = _boxes(i) if looks else []
+    tags = (Tag(car=ranked[0], score=0.9312, box=boxes[0] if looks else UNSET),) if shown else ()
     regions = tuple(
         Region(
             box=box,
@@ -122,7 +127,7 @@ def _record(i: int, cars: list[str], mtime_ns: int) -> PhotoRecord:
         outcome=outcome,
         tags=tags,
         candidates=candidates,
-        regions=regions,
+        regions=regions if looks else UNSET,
     )
 
 
