@@ -252,7 +252,7 @@ def _views(
     ]
     if record.sha256 in wholes:
         found.append((None, wholes[record.sha256]))
-    if not found:  # boxes that hold no car, as the model says: nothing else was embedded of that photo
+    if not found:  # boxes that hold no car, and a whole that was not asked: nothing else was embedded
         found = [(None, vector) for vector in cached.values()]
     return _Views(tuple(box for box, _ in found), np.stack([vector for _, vector in found])) if found else None
 

@@ -122,6 +122,6 @@ def _views(records: Iterable[PhotoRecord], store: Store) -> dict[str, _Views]:
 
 
 def _largest(cached: Mapping[Box, np.ndarray]) -> np.ndarray | None:
-    """Of boxes that hold no car, as the model says: nothing else was embedded of that photo."""
+    """Of boxes that hold no car, where the whole was not asked: nothing else was embedded of that photo."""
     box = max(cached, key=lambda box: box[2] * box[3], default=None)
     return None if box is None else cached[box]

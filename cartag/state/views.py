@@ -59,6 +59,6 @@ def _of_one(
     if found:
         return found
     whole = wholes.get(str(record.sha256))
-    if whole is None and cached:  # boxes that hold no car, as the model says: nothing else was embedded of that photo
+    if whole is None and cached:  # boxes that hold no car, and a whole that was not asked: nothing else was embedded
         whole = cached[max(cached, key=lambda box: box[2] * box[3])]
     return [] if whole is None else [(None, whole)]

@@ -62,13 +62,15 @@ class Judge:
             if looked.boxes:
                 regions = [region_of(*box, *said) for box, said in zip(looked.boxes, own, strict=True)]
                 cars = tuple(region for region in regions if region.outcome != "no-car")
-                judged[h] = replace(follow(regions, self.keep), regions=cars)
+                none = tuple(region for region in regions if region.outcome == "no-car")
+                # What the model says of these is asked for where a person says that one of them is a car.
+                judged[h] = replace(follow(regions, self.keep), regions=cars, drawn=none)
             else:
                 judged[h] = replace(own[0][0], regions=())
         for h, looked in photos.items():
             if looked.drawn:
                 hers = tuple(region_of(box, None, next(verdicts), next(others)) for box in looked.drawn)
-                judged[h] = replace(judged[h], drawn=hers)
+                judged[h] = replace(judged[h], drawn=judged[h].drawn + hers)
         return judged
 
     def _scores(self, vectors: np.ndarray) -> Scores:

@@ -24,7 +24,7 @@ from cartag.encoder import Encoder
 from cartag.photos import cut, is_panorama, shaped, tiles
 from cartag.scoring import Presence, Sight, is_doubtful
 from cartag.settings import usable_cores
-from cartag.state import Facts, in_digits
+from cartag.state import Facts, in_digits, matched
 from cartag.values import Box, ImageSpec, PhotoRecord, human_regions, why_no_box
 
 _AT_ONCE = 4096
@@ -234,7 +234,9 @@ class Eyes:
         known = self._known.get(h, _NOTHING)
         boxes = tuple(self._sight.chosen(seen, known.deleted, tile=known.tile or 1.0))
         there = {box for box, _ in boxes}
-        asks_whole = not boxes or is_doubtful([found for _, found in boxes], self._presence)
+        hers = matched(known.deleted, [box for box, _ in boxes]).values() if known.deleted else ()
+        left = [found for i, (_, found) in enumerate(boxes) if i not in hers]  # what she deleted is sure of nothing
+        asks_whole = not boxes or is_doubtful(left or [0.0], self._presence)
         return _View(boxes, tuple(box for box in known.drawn if box not in there), asks_whole)
 
     def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
+import cartag
 from cartag.checkpoints import resolve_detector
 from cartag.detector.fake import FakeDetector
 from cartag.encoder.fake import COLOURS, FakeEncoder
 from cartag.engines.job import looks_as_bytes, looks_of_bytes
 from cartag.progress import Silent
-from cartag.scoring import Calibration, ClassSet, Presence, Sight
+from cartag.scoring import Calibration, ClassSet, Presence, Sight, calibration_of
+from cartag.settings import Settings
+from cartag.state.index import place_of
 from cartag.state.store import Store
+from cartag.tagging import run, work
 from cartag.tagging.judging import Judge
 from cartag.tagging.looking import Eyes, Looked, Pixels
+from cartag.values import PhotoRecord, Region
 
+ROOT = Path(__file__).resolve().parents[2]
 PRESENCE = Presence(detector="fake", cut=0.4, whole=0.8, found=-2.4, bias=0.8, sure=0.7)
 SURE, DOUBTFUL, EMPTY = "aa" * 32, "bb" * 32, "cc" * 32
 BOX = (0.25, 0.25, 0.5, 0.5)
@@ -128,7 +137,60 @@ def test_a_box_that_a_person_drew_is_weighed_by_nobody() -> None:
     hers = Looked(base.boxes, base.vectors, ((0.1, 0.1, 0.2, 0.2),), drawn, base.whole)
     verdict = judge(PRESENCE).verdicts({"plane": hers})["plane"]
     assert verdict.outcome == "no-car"
-    assert [region.outcome for region in verdict.drawn] == ["tagged"]
+    assert {region.box: region.outcome for region in verdict.drawn} == {BOX: "no-car", (0.1, 0.1, 0.2, 0.2): "tagged"}
+
+
+def test_photos_are_weighed_in_a_batch_as_each_by_itself() -> None:
+    drawn = np.array([[0.0, 1.0]], np.float32)
+    one, two = looked(0.45, 0.3, 0.95), looked(0.3, 0.6, 0.2)
+    far = (0.1, 0.1, 0.2, 0.2)
+    photos = {
+        "first": one,
+        "empty": Looked((), np.array([[0.0, 4.0]], np.float32)),
+        "both": Looked((*one.boxes, (far, 0.9)), np.concatenate([one.vectors, two.vectors]), (far,), drawn, None),
+        "last": Looked(two.boxes, two.vectors, (far,), drawn, two.whole),
+    }
+    together = judge(PRESENCE).verdicts(photos)
+    assert together == {name: judge(PRESENCE).verdicts({name: photo})[name] for name, photo in photos.items()}
+
+
+def test_a_box_that_a_person_deleted_makes_no_photo_sure(tmp_path: Path) -> None:
+    encoder = Counting()
+    record = PhotoRecord(
+        path="a.jpg",
+        sha256=SURE,
+        size=1,
+        mtime_ns=1,
+        outcome="no-car",
+        regions=(Region(box=BOX, outcome="no-car", source="human"),),
+    )
+    with Store(tmp_path, encoder.identity) as store:
+        looking = eyes(store, encoder)
+        looking.heed(record, record)
+        assert looking.look({SURE: PHOTOS[SURE]})[SURE].whole is not None
+        looking.close()
+
+
+def test_a_run_weighs_by_the_models_own_weights_whatever_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Presence | None] = []
+    plain = work.eyes_of
+    monkeypatch.setattr(work, "eyes_of", lambda *a, **k: asked.append(k["presence"]) or plain(*a, **k))
+    shutil.copy(next((ROOT / "data" / "gallery").glob("*.jpg")), tmp_path / "one.jpg")
+    cartag.tag(tmp_path, model="mini")
+    (own,) = asked
+    assert own is not None
+    assert own == calibration_of(ROOT / "models" / "mini").presence
+
+    class Before:
+        """What an older version learned."""
+
+        facts = SimpleNamespace(calibration=Calibration())
+
+    monkeypatch.setattr(run, "_learned", lambda *a: Before())
+    place = place_of(tmp_path)
+    assert run.basis_of(place, None, Settings(model="mini"), Silent()).presence == own
 
 
 def test_what_a_worker_hands_back_holds_the_whole_too() -> None:
