@@ -56,7 +56,7 @@ class Verdict(Struct, frozen=True, gc=False):
     regions: tuple[Region, ...] | UnsetType = UNSET
     """Of a photo that was looked at for cars: those that were found."""
     drawn: tuple[Region, ...] = ()
-    """What the model says of boxes that a person drew."""
+    """What the model says of boxes that a person drew, and of those it calls no car: one of these may be hers."""
 
 
 def class_set(classes: Sequence[PromptClass], text_embeddings: np.ndarray) -> ClassSet:

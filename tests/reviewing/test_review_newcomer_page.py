@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from browsers import BROWSER, becomes, expect, focuses, place, press, settle, shows, starts, until, watched
 from conftest import Gallery
-from reviews import Served, served
+from reviews import Served, give_two_cars, served
 
-from cartag.encoder import FakeEncoder
-from cartag.state import Store, locks, place_of, read_index
+from cartag.state import locks, place_of
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 SIZE = {"width": 1280, "height": 860}
@@ -230,14 +229,7 @@ def test_a_car_that_was_typed_too_early_has_a_number_afterwards(page: Any) -> No
 
 
 def test_what_is_named_and_what_is_settled_is_said_in_the_same_moment(browser: Any, tagged: Gallery) -> None:
-    boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 1.0]]
-    region = {"outcome": "tagged", "tags": [{"car": "red-racer", "score": 0.9, "source": "model"}], "found": 0.9}
-    for name in ("a.jpg", "b.jpg"):
-        tagged.edit_photo(name, regions=[{"box": box, **region} for box in boxes])
-    index = read_index(tagged.path)
-    with Store(place_of(tagged.path).state, FakeEncoder.identity) as store:
-        whole = store.get([str(index.photos[name].sha256) for name in ("a.jpg", "b.jpg")])
-        store.put_regions({(key, tuple(box)): vector for key, vector in whole.items() for box in boxes})
+    give_two_cars(tagged, "a.jpg", "b.jpg")
     with served(tagged.path) as review, watched(browser, viewport=SIZE) as page:
         page.goto(review.address + "#order=&state=todo")
         page.wait_for_selector("#grid li")

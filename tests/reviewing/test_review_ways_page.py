@@ -14,7 +14,7 @@ import pytest
 from browsers import BROWSER, becomes, expect, place, press, settle, shows, starts, ticked, tiles, until, watched
 from conftest import Gallery
 from msgspec.structs import replace
-from reviews import Served, in_doubt, served
+from reviews import Served, give_two_cars, in_doubt, served
 
 from cartag.settings import Settings
 from cartag.state import index as indexes, locks, place_of, read_index
@@ -100,17 +100,7 @@ def test_a_group_that_could_not_be_saved_comes_back_and_says_why(page: Any, tagg
 
 
 def test_of_a_photo_of_several_cars_a_group_names_the_box(browser: Any, tagged: Gallery) -> None:
-    boxes = [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 1.0]]
-    region = {"outcome": "tagged", "tags": [{"car": "red-racer", "score": 0.9, "source": "model"}], "found": 0.9}
-    for name in ("a.jpg", "b.jpg"):
-        tagged.edit_photo(name, regions=[{"box": box, **region} for box in boxes])
-    index = read_index(tagged.path)
-    from cartag.encoder import FakeEncoder
-    from cartag.state import Store
-
-    with Store(place_of(tagged.path).state, FakeEncoder.identity) as store:
-        whole = store.get([str(index.photos[name].sha256) for name in ("a.jpg", "b.jpg")])
-        store.put_regions({(key, tuple(box)): vector for key, vector in whole.items() for box in boxes})
+    give_two_cars(tagged, "a.jpg", "b.jpg")
     with served(tagged.path) as review, opened(browser, review) as page:
         press(page, "g")
         page.wait_for_selector("#group[open] .member")

@@ -259,7 +259,7 @@ def test_arrays_made_of_bytes_are_those_of_pyarrow(texts: list[str], truths: lis
 
 def test_a_query_by_car_imports_no_pandas(tmp_path: Path) -> None:
     """It is there with the extra, takes a quarter of a second, and pyarrow asks for it at every turn."""
-    pytest.importorskip("pandas")
+    pytest.importorskip("pandas", reason="pandas is not there, so nothing could load it")
     place = shard_folder(tmp_path)
     write_header(place, _header())
     write_shard(place, "a", _many(50), {})
