@@ -43,6 +43,16 @@ class OtherCount:
 
 
 @dataclass(frozen=True)
+class UnreadPhoto:
+    """A photo that could not be read."""
+
+    path: str
+    reason: str
+    detail: str
+    """The decoder's own words."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """A gallery's index in figures; ``outcomes`` adds up to ``photos``."""
 
@@ -63,6 +73,8 @@ class Summary:
     """What else the gallery seems to show, most photos first: cars outside the catalog, of regions that are unknown."""
     catalog_source: str | None = None
     """The file of the catalog, or its name where it is shipped; None where the index does not say."""
+    unread: tuple[UnreadPhoto, ...] = ()
+    """Photos that could not be read, by reason and path: of each reason the first ones, ``errors`` counts them all."""
 
 
 def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
@@ -91,6 +103,11 @@ def show(gallery: Path | str, *, index: Path | str | None = None) -> Summary:
         regions=_region_counts(tally),
         others=_others(tally, catalog.cars),
         catalog_source=None if catalog.source is UNSET else catalog.source,
+        unread=tuple(
+            UnreadPhoto(photo.path, reason, photo.detail)
+            for reason, photos in sorted(tally.unread.items())
+            for photo in photos
+        ),
     )
 
 

@@ -39,6 +39,21 @@ def test_a_summary_counts_outcomes_cars_and_errors(gallery: Gallery) -> None:
     assert found.index == str(gallery.index_file)
 
 
+def test_photos_that_could_not_be_read_are_named(gallery: Gallery) -> None:
+    (gallery.path / "empty.jpg").touch()
+    for i in reversed(range(25)):
+        (gallery.path / f"{i:02}.jpg").write_text("no photo")
+    gallery.tag()
+    found = cartag.show(gallery.path)
+    named = [(photo.reason, photo.path) for photo in found.unread]
+    assert named == [("empty", "empty.jpg"), *(("not-an-image", f"{i:02}.jpg") for i in range(20))]
+    printed = CliRunner().invoke(app, ["show", str(gallery.path)]).stdout.splitlines()
+    assert "not-an-image  07.jpg     no decoder recognises the file" in printed
+    assert printed[-1] == "5 more are not named here; 'cartag export GALLERY --as csv' names all"
+    as_json = json.loads(CliRunner().invoke(app, ["show", str(gallery.path), "--format", "json"]).stdout)
+    assert as_json["unread"][0] == {"path": "empty.jpg", "reason": "empty", "detail": "the file has no bytes"}
+
+
 def test_photos_that_are_gone_are_counted_apart(gallery: Gallery) -> None:
     gallery.paint("a.jpg", "red")
     gallery.tag()

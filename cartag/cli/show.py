@@ -52,9 +52,19 @@ def _put(summary: Summary) -> None:
     if summary.errors:
         output.put()
         output.put_table(("error", "photos"), summary.errors.items(), right=[1])
+        _put_unread(summary)
     if summary.missing:
         output.put()
         output.put(f"{summary.missing} more are gone, kept for the tags a person gave them")
+
+
+def _put_unread(summary: Summary) -> None:
+    """Which photos could not be read: `tag` counts them, and sends whoever wonders here."""
+    if summary.unread:
+        output.put()
+        output.put_table(("error", "photo", "detail"), ((u.reason, u.path, u.detail) for u in summary.unread))
+    if more := sum(summary.errors.values()) - len(summary.unread):
+        output.put(f"{more} more are not named here; 'cartag export GALLERY --as csv' names all")
 
 
 def _put_others(summary: Summary) -> None:

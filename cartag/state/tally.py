@@ -10,6 +10,8 @@ from msgspec import UNSET
 from cartag.values import OtherCar, PhotoOutcomes, PhotoRecord, Region, RegionOutcome
 
 EXAMPLES = 2
+NAMED = 20
+"""Of photos that could not be read, how many are named for one reason."""
 
 
 class Others(msgspec.Struct):
@@ -19,6 +21,14 @@ class Others(msgspec.Struct):
     regions: int
     best: list[tuple[float, str, str]]
     """Minus the score, path and name, of the photos that show it likeliest; at most `EXAMPLES`."""
+
+
+class Unread(msgspec.Struct, frozen=True, order=True):
+    """A photo that could not be read."""
+
+    path: str
+    detail: str
+    """The decoder's own words."""
 
 
 class Tally(msgspec.Struct):
@@ -33,6 +43,8 @@ class Tally(msgspec.Struct):
     by_hand: dict[str, int] = {}
     """Of these, how many a person tagged."""
     errors: dict[str, int] = {}
+    unread: dict[str, list[Unread]] = {}
+    """By reason the first of them, by path; at most `NAMED`. Shards that an older cartag counted name none."""
     regions: dict[str, int] | None = None
     """Regions by outcome, without those that a person deleted; None where none were ever looked for."""
     others: dict[str, Others] = {}
@@ -48,6 +60,8 @@ class Tally(msgspec.Struct):
             (self.errors, other.errors),
         ):
             _add(mine, theirs)
+        for reason, photos in other.unread.items():
+            self.unread[reason] = sorted([*self.unread.get(reason, ()), *photos])[:NAMED]
         if other.regions is not None:
             self.regions = {} if self.regions is None else self.regions
             _add(self.regions, other.regions)
@@ -74,12 +88,14 @@ def tally_of(photos: Iterable[PhotoOutcomes | PhotoRecord], key: Callable[[str],
                 _count(tally.by_hand, tag.car)
         if photo.error is not UNSET:
             _count(tally.errors, photo.error.reason)
+            tally.unread.setdefault(photo.error.reason, []).append(Unread(photo.path, photo.error.detail))
         if photo.regions is not UNSET:
             tally.regions = {} if tally.regions is None else tally.regions
             for region in _left(photo):
                 _count(tally.regions, region.outcome)
         for other in _other_cars(photo):
             others.setdefault(key(other.name), []).append((-other.score, photo.path, other.name))
+    tally.unread = {reason: sorted(photos)[:NAMED] for reason, photos in tally.unread.items()}
     for name, seen in others.items():
         tally.others[name] = Others(len({path for _, path, _ in seen}), len(seen), _best(seen))
     return tally
