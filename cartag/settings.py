@@ -145,6 +145,19 @@ def _home() -> Path | None:
     return home if home.is_absolute() else None
 
 
+def at_home(place: str) -> str:
+    """A place as shells read it: ``~`` and ``~/`` in front stand for the user's home, where she has one.
+
+    Nobody expands them in a settings file, in a quoted variable, or after ``--index=``; taken to the letter they are a
+    folder called ``~`` in the current one.
+    """
+    if place != "~" and not place.startswith("~/"):
+        return place
+    home = _home()
+    return place if home is None else str(home / place[2:])
+
+
+_PLACES = ("catalog", "model", "detector", "index", "text_cache")
 _CHOICES = {
     "regions": ("all", "main", "off"),
     "runtime": ("auto", "onnx", "torch"),
@@ -180,7 +193,7 @@ def load_settings(
             named cannot be read.
     """
     env = os.environ if environment is None else environment
-    named = file or (Path(env["CARTAG_SETTINGS"]) if env.get("CARTAG_SETTINGS") else None)
+    named = file or (Path(at_home(env["CARTAG_SETTINGS"])) if env.get("CARTAG_SETTINGS") else None)
     settings = Settings()
     if named is not None:
         settings = _override(settings, _read(named), str(named))
@@ -292,6 +305,8 @@ def _number(value: Any, kind: type[int] | type[float]) -> float | None:
 
 
 def _checked(key: str, value: Any, place: str) -> Any:
+    if key in _PLACES:
+        value = at_home(value)
     if key in _CHOICES and value not in _CHOICES[key]:
         raise SettingsError(f"{place}: {value!r} is none of {', '.join(_CHOICES[key])}")
     if key == "text_cache" and value.lower() in ("on", "yes", "true"):

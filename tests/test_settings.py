@@ -142,6 +142,21 @@ def test_a_value_of_the_file_is_what_is_written(tmp_path: Path, text: str, key: 
     assert getattr(load_settings(file=settings_file(tmp_path, text), environment={}), key) == value
 
 
+@pytest.mark.parametrize("key", ["catalog", "model", "detector", "index", "text_cache"])
+def test_a_place_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    at_home = str(tmp_path / "cars" / "a.yaml")
+    assert getattr(load_settings(file=settings_file(tmp_path, f"{key}: ~/cars/a.yaml"), environment={}), key) == at_home
+    assert getattr(load_settings(environment={f"CARTAG_{key.upper()}": "~/cars/a.yaml"}), key) == at_home
+    assert getattr(load_settings(environment={f"CARTAG_{key.upper()}": "a~/b"}), key) == "a~/b"
+
+
+def test_the_settings_file_may_be_named_from_home_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    settings_file(tmp_path, "batch_size: 7")
+    assert load_settings(environment={"CARTAG_SETTINGS": "~/settings.yaml"}).batch_size == 7
+
+
 @pytest.mark.parametrize(
     ("text", "patterns"),
     [

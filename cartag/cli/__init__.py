@@ -63,7 +63,7 @@ def _common(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits; turns every error of cartag into its line and its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = [_with_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     gc.set_threshold(100_000)  # large galleries make many small values that live to the end
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop saves like Ctrl-C does
     streams.prepare()
@@ -77,6 +77,16 @@ def main(arguments: list[str] | None = None) -> None:
         # The process ends here; else the interpreter looks for cycles in all of torch before, for a second and more.
         gc.freeze()
     sys.exit(code)
+
+
+def _with_home(word: str) -> str:
+    """``--to=~/cars`` as ``--to ~/cars``, in which the shell has put the home: else a folder ``~`` would be made here."""
+    option, _, value = word.partition("=")
+    if not (option.startswith("--") and value.startswith("~")):
+        return word
+    from cartag.settings import at_home
+
+    return f"{option}={at_home(value)}"
 
 
 def _run(arguments: list[str]) -> int | str | None:

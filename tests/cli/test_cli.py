@@ -157,6 +157,19 @@ def test_every_option_has_its_help(gallery: Path, command: str) -> None:
     assert lines
 
 
+def test_an_option_with_a_tilde_makes_no_folder_of_that_name(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--to=~/cars``: shells put the home in after a space alone."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    done = run(tagged(gallery), "export", "photos", "--as", "csv", "--to=~/cars")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (home / "cars").iterdir() if path.suffix == ".csv"] == ["cartag.csv"]
+    assert not (tmp_path / "~").exists()
+
+
 def test_what_is_loaded_is_not_searched_for_cycles_when_the_process_ends(gallery: Path) -> None:
     script = (
         "import gc, sys\n"
