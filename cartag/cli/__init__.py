@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _with_home(word: str) -> str:
-    """``--to=~/cars`` as ``--to ~/cars``, in which the shell has put the home: else a folder ``~`` would be made here."""
+    """``--to=~/cars`` as ``--to ~/cars``, where the shell puts the home; else a folder ``~`` is made here."""
     option, _, value = word.partition("=")
     if not (option.startswith("--") and value.startswith("~")):
         return word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
 SEED = 20130516
+_filtering = threading.Lock()
+"""Filters of warnings are the process's, not a thread's, and folds are fitted in threads: each would put back what
+another has just set, and a library's warning would reach the person."""
 
 
 def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -49,7 +53,7 @@ def splits(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int = SEED)
     k = min(folds, len(np.unique(groups)), int(np.bincount(strata).max(initial=0)))
     if k < 2:
         return []
-    with warnings.catch_warnings():
+    with _filtering, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a car with fewer labels than folds is no surprise here
         splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
         return list(splitter.split(strata[:, None], strata, groups))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -247,6 +249,18 @@ def test_a_split_never_tears_a_group_apart() -> None:
         assert not set(grouped.groups[train]) & set(grouped.groups[held])
         seen += held.tolist()
     assert sorted(seen) == list(range(len(examples)))
+
+
+def test_rare_cars_are_split_without_a_warning_in_many_threads_too() -> None:
+    examples, _, _ = world(4)
+    rare = np.r_[np.arange(1), np.arange(4, len(examples))]  # one label of the first car
+    some = examples.take(rare)
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as seen, ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("always")
+        list(pool.map(lambda _: splits(some.strata, some.groups, 4), range(200)))
+    assert [str(warning.message) for warning in seen] == []
+    assert list(warnings.filters) == before
 
 
 def test_learned_classes_score_like_any_others() -> None:
