@@ -45,9 +45,9 @@ def find(
             by text or photo alone: the least cosine similarity.
         text: ranks by similarity to these words, in the index's own model: of the region of a photo that is most like
             them, or of the photo as a whole.
-        like: ranks by similarity to this photo, of the gallery or not: to its largest region, where it is a photo of
-            the gallery that has any, of the region of the other that is most like it. ``photo.jpg#2`` is its second
-            region.
+        like: ranks by similarity to this photo, of the gallery (by its path from here, or from there on) or not: to
+            its largest region, where it is a photo of the gallery that has any, of the region of the other that is
+            most like it. ``photo.jpg#2`` is its second region.
         limit: at most so many hits; None: all of them.
         regions: hits say the regions of their photos; a query by car then takes longer, as it reads the whole index.
         approximate: of a folder of shards, by ``text`` or ``like`` alone and with a ``limit``: finds most of the best
@@ -91,8 +91,12 @@ def find(
         return _by_cars(photos, gallery, wanted, every, unwanted, least_car)
 
     if by_similarity:
-        from cartag.finding.likeness import Similar  # noqa: PLC0415 - a query by car needs no numpy and no model
+        from cartag.finding.likeness import (  # noqa: PLC0415 - a query by car needs no numpy and no model
+            Similar,
+            example_at,
+        )
 
+        like = None if like is None else example_at(gallery, like)
         place = place_of(gallery, settings.index)
         query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit, approximate)
         hits = Similar(found, place, settings, progress or Silent()).rank(query)

@@ -269,6 +269,20 @@ def _no_such_region(like: Path | str, count: int) -> UsageError:
     return UsageError(f"--like {like}: that photo has {regions}, numbered from 1 by size; name one that it has")
 
 
+def example_at(gallery: Path, like: Path | str) -> Path | str:
+    """Where an example lies: from here on or, where nothing is, from the gallery on, as tables and JSON name it.
+
+    Raises:
+        UsageError: it is a folder.
+    """
+    inside = os.path.join(gallery, like)
+    if not os.path.lexists(_photo_and_number(like)[0]) and os.path.lexists(_photo_and_number(inside)[0]):
+        like = inside
+    if _photo_and_number(like)[0].is_dir():
+        raise UsageError(f"--like {like}: is a folder; name a photo")
+    return like
+
+
 def _photo_and_number(like: Path | str) -> tuple[Path, int | None]:
     """``a.jpg#2`` is the second region of `a.jpg`, unless there is a file of that name."""
     numbered = re.fullmatch(r"(.+)#(\d+)", str(like), re.DOTALL)

@@ -125,6 +125,29 @@ def test_a_photo_of_the_gallery_is_most_like_itself_without_the_model(
     assert found[0] == ("blue.jpg", 1.0)
 
 
+def test_an_example_may_be_named_from_the_gallery_on_as_tables_name_it(
+    parade: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forbid_encoder: Callable[[], None]
+) -> None:
+    forbid_encoder()
+    monkeypatch.chdir(tmp_path)
+    assert scored(parade, like="blue.jpg")[0] == ("blue.jpg", 1.0)
+    with pytest.raises(UsageError, match=r"blue\.jpg#2: that photo has 0 regions"):
+        cartag.find(parade.path, like="blue.jpg#2")
+
+
+def test_what_lies_here_goes_before_what_the_gallery_has(
+    parade: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture("orange", size=(30, 30)).save("blue.jpg")
+    assert scored(parade, like="blue.jpg", limit=1)[0][0] == "orange.jpg"
+
+
+def test_an_example_that_is_a_folder_is_said_to_be_one(parade: Gallery) -> None:
+    with pytest.raises(UsageError, match=r"--like .*: is a folder; name a photo"):
+        cartag.find(parade.path, like=parade.path)
+
+
 def test_a_photo_from_elsewhere_is_embedded(parade: Gallery, tmp_path: Path, seen: Seen) -> None:
     picture("orange", size=(30, 30)).save(tmp_path / "other.png")
     assert scored(parade, like=tmp_path / "other.png", limit=1)[0][0] == "orange.jpg"
