@@ -83,7 +83,7 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
             f"cartag: {report.not_embedded} labelled photo(s) are not embedded; 'cartag tag --retag' embeds them"
         )
     if unreadable := len(report.left_out) - report.not_embedded:
-        output.say(f"cartag: {unreadable} labelled photo(s) could not be read by 'cartag tag'; it says why")
+        output.say(f"cartag: {unreadable} labelled photo(s) could not be read; 'cartag show' says which, and why")
     if report.left_out:
         some = ", ".join(report.left_out[:3])
         output.say(f"cartag: not learned from: {some}{', ...' if len(report.left_out) > 3 else ''}")
@@ -92,6 +92,12 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
         output.say(
             f"cartag: {len(report.unplaced)} labelled photo(s) show several cars, and nobody can tell which is which: "
             f"{some}; draw and name their boxes with 'cartag review', or give x,y,w,h in the labels"
+        )
+    if report.astray:
+        some = ", ".join(report.astray[:3])
+        output.say(
+            f"cartag: of {len(report.astray)} labelled photo(s) no labelled box is one that was found (the two have "
+            f"to share half of what they cover together): {some}; draw their boxes with 'cartag review'"
         )
     if report.names_outside_catalog:
         names = report.names_outside_catalog

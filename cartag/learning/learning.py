@@ -81,6 +81,8 @@ class LearnReport:
     """The labelled photos that were not learned from: those not embedded, and those that `tag` could not read."""
     unplaced: tuple[str, ...] = ()
     """The labelled photos of which nothing was learned, for nobody can tell which of their cars is which."""
+    astray: tuple[str, ...] = ()
+    """Likewise, for the boxes of their labels are none of those that were found."""
     shares: dict[str, float] | None = None
     """About how many of the gallery's photos show a car of the catalog (`car`), another (`unknown`), none (`none`),
     among the kinds that have labels, where the labels are no fair sample of it; None where they may be one."""
@@ -164,6 +166,11 @@ def propose(
             vectors = _some_vectors(found, store)
     except (OSError, sqlite3.Error) as e:
         raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
+    if placed.astray and not placed.found:
+        raise LabelsError(
+            f"{labels}: no box of it is one that was found, where the two have to share half of what they cover "
+            f"together; see where cars were found with 'cartag review {gallery}', and draw them there"
+        )
     if placed.unplaced and not placed.found:
         raise LabelsError(
             f"{labels}: all labelled photos show several cars, and nobody can tell which is which; draw and name their "
@@ -179,7 +186,7 @@ def propose(
     )
     examples, grouped_by = _examples(placed.found, classes.cars)
     learned_from = {example.record.path for example in placed.found}
-    left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced
+    left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced - placed.astray
     checked = cross_validate(examples, zero, precision=settings.precision, folds=cv)
     labelled = {str(example.record.sha256) for example in placed.found}
     others = [vector for sha256, vector in vectors.items() if sha256 not in labelled]
@@ -234,6 +241,7 @@ def propose(
         silent_folders=truth.silent_folders,
         left_out=tuple(sorted(left_out)),
         unplaced=tuple(sorted(placed.unplaced)),
+        astray=tuple(sorted(placed.astray)),
         shares=_shares(fit) if kept else None,
         near_folders=truth.near_folders,
     )

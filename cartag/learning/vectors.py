@@ -30,6 +30,8 @@ class Placed:
     found: list[Example]
     unplaced: frozenset[str]
     """Paths of photos of which nothing is learned, for nobody can tell which of their cars is which."""
+    astray: frozenset[str] = frozenset()
+    """Likewise, for the boxes of their labels are none of those that were found."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,6 +55,7 @@ def examples_of(pairs: Sequence[tuple[Label, PhotoRecord]], store: Store) -> Pla
     views = _views([record for _, record in pairs], store)
     found: list[Example] = []
     unplaced: set[str] = set()
+    astray: set[str] = set()
     for label, record in pairs:
         if (view := views.get(record.path)) is None:
             continue
@@ -65,8 +68,8 @@ def examples_of(pairs: Sequence[tuple[Label, PhotoRecord]], store: Store) -> Pla
             some = [Example(label, record, view.main)]
         found += some
         if not some:
-            unplaced.add(record.path)
-    return Placed(found, frozenset(unplaced))
+            (astray if label.boxes and view.regions else unplaced).add(record.path)
+    return Placed(found, frozenset(unplaced), frozenset(astray))
 
 
 def main_vectors(records: Iterable[PhotoRecord], store: Store) -> dict[str, np.ndarray]:

@@ -51,7 +51,7 @@ def label(*cars: str, other: bool = False, boxes: dict[Box, str | None] | None =
 def taught(said: Label, record: PhotoRecord, store: Store) -> dict[int, str] | None:
     """Region number -> what is learned of it; None: nothing, for nobody can tell."""
     placed = examples_of([(said, record)], store)
-    if placed.unplaced:
+    if placed.unplaced or placed.astray:
         assert not placed.found
         return None
     return {int(e.vector.argmax()): "+".join(sorted(e.label.cars)) or e.label.truth for e in placed.found}
@@ -148,3 +148,16 @@ def test_photos_of_which_nobody_can_tell_are_told(gallery: Gallery) -> None:
     labels.write_text("file,label\n0.jpg,Red Racer|Blue Bolt\n1.jpg,Red Racer\n", encoding="utf-8")
     report = cartag.learn(gallery.path, labels)
     assert (report.photos, report.unplaced, report.left_out, report.not_embedded) == (1, ("0.jpg",), (), 0)
+
+
+def test_labelled_boxes_where_no_car_was_found_are_told(gallery: Gallery) -> None:
+    street(gallery, "0.jpg", "red", "blue")
+    street(gallery, "1.jpg", "red", "red")
+    gallery.tag(detector="fake")
+    labels = gallery.path / "labels.csv"
+    labels.write_text("file,label,x,y,w,h\n0.jpg,Red Racer,0.9,0.9,0.05,0.05\n", encoding="utf-8")
+    with pytest.raises(LabelsError, match=r"labels\.csv: no box of it is one that was found"):
+        cartag.learn(gallery.path, labels)
+    labels.write_text(labels.read_text(encoding="utf-8") + "1.jpg,Red Racer,,,,\n", encoding="utf-8")
+    report = cartag.learn(gallery.path, labels)
+    assert (report.photos, report.astray, report.unplaced, report.left_out) == (1, ("0.jpg",), (), ())
