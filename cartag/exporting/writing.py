@@ -183,6 +183,6 @@ def _diff(step: Wanted) -> str:
         before, after = ((data or b"").decode("utf-8").splitlines() for data in (step.before, step.after))
     except UnicodeDecodeError:
         return ""
-    name = printable(str(step.path))
+    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in printable(str(step.path)))  # a header is one line
     names = ("/dev/null" if step.before is None else name, "/dev/null" if step.after is None else name)
     return "\n".join(difflib.unified_diff(before, after, *names, lineterm=""))

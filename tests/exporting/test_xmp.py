@@ -502,3 +502,10 @@ def test_any_name_of_a_car_arrives_as_it_is(gallery: Gallery) -> None:
     assert tree == f"Cars/M\u00f6rgan/{name.split(maxsplit=1)[1]}".replace("4/4", "4\u22154")
     assert levels == f"Cars|M\u00f6rgan|{name.split(maxsplit=1)[1]}".replace("a|b", "a\u00a6b")
     assert dict(exiv2(gallery.path / "a.jpg.xmp"))["Xmp.dc.subject"] == name
+
+
+def test_a_line_break_in_a_name_does_not_break_the_header_of_a_diff(gallery: Gallery) -> None:
+    gallery.paint("two\nlines.jpg", "red")
+    gallery.tag()
+    (made,) = cartag.export(gallery.path, "xmp", dry_run=True).files
+    assert made.diff.splitlines()[1].endswith("/two\\nlines.jpg.xmp")
