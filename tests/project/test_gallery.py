@@ -50,6 +50,7 @@ def test_every_car_of_the_catalog_is_there_and_so_are_the_hard_cases() -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(1800)
 def test_the_shipped_pictures_are_what_the_code_draws() -> None:
     subprocess.run([sys.executable, ROOT / "data" / "draw_gallery.py", "--check"], check=True)
 

@@ -63,5 +63,6 @@ def test_bfloat16_hardly_moves_its_embeddings() -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(1800)
 def test_its_recipe_learns() -> None:
     subprocess.run([sys.executable, "-m", "models.recipe", "--smoke"], cwd=ROOT, check=True)

@@ -199,6 +199,7 @@ def test_ten_thousand_bad_photos_are_ten_thousand_records(
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(1800)
 def test_a_thousand_bad_photos_in_cages(gallery: Gallery, tmp_path: Path) -> None:
     written = write(gallery, mutated(1000, seed=300))
     run(gallery, tmp_path)

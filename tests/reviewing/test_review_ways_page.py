@@ -398,6 +398,7 @@ def from_key_to_photo(page: Any, key: str) -> float:
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(1800)
 def test_a_key_shows_the_next_photo_of_20_000_in_a_tenth_of_a_second(
     browser: Any, tagged: Gallery, tmp_path: Path
 ) -> None:

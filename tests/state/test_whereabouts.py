@@ -526,6 +526,7 @@ def test_whatever_happens_between_runs_every_word_is_on_its_photo(steps: Steps) 
 
 
 @pytest.mark.stress
+@pytest.mark.timeout(1800)
 @settings(_slow, max_examples=600)
 @given(_steps)
 def test_whatever_happens_between_runs_often(steps: Steps) -> None:
