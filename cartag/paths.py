@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, AnyStr
-from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, quote_from_bytes, unquote, unquote_to_bytes, urlsplit
 
 from cartag.errors import CartagError
 
@@ -145,17 +145,29 @@ def place_of(where: Path | str, error: type[CartagError]) -> tuple[str, Path | N
     """A place as it was written, and its path where it is a folder of this machine; nothing is opened.
 
     Raises:
-        CartagError: of the kind ``error``: it is a URI of another machine.
+        CartagError: of the kind ``error``: it is a URI of another machine, or none.
     """
     uri = str(where)
     if "://" not in uri:
         return uri, Path(uri)
-    parts = urlsplit(uri)
+    parts = parts_of(uri, error)
     if parts.scheme != "file":
         return uri.rstrip("/"), None
     if parts.netloc not in ("", "localhost"):
         raise error(f"{uri}: names another machine; write file:///PATH for a folder of this one")
     return uri, Path(unquote(parts.path))
+
+
+def parts_of(uri: str, error: type[CartagError]) -> SplitResult:
+    """What a URI consists of.
+
+    Raises:
+        CartagError: of the kind ``error``: it is none.
+    """
+    try:
+        return urlsplit(uri)
+    except ValueError as e:
+        raise error(f"{printable(uri)}: is no URI ({e}); write a folder, file://, s3:// or gs://") from e
 
 
 def object_storage(uri: str, error: type[CartagError], **options: Any) -> tuple[Any, str]:

@@ -23,6 +23,7 @@ from cartag.learning import (
 )
 from cartag.measuring import LabelFile, other_cars
 from cartag.state import Index
+from cartag.tagging import in_folders
 
 _SIDECAR = ".xmp"
 _MOST_BYTES = 64 * 2**20
@@ -39,11 +40,11 @@ def findings_of_photos(case: Case) -> Iterator[Found]:
     """Photos of the index that are gone, or are others now, by size and time."""
     if case.index is None:
         return
-    closed = tuple(f"{folder}/" for folder in case.walk.unreadable_folders)
+    closed = set(in_folders(case.index.photos, case.walk.unreadable_folders))
     for folder in case.walk.unreadable_folders:
         yield found("photos", "damaged", case.gallery / folder, "this folder cannot be listed", "check its permissions")
     for record in case.index:
-        if record.missing is True or record.path.startswith(closed):
+        if record.missing is True or record.path in closed:
             continue
         there, path = case.on_disk.get(record.path), case.gallery / record.path
         if there is None:

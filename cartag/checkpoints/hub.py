@@ -118,13 +118,21 @@ def is_offline() -> bool:
 
 
 def hub_answers() -> bool:
-    """A quick look before the hub's client starts its minutes of retries. With a proxy only the client can tell."""
+    """A quick look before the hub's client starts its minutes of retries. With a proxy only the client can tell.
+
+    Raises:
+        ModelError: the environment names another hub, by what is no address.
+    """
     from urllib.request import getproxies, proxy_bypass
 
     if is_offline():
         return False
-    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        url = urlsplit(endpoint)
+        host, port = url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+    except ValueError as e:
+        raise ModelError(f"HF_ENDPOINT={endpoint}: is no address ({e}); correct it, or unset it") from e
     if {url.scheme, "all"} & set(getproxies()) and not proxy_bypass(host):
         return True
     try:

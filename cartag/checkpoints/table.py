@@ -120,7 +120,10 @@ def _unknown(name: str, kind: ModelKind) -> str:
     other: ModelKind = "detector" if kind == "model" else "model"
     if name in _known()[other]:
         return f"no {kind} {name!r}: it is a {other}, which {OPTIONS[other]} takes"
-    path = [part for part in urlsplit(name).path.split("/") if part]
+    try:
+        path = [part for part in urlsplit(name).path.split("/") if part]
+    except ValueError:  # a bracket in the place of a host
+        path = []
     if path[:1] in (["datasets"], ["spaces"]) and len(path) == 3:
         return f"no {kind} {name!r}: it is a {path[0][:-1]} of the hub; name a repository with weights, as owner/name"
     if "://" in name and len(path) >= 2:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 NEAR_DUPLICATE = 0.98
 """Cosine from which two photos are taken for one scene."""
 SEED = 20130516
+_AT_ONCE = 256
 _filtering = threading.Lock()
 """Filters of warnings are the process's, not a thread's, and folds are fitted in threads: each would put back what
 another has just set, and a library's warning would reach the person."""
@@ -21,12 +23,8 @@ def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: 
     Near-duplicates (equal bytes, or a cosine of `NEAR_DUPLICATE`) always share one; photos of one folder do where the
     folders are shoots. Where they are cars (most cars would have one group only) or there is just one, they cannot.
     """
-    near = photos @ photos.T >= NEAR_DUPLICATE
-    _, by_hash = np.unique(hashes, return_inverse=True)
-    near |= by_hash[:, None] == by_hash[None, :]
-    _, by_folder = np.unique(folders, return_inverse=True)
-    together = _components(near | (by_folder[:, None] == by_folder[None, :]))
-    apart = _components(near)
+    apart = _with_near_duplicates(_numbered(hashes), photos)
+    together = _joined(apart, *_neighbours(_numbered(folders)))
 
     def splittable(groups: np.ndarray) -> int:
         return sum(len(np.unique(groups[shows[:, c]])) >= 2 for c in range(shows.shape[1]))
@@ -36,11 +34,37 @@ def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: 
     return apart, "near-duplicates"
 
 
-def _components(near: np.ndarray) -> np.ndarray:
-    from scipy.sparse import csr_array
+def _with_near_duplicates(groups: np.ndarray, photos: np.ndarray) -> np.ndarray:
+    """The groups with those of near-duplicates joined; some rows of cosines a time: all pairs would be gigabytes."""
+    for start in range(0, len(photos), _AT_ONCE):
+        rows, columns = np.nonzero(photos[start : start + _AT_ONCE] @ photos[start:].T >= NEAR_DUPLICATE)
+        groups = _joined(groups, start + rows, start + columns)
+    return groups
+
+
+def _neighbours(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of members that hold every group together."""
+    order = np.argsort(groups, kind="stable")
+    same = np.diff(groups[order]) == 0
+    return order[:-1][same], order[1:][same]
+
+
+def _joined(groups: np.ndarray, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The groups (n,) with those of each pair of members joined."""
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    return np.asarray(connected_components(csr_array(near), directed=False)[1])
+    count = int(groups.max(initial=-1)) + 1
+    pairs = np.ones(len(some), bool), (groups[some], groups[others])
+    found = connected_components(coo_array(pairs, (count, count)), directed=False)[1]
+    return _numbered(found[groups])
+
+
+def _numbered(labels: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Int (n,): a number for each label, in the order in which they first appear."""
+    _, first, number = np.unique(labels, return_index=True, return_inverse=True)
+    found: np.ndarray = np.argsort(np.argsort(first))[number]
+    return found
 
 
 def splits(strata: np.ndarray, groups: np.ndarray, folds: int, seed: int = SEED) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -129,20 +129,27 @@ def fpr_at_tpr(positive: np.ndarray, score: np.ndarray, tpr: float = 0.95) -> St
 def recall_at_precision(truth: np.ndarray, scores: np.ndarray, precision: float = 0.95) -> Statistic:
     """Greatest recall of (photo, car) pairs at one cut-off for all cars that keeps ``precision``.
 
-    ``truth`` and ``scores`` have shape (n, cars).
+    ``truth`` and ``scores`` have shape (n, cars). Only cut-offs at a pair that is right count: below it nothing more is
+    found before the next. So pairs are counted by photo between these, and no resample is as large as all pairs.
     """
-    photo = np.repeat(np.arange(len(truth)), truth.shape[1])
-    flat, hit = -scores.ravel(), truth.ravel()
-    order = np.argsort(flat, kind="stable")
-    last = np.flatnonzero(np.r_[np.diff(flat[order]) > 0, True]) if len(order) else np.zeros(0, int)
-    photo, hit = photo[order], hit[order].astype(float)
+    from scipy.sparse import csr_array
+
+    hit, photo = truth.ravel().astype(bool), np.repeat(np.arange(len(truth)), truth.shape[1])
+    _, place = np.unique(-scores.ravel(), return_inverse=True)
+    cuts = np.unique(place[hit])
+    if not len(cuts):
+        return lambda w: np.full(len(w), np.nan)
+    until = np.searchsorted(cuts, place)
+
+    def counted(pairs: np.ndarray) -> csr_array:
+        return csr_array((np.ones(pairs.sum()), (until[pairs], photo[pairs])), (len(cuts), len(truth)))
+
+    every, right = counted(until < len(cuts)), counted(hit)
 
     def statistic(w: np.ndarray) -> np.ndarray:
-        ordered = w[:, photo]
-        right, all_ = np.cumsum(ordered * hit, axis=1), np.cumsum(ordered, axis=1)
-        right, all_, total = right[:, last], all_[:, last], right[:, -1]
-        kept = np.where((right >= precision * all_ - 1e-9) & (all_ > 0), right, 0.0)
-        return _divide(kept.max(axis=1), total)
+        found, all_ = (np.cumsum(pairs @ w.T, axis=0) for pairs in (right, every))
+        kept = np.where((found >= precision * all_ - 1e-9) & (all_ > 0), found, 0.0)
+        return _divide(kept.max(axis=0), found[-1])
 
     return statistic
 

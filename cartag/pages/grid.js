@@ -43,6 +43,18 @@ const tile = (picture, missing, ...words) => {
   return button;
 };
 
+// Opens a dialog, and closes it with what follows: at once, since the browser's own event comes with the next frame, and a quick
+// key before it would meet the list as it was. Alone that event comes where the browser closes one by itself.
+const opening = dialog => { dialog.showModal(); dialog.isDue = true; };
+const closing = (dialog, after) => {
+  const close = () => {
+    if (dialog.open) dialog.close();
+    if (dialog.isDue) { dialog.isDue = false; after(); }
+  };
+  dialog.addEventListener("close", () => { if (!dialog.open) close(); });
+  return close;
+};
+
 // Only the rows in view are in the page, so that 50,000 photos weigh as little as 50. `item(i)` makes the list item of
 // tile i, with a button of class "tile" in it; the arrow keys, Home and End move between them.
 class Grid {

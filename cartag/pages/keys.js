@@ -36,17 +36,6 @@ const drawKeys = () => {
     return part;
   }));
 };
-// Opens a dialog, and closes it with what follows: at once, since the browser's own event comes with the next frame, and a quick
-// key before it would meet the list as it was. Alone that event comes where the browser closes one by itself.
-const opening = dialog => { dialog.showModal(); dialog.isDue = true; };
-const closing = (dialog, after) => {
-  const close = () => {
-    if (dialog.open) dialog.close();
-    if (dialog.isDue) { dialog.isDue = false; after(); }
-  };
-  dialog.addEventListener("close", () => { if (!dialog.open) close(); });
-  return close;
-};
 // The title has the focus: at the button below, the table would open scrolled down.
 const help = () => { if (!$("help").open) { $("help").showModal(); $("helptitle").focus(); } };
 for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());

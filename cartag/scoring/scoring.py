@@ -124,7 +124,11 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
     passes its threshold and the margin is a tag; otherwise it is `unknown`.
     """
     passes = passing(scores, cars, calibration)
-    counts = np.maximum(passes.sum(axis=1), keep)
+    passed_by = passes.sum(axis=1)
+    if calibration.car_thresholds:  # cars above one that passes may not: they are counted with it
+        least = np.where(passes, scores.cars, np.inf).min(axis=1, initial=np.inf)
+        passed_by = (scores.cars >= least[:, None]).sum(axis=1)
+    counts = np.maximum(passed_by, keep)
     order = _best(scores.cars, int(counts.max(initial=keep)))
     passed = np.take_along_axis(passes, order, axis=1)
     items = _items(order, np.take_along_axis(scores.cars, order, axis=1), passed, cars)
@@ -135,7 +139,7 @@ def decide(scores: Scores, cars: Sequence[str], calibration: Calibration, keep: 
         if is_tagged:
             ranked = list(zip(found[:count], tagged, strict=False))
             tags, rest = tuple(t for t, is_tag in ranked if is_tag), tuple(c for c, is_tag in ranked if not is_tag)
-            verdicts.append(Verdict("tagged" if tags else "unknown", tags, rest))
+            verdicts.append(Verdict("tagged", tags, rest))
         else:
             verdicts.append(Verdict("no-car" if no_car else "unknown", (), tuple(found[:count])))
     return verdicts

@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET
 
 from cartag.errors import IndexFileError
+from cartag.paths import parts_of
 from cartag.settings import cache_folder
 from cartag.state import index as files
 from cartag.state.index import FILE_NAME, STATE_FOLDER, Index, Place, Stamp, TagIndex
@@ -36,11 +37,14 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     """``GALLERY/cartag.json`` with its state in ``GALLERY/.cartag``, or ``index`` with its state beside it.
 
     ``index`` is a file, a folder, or a URI; the state of one on object storage lies in the user's cache.
+
+    Raises:
+        IndexFileError: it is no URI, though it looks like one.
     """
     uri = str(index)
     if index is None or "://" not in uri:
         return files.place_of(gallery, index)
-    parts = urlsplit(uri)
+    parts = parts_of(uri, IndexFileError)
     if parts.scheme == "file":
         return files.place_of(gallery, unquote(parts.path))
     folder = (cache_folder() or Path.home() / ".cartag") / "indexes" / hashlib.sha256(uri.encode()).hexdigest()[:16]

@@ -153,8 +153,9 @@ def _cosines(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _of_vectors(vectors: np.ndarray) -> Iterator[Check]:
     sound = bool(np.isfinite(vectors).all() and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3))
     yield Check("vectors are finite and of unit length", "yes" if sound else "no", sound)
-    apart = 1 - float((vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].mean())
-    yield Check("pictures differ (mean 1 - cosine)", f"{apart:.4f}", apart > 1e-3)
+    if len(vectors) > 1:
+        apart = 1 - float((vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].mean())
+        yield Check("pictures differ (mean 1 - cosine)", f"{apart:.4f}", apart > 1e-3)
 
 
 def _of_pixels(
@@ -214,13 +215,15 @@ def _of_answers(
     shown = [(i, truth) for i, truth in enumerate(labels) if truth in prototypes.cars]
     right = sum(prototypes.cars[int(scores.cars[i].argmax())] == truth for i, truth in shown)
     chance = 1 / len(catalog.cars)
-    luck = _luck(right, len(shown), chance)
+    can_tell = _luck(len(shown), len(shown), chance) < _CHANCE  # not of one car, or of two pictures
     outcomes: dict[str, int] = dict(Counter(str(verdict.outcome) for verdict in verdicts))
     answers = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     percent = f"{100 * right / max(1, len(shown)):.0f} % of {len(shown)} (by chance {100 * chance:.0f} %)"
     checks = [
         Check("names of cars differ (greatest cosine of two)", f"{alike:.4f}", alike < _TEXTS_APART),
-        Check("likeliest car is the right one", percent, luck < _CHANCE if shown else None),
+        Check(
+            "likeliest car is the right one", percent, _luck(right, len(shown), chance) < _CHANCE if can_tell else None
+        ),
         Check("outcomes", f"{answers}; calibration: {calibration.fitted_on}", None),
     ]
     return checks, right / max(1, len(shown)), outcomes
@@ -228,4 +231,12 @@ def _of_answers(
 
 def _luck(right: int, of: int, chance: float) -> float:
     """How likely at least so many are right by chance: the upper tail of the binomial distribution."""
-    return sum(math.comb(of, k) * chance**k * (1 - chance) ** (of - k) for k in range(right, of + 1))
+    if chance >= 1:
+        return 1.0
+    log, log_other = math.log(chance), math.log1p(-chance)
+
+    def likely(k: int) -> float:  # by logarithms: the ways to be right so often are too many for a float
+        ways = math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+        return math.exp(ways + k * log + (of - k) * log_other)
+
+    return sum(likely(k) for k in range(right, of + 1))

@@ -58,7 +58,9 @@ def holdout(world: World, args: Namespace) -> None:
     towers_of(world, part)
     export.run(world, part.tag, args.out)
     model = Model.read(world, part.tag)
-    report.write(world, model, held.halves(measure.measure(world, model, part)), [], args.out)
+    halves = held.halves(measure.measure(world, model, part))
+    boxes = report.boxes_by(world, halves, [part.tag] * 2, report.fits_without(halves))
+    report.write(world, model, halves, boxes, args.out)
 
 
 PARTS: dict[str, Callable[[World, Namespace], None]] = {

@@ -27,9 +27,9 @@ DRAWINGS = 120
 
 
 def write(world: World, model: Model, answers: list[Held], boxes: list[Boxes], out: Path) -> None:
-    """Measures everything and writes it beside the weights; ``boxes`` are those of the folds, if there are any."""
+    """Measures everything and writes it beside the weights; ``boxes`` are those of the answers."""
     figures, calibration = cross_validated(answers)
-    calibration = with_presence(calibration, boxes) if boxes else calibration
+    calibration = with_presence(calibration, boxes)
     write_calibration(calibration, out, figures["photos"], len(answers))
     metrics = {
         "cross_validation": figures,
@@ -55,15 +55,20 @@ def write_calibration(calibration: Calibration, to: Path, photos: int, parts: in
     (to / "calibration.json").write_text(json.dumps(own, indent=2) + "\n", encoding="utf-8")
 
 
+def boxes_by(world: World, answers: list[Held], tags: list[str], fits: list[Calibration]) -> list[Boxes]:
+    """Of the photographs of each answers, by the networks of their training and a calibration that saw none of them."""
+    return [
+        boxes_of(world, own, Model.read(world, tag), world.work / f"look-{tag}", fitted)
+        for own, tag, fitted in zip(answers, tags, fits, strict=True)
+    ]
+
+
 def run(world: World, args: Namespace) -> None:
     """Of the model that ships and all folds that were measured; each fold gets a calibration fitted to the others."""
     answers = held.read(world, args.folds)
     fits = fits_without(answers)
     tags = [f"fold{own.fold}of{args.folds}" for own in answers]
-    boxes = [
-        boxes_of(world, own, Model.read(world, tag), world.work / f"look-{tag}", fitted)
-        for own, tag, fitted in zip(answers, tags, fits, strict=True)
-    ]
+    boxes = boxes_by(world, answers, tags, fits)
     for own, tag, fitted in zip(answers, tags, fits, strict=True):
         rest = [h for h in answers if h is not own]
         folder = checkpoints.exported(world.work, tag)

@@ -451,3 +451,23 @@ def test_an_index_elsewhere_is_checked_with_its_state(whole: Gallery, tmp_path: 
     assert finding.repaired
     assert os.listdir(index.parent) != []
     assert not list(index.parent.glob("*.tmp"))
+
+
+def test_photos_below_a_folder_that_cannot_be_listed_are_not_gone_whatever_its_letters(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An identity is NFC; a folder that a Mac has named need not be."""
+    folder = "e\N{COMBINING ACUTE ACCENT}te\N{COMBINING ACUTE ACCENT}"
+    gallery.paint(f"{folder}/a.jpg", "red")
+    gallery.paint("b.jpg", "red", mark=1)
+    gallery.tag()
+    real = os.scandir
+
+    def scandir(path: object = ".") -> object:
+        if str(path).endswith(folder):
+            raise PermissionError(13, "Permission denied")
+        return real(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = cartag.check(gallery.path).findings
+    assert {finding.what.partition(" (")[0] for finding in found} == {"this folder cannot be listed"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -277,6 +278,23 @@ def test_the_quick_look_knocks_at_the_port_of_the_endpoint(
     monkeypatch.setattr(socket, "create_connection", connect)
     assert not hubs_client.hub_answers()
     assert knocked == [("hub.invalid", port)]
+
+
+@pytest.mark.parametrize("endpoint", ["http://hub:eighty", "http://hub:99999", "http://[hub"])
+def test_another_hub_that_is_no_address_is_one_line(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(ModelError, match=re.escape(f"HF_ENDPOINT={endpoint}: is no address")):
+        hubs_client.hub_answers()
+
+
+@pytest.mark.parametrize("find", [table.resolve, table.resolve_detector])
+def test_a_name_that_is_half_an_address_is_one_line(find: Callable[..., object]) -> None:
+    with pytest.raises(ModelError, match=r"no (model|detector) 'http://\[x'"):
+        find("http://[x", Silent())
 
 
 def test_a_fetched_copy_is_a_model_folder(hub: Path, checkpoints: Checkpoints, tmp_path: Path) -> None:  # noqa: F811

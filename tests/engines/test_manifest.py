@@ -240,6 +240,7 @@ def test_what_is_asked_for_wrongly_is_said_in_a_line(tmp_path: Path) -> None:
     refused(EngineError, r"no address; write HOST:PORT", photos, index=index, address="somewhere")
     refused(GalleryError, r"no such folder", tmp_path / "nowhere", index=index)
     refused(GalleryError, r"names another machine", "file://other/photos", index=index)
+    refused(GalleryError, r"is no URI", "s3://[photos", index=index)
     refused(GalleryError, r"Protocol not known|use a folder", "gopher://photos", index=index)
     paint(photos / "a.jpg")
     cartag.tag(photos, model="fake", catalog=write_catalog(tmp_path))

@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import BROWSER, becomes, expect, focuses, place, place_in, press, stands_in, until, watched
+from browsers import (
+    BROWSER,
+    becomes,
+    expect,
+    focuses,
+    listed,
+    place,
+    place_in,
+    press,
+    shows,
+    stands_in,
+    until,
+    watched,
+)
 from conftest import Gallery
 from regions import BOXES, four_regions, paint_four, put_regions, region
 
@@ -140,6 +153,45 @@ def test_a_tile_shows_names_on_hover_and_focus_at_their_places(browser: Any, tag
         for photo, ratio in (("four.jpg", 1.5), ("high.jpg", 1 / 3), ("wide.jpg", 4.5)):
             wanted = pytest.approx(BOXES[0], abs=0.02)  # where the red car is
             becomes(page, lambda photo=photo, ratio=ratio: place_in_photo(page, photo, ratio), wanted, photo)
+
+
+@needs_browser
+def test_a_key_right_after_escape_finds_the_list_as_it_is(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
+    """Before the next frame, which brings the browser's own event that a dialog is closed."""
+    exported(tagged, tmp_path / "page")
+    key = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: '%s', bubbles: true }))"
+    focused = "document.activeElement.title"
+    with watched(browser) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        listed(page, ["four.jpg", "high.jpg", "plain.jpg", "wide.jpg"])
+        page.click("[title='four.jpg']")
+        press(page, "ArrowRight")
+        shows(page, "#place", "2 of 4")
+        at_once = page.evaluate(f"[{key % 'Escape'}, {focused}, {key % 'ArrowRight'}, {focused}]")
+        assert at_once[1::2] == ["high.jpg", "plain.jpg"]
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        focuses(page, "plain.jpg")
+        press(page, "Enter")
+        shows(page, "#place", "3 of 4")
+        press(page, "Escape", "ArrowRight")
+        focuses(page, "wide.jpg")
+        expect(page.locator("#viewer")).to_be_hidden()
+
+
+@needs_browser
+def test_the_large_view_goes_through_the_photos_that_were_listed(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
+    """What was typed last reaches the list a moment later, when a photo may be open."""
+    exported(tagged, tmp_path / "page")
+    with watched(browser) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        page.click("[title='wide.jpg']")
+        shows(page, "#place", "4 of 4")
+        page.evaluate("location.hash = 'q=plain'")
+        listed(page, ["plain.jpg"])
+        press(page, "ArrowLeft")
+        shows(page, "#place", "3 of 4")
+        press(page, "ArrowLeft", "Escape")
+        focuses(page, "plain.jpg")
 
 
 @needs_browser

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from cartag.learning import fitting
 from cartag.learning.fitting import Examples, Unlabelled, ZeroShot, fit
 from cartag.learning.judging import cross_validate
-from cartag.learning.splits import groups_of, splits
+from cartag.learning.splits import NEAR_DUPLICATE, groups_of, splits
 from cartag.learning.thresholds import with_thresholds
 from cartag.measuring import metrics
 from cartag.scoring.calibration import Calibration
@@ -239,6 +242,36 @@ def test_near_duplicates_and_folders_share_a_side() -> None:
     by_car, by = groups_of(["a", "a", "a", "b", "b", "b"], hashes, x, shows)
     assert by == "near-duplicates", "folders named after cars would leave each car whole on one side"
     assert len(np.unique(by_car)) == 5
+
+
+def test_groups_hold_together_whoever_is_joined_by_photo_bytes_or_folder() -> None:
+    rng = np.random.default_rng(5)
+    for count, kinds in ((700, 500), (700, 20), (1, 1)):
+        x = rng.normal(size=(kinds, 16))[rng.integers(0, kinds, count)] + rng.normal(scale=0.05, size=(count, 16))
+        x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+        hashes = [str(n) for n in rng.integers(0, count, count)]
+        folders = [str(n) for n in rng.integers(0, 200, count)]
+        shows = np.eye(2, dtype=bool)[np.arange(count) % 2]
+        found, by = groups_of(folders, hashes, x, shows)
+        same = x @ x.T >= NEAR_DUPLICATE
+        same |= np.equal.outer(hashes, hashes)
+        if by != "near-duplicates":
+            same |= np.equal.outer(folders, folders)
+        assert (found == connected_components(csr_array(same), directed=False)[1]).all()
+
+
+def test_the_groups_of_many_labels_take_little_memory() -> None:
+    """All pairs of 20,000 photos in one folder would be 12 GB."""
+    count = 4000
+    x = np.random.default_rng(0).normal(size=(count, 32)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x[: count // 2] = x[0]  # and as many as look alike
+    tracemalloc.start()
+    groups, _ = groups_of([""] * count, [str(i) for i in range(count)], x, np.eye(2, dtype=bool)[np.arange(count) % 2])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(np.unique(groups)) == 1 + count // 2
+    assert peak < 60 * 2**20
 
 
 def test_a_split_never_tears_a_group_apart() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -43,6 +45,35 @@ def test_recall_at_precision_is_read_off_scikit_learns_curve(n: int, seed: int, 
     precision, recall, _ = precision_recall_curve(positive, score)
     wanted = max(recall[precision >= least - 1e-12], default=0.0)
     assert one(metrics.recall_at_precision(truth, scores, least), n) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+def test_recall_at_precision_of_resamples_is_that_of_every_cut_off(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    truth, scores = rng.random((40, 7)) < 0.2, rng.random((40, 7)).round(digits)
+    scores[truth] = (scores[truth] + 1) / 2
+    scores[rng.random((40, 7)) < 0.5] = 0
+    weights = rng.multinomial(40, np.full(40, 1 / 40), size=200).astype(float)
+    for least in (0.3, 0.6, 0.95):
+        found = metrics.recall_at_precision(truth, scores, least)(weights)
+        for w, value in zip(weights, found, strict=True):
+            cuts = [
+                ((w[:, None] * (scores >= cut) * truth).sum(), (w[:, None] * (scores >= cut)).sum())
+                for cut in np.unique(scores)
+            ]
+            best = max((right for right, all_ in cuts if all_ and right >= least * all_ - 1e-9), default=0.0)
+            assert value == best / (w[:, None] * truth).sum()
+    assert np.isnan(metrics.recall_at_precision(np.zeros((3, 2), bool), np.ones((3, 2)))(np.ones((5, 3)))).all()
+
+
+def test_intervals_of_a_catalog_of_hundreds_of_cars_take_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    truth, scores = np.eye(300, dtype=bool)[rng.integers(0, 300, 200)], rng.random((200, 300))
+    tracemalloc.start()
+    metrics.intervals({"recall": metrics.recall_at_precision(truth, scores)}, 200)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * 2**20
 
 
 def test_macro_f1_is_scikit_learns_over_the_cars_that_are_there() -> None:

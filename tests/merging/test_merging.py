@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -121,6 +122,16 @@ def test_nearly_the_best_are_the_best_of_a_small_index(both: tuple[Gallery, Path
             assert cartag.find(gallery.path, index=shards, limit=3, approximate=True, **asked) == exactly
     graphs = list((shards / ".cartag" / "near").iterdir())
     assert len(graphs) == 3
+    stale, half, anothers = (
+        graphs[0].with_name(name)
+        for name in (f"00000-{'0' * 16}.usearch", f".00000-{'0' * 16}.usearch.4711.tmp", "notes.txt")
+    )
+    for path in (stale, half, anothers):
+        path.write_bytes(b"of a shard that holds no longer, or of somebody else")
+    graphs[0].unlink()
+    assert cartag.find(gallery.path, index=shards, limit=3, approximate=True, **asked) == exactly
+    assert sorted(graphs[0].parent.iterdir()) == sorted([*graphs, anothers])
+    anothers.unlink()
     graphs[0].write_bytes(b"damaged")
     assert cartag.find(gallery.path, index=shards, limit=3, approximate=True, **asked) == exactly
     for wrong in ({}, {"limit": 1, "cars": ["red"]}, {"limit": 1, "exclude": ["red"]}):
@@ -128,6 +139,23 @@ def test_nearly_the_best_are_the_best_of_a_small_index(both: tuple[Gallery, Path
             cartag.find(gallery.path, index=shards, approximate=True, text="red", **wrong)
     with pytest.raises(UsageError, match="searched exactly"):
         cartag.find(gallery.path, approximate=True, text="red", limit=1)
+
+
+def test_a_graph_that_cannot_be_written_leaves_no_half(
+    both: tuple[Gallery, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from cartag.state.shards import near
+
+    def full(*paths: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    gallery, shards = both
+    here = tmp_path / "index"
+    shutil.copytree(shards, here, ignore=shutil.ignore_patterns("near"))
+    monkeypatch.setattr(near.os, "replace", full)
+    with pytest.raises(IndexFileError, match="No space left on device"):
+        cartag.find(gallery.path, index=here, limit=3, approximate=True, text="red car")
+    assert list((here / ".cartag" / "near").iterdir()) == []
 
 
 def test_show_eval_and_export_say_the_same(both: tuple[Gallery, Path], tmp_path: Path) -> None:

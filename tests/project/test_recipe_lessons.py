@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from cartag.scoring import Scores, calibration_of
 from cartag.scoring.calibration import Calibration
 from cartag.scoring.scoring import ClassSet
 from cartag.values import Car
-from models.recipe import figures, unlisted, wide
+from models.recipe import __main__ as recipe, figures, report, unlisted, wide
 from models.recipe.bank import MADE_UP, Bank, is_made_up
 from models.recipe.captions import CALLED, attribute_captions
 from models.recipe.cuttings import Cutting, cuts_of_photos
@@ -22,8 +23,10 @@ from models.recipe.figures import ece_of_tags
 from models.recipe.heads import among_loss
 from models.recipe.held import Held
 from models.recipe.labels import BODIES, OPEN, is_called, roof_of
+from models.recipe.model import Model
 from models.recipe.names import OWN_CATALOG, WIDE_CATALOG, by_name, catalog_named
 from models.recipe.photos import Photo
+from models.recipe.presence import Boxes
 from models.recipe.projections import prototypes
 from models.recipe.towers import DIMS
 from models.recipe.wide import as_listed
@@ -205,6 +208,39 @@ def test_a_fold_is_decided_by_what_was_fitted_to_the_others(monkeypatch: pytest.
     monkeypatch.setattr(figures, "fit_calibration", lambda photos, cosines, classes: [p.file for p in photos])
     folds = [replace(held(k, 0.5, 3), photos=[replace(photo("other"), file=f"{k}")] * 3) for k in range(3)]
     assert [set(files) for files in figures.fits_without(folds)] == [{"1", "2"}, {"0", "2"}, {"0", "1"}]  # type: ignore[call-overload]
+
+
+def test_what_ships_without_a_fold_weighs_boxes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own networks and detector, each half of the fold with the calibration of the other."""
+    part = SimpleNamespace(tag="fold0of3")
+    seen: list[tuple[Any, ...]] = []
+
+    def boxes(world: Any, half: str, model: str, look: Path, calibration: str) -> Boxes:
+        seen.append((half, model, look, calibration))
+        no_car = np.array([0.9, 0.8, 0.3, 0.1])
+        scores = Scores(np.zeros((4, 1)), 1 - no_car, no_car)
+        return Boxes(scores, np.array([0.3, 0.5, 0.6, 0.9]), np.array([0.9, 0.7, 0.2, np.nan]), no_car > 0.5)
+
+    for module, name, value in (
+        (recipe, "folds", lambda *a: [part]),
+        (recipe, "towers_of", lambda *a: None),
+        (recipe.export, "run", lambda *a: None),
+        (recipe.measure, "measure", lambda *a: "held"),
+        (recipe.held, "halves", lambda h: ["one", "two"]),
+        (Model, "read", lambda world, tag: f"model of {tag}"),
+        (report, "fits_without", lambda halves: ["fitted to two", "fitted to one"]),
+        (report, "cross_validated", lambda halves: ({"photos": 8, "cars": [], "confusion": []}, Calibration())),
+        (report, "boxes_of", boxes),
+        *((report, f"{name}_figures", lambda *a: {}) for name in ("stanford", "colour", "drawing")),
+        *((report, name, lambda *a: "") for name in ("confusion_picture", "write_card", "tables")),
+    ):
+        monkeypatch.setattr(module, name, value)
+    recipe.holdout(SimpleNamespace(work=tmp_path, seed=0), SimpleNamespace(folds=3, out=tmp_path))  # type: ignore[arg-type]
+    of = "model of fold0of3", tmp_path / "look-fold0of3"
+    assert seen == [("one", *of, "fitted to two"), ("two", *of, "fitted to one")]
+    presence = calibration_of(tmp_path).presence
+    assert presence
+    assert presence.cut > 0
 
 
 def test_a_name_lies_amid_its_photographs_where_it_has_some() -> None:

@@ -222,5 +222,12 @@ def test_tags_are_kept_however_many_they_are() -> None:
     assert (len(found.tags), found.candidates) == (8, ())
 
 
+def test_a_car_with_a_low_threshold_is_a_tag_below_however_many_with_high_ones() -> None:
+    high = {f"car-{i}": 0.5 for i in range(6)}
+    found = verdict([0.2, 0.2, 0.15, 0.1, 0.1, 0.1, 0.08, 0.05], keep=5, threshold=0.06, car_thresholds=high)
+    assert (found.outcome, [tag.car for tag in found.tags]) == ("tagged", ["car-6"])
+    assert len(found.candidates) == 6
+
+
 def test_scores_are_rounded_to_four_digits() -> None:
     assert [c.score for c in verdict([0.123456, 0.00001]).candidates] == [0.1235, 0.0]

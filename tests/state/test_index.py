@@ -244,3 +244,17 @@ def test_read_tags_tells_the_same_of_the_tags_as_the_whole(gallery: Gallery) -> 
     for part, record in zip(tags, whole, strict=True):
         assert all(getattr(part, name) == getattr(record, name) for name in part.__struct_fields__)
     assert indexes.outcome_counts(tags) == indexes.outcome_counts(whole)
+
+
+@pytest.mark.parametrize("uri", ["s3://[x", "file://[x/index", "gs://[x/y"])
+def test_what_looks_like_a_uri_and_is_none_is_one_line(uri: str, gallery: Gallery) -> None:
+    gallery.paint("a.jpg", "red")
+    gallery.tag()
+    for ask in (
+        lambda: cartag.tag(gallery.path, model="fake", index=uri),
+        lambda: cartag.find(gallery.path, "red", index=uri),
+        lambda: cartag.merge(gallery.path, uri),
+        lambda: cartag.check(gallery.path, index=uri),
+    ):
+        with pytest.raises(IndexFileError, match="is no URI"):
+            ask()

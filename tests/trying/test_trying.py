@@ -104,6 +104,24 @@ def test_how_likely_luck_is() -> None:
     assert trying._luck(3, 3, 0.25) < trying._luck(2, 3, 0.25)
 
 
+def test_luck_of_thousands_of_pictures_is_told_too() -> None:
+    """Where the ways to be right are too many for a float."""
+    assert trying._luck(1000, 2000, 1 / 11) < 1e-300
+    assert trying._luck(182, 2000, 1 / 11) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.skipif(not DRAWINGS.is_dir(), reason="the sample gallery is in the repository alone")
+@pytest.mark.parametrize("count", [1, 2])
+def test_of_a_picture_or_two_nothing_fails_that_they_cannot_tell(few: Path, count: int) -> None:
+    """Two of eleven cars are right by chance more often than a check may be wrong, and one picture differs from none."""
+    rows = (few / "labels.csv").read_text(encoding="utf-8").splitlines()
+    (few / "labels.csv").write_text("\n".join(rows[: 1 + count]), encoding="utf-8")
+    trial = cartag.check_model("mini", few, device="cpu")
+    assert trial.pictures == count
+    assert trial.holds, failing(trial)
+    assert next(check.holds for check in trial.checks if check.what.startswith("likeliest car")) is None
+
+
 def test_the_command_exits_with_what_it_found(few: Path, checkpoints: Folders) -> None:  # noqa: F811
     check = ("-m", "cartag", "models", "check", "mini", "--gallery", "few", "--device", "cpu")
     done = run(few.parent, *check)

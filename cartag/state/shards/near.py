@@ -1,14 +1,15 @@
 """Which photos of shards are most like something, nearly: by a graph of each shard's embeddings, made when first asked.
 
 A graph says which photos are likely; how like they are is then computed exactly. Graphs lie in the state folder, named
-by the shard's content, and can be deleted at any time.
+by the shard's content, and can be deleted at any time; those of shards that hold no longer go when others are made.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ except ModuleNotFoundError as e:
     raise IndexFileError("find --approximate needs usearch: pip install 'cartag[ray]'") from e
 
 _FOLDER = "near"
+_GRAPH = re.compile(r"\.?(?P<graph>.+-[0-9a-f]{16}\.usearch)(\.\d+\.tmp)?")
 _EXPANSION = 512
 """How many vectors of a graph a search looks at, at least; usearch's own 64 finds half of the best among noise."""
 _MORE = 4
@@ -50,6 +52,7 @@ def nearly_nearest(
     shards = [(n, s) for n, s in enumerate(index.shards) if s.embeddings == index.embeddings and s.dimensions]
     missing = sum(not _path(state, shard).is_file() for _, shard in shards)
     if missing:
+        _remove_others(state, index.shards)
         progress.start("graphs of embeddings", missing)
     for number, shard in shards:
         is_there = _path(state, shard).is_file()
@@ -90,6 +93,16 @@ def _path(state: Path, shard: ShardDone) -> Path:
     return state / _FOLDER / f"{Path(shard.photos.name).stem}.usearch"
 
 
+def _remove_others(state: Path, shards: Sequence[ShardDone]) -> None:
+    """Removes the graphs of all but these shards, whole or half written: each is as large as its embeddings."""
+    wanted = {_path(state, shard).name for shard in shards}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(state / _FOLDER):
+            if (ours := _GRAPH.fullmatch(name)) and ours["graph"] not in wanted:
+                with contextlib.suppress(OSError):  # another query looks at it
+                    (state / _FOLDER / name).unlink()
+
+
 def _graph(index: ShardedIndex, shard: ShardDone, state: Path) -> Index:
     path = _path(state, shard)
     if path.is_file():
@@ -105,6 +118,8 @@ def _graph(index: ShardedIndex, shard: ShardDone, state: Path) -> Index:
         graph.save(aside)
         os.replace(aside, path)
     except (OSError, RuntimeError) as e:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise IndexFileError(f"{path}: cannot be written ({e}); without --approximate nothing is") from e
     return graph
 
