@@ -240,11 +240,18 @@ class Store:
 
 @contextlib.contextmanager
 def said_by_sqlite() -> Iterator[None]:
-    """A damaged schema is quoted in SQLite's message, and where that is no text Python fails to make an error of it."""
+    """A damaged schema is quoted in SQLite's message, over several lines, with whatever stands there: one line is made of
+    it. Where it is no text Python fails to make an error of it.
+    """
     try:
         yield
     except UnicodeDecodeError as e:
         raise sqlite3.DatabaseError("malformed database schema") from e
+    except sqlite3.Error as e:
+        said = " ".join("".join(c if c.isprintable() else " " for c in str(e)).split())
+        if said == str(e):
+            raise
+        raise type(e)(said) from e
 
 
 def connected(path: Path, mode: str, patience: float) -> sqlite3.Connection:

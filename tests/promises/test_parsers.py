@@ -120,6 +120,10 @@ FOUND: dict[str, tuple[str, bytes]] = {
     "an index nested without end": ("index", b'{"x": ' + b"[" * 100_000),
     "a journal nested without end": ("journal", b'[{"x": ' + b"[" * 100_000),
     "a schema that is no text": ("cache", seeds()["cache"][0].replace(b"CREATE TABLE photo", b"CREATE TABL\xe0 photo")),
+    "a schema that is quoted over two lines": (
+        "cache",
+        seeds()["cache"][0].replace(b"digest BLOB NOT NULL, vectors", b'digest BLOB "OT NULL, vectors'),
+    ),
     "an unknown section of HTML": ("article", b"<!doctype html><title>Cars</title><![CEATA[GTB; a Porsche<p>"),
 }
 
