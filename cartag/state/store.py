@@ -240,8 +240,8 @@ class Store:
 
 @contextlib.contextmanager
 def said_by_sqlite() -> Iterator[None]:
-    """A damaged schema is quoted in SQLite's message, over several lines, with whatever stands there: one line is made of
-    it. Where it is no text Python fails to make an error of it.
+    """A damaged schema is quoted in SQLite's message, over several lines, with whatever stands there. It becomes one.
+    Where it is no text Python fails to make an error of it.
     """
     try:
         yield
