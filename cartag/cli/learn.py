@@ -10,7 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
-from cartag.cli.output import percent
+from cartag.cli.output import counted, percent
 from cartag.paths import printable
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
 
 
 def _put_tables(r: LearnReport) -> None:
-    output.put(f"{r.photos} photos with a label")
+    output.put(f"{counted(r.photos, 'photo')} with a label")
     rows = (
         (c.name, c.labels, c.wants or None, f"{c.threshold:.2f}", "yes" if c.adapted else "no", c.why) for c in r.cars
     )
@@ -124,7 +124,7 @@ def _put_tables(r: LearnReport) -> None:
     if not r.folds:
         output.put("too few labels to cross-validate: what this is worth is not known")
         return
-    output.put(f"on photos not learned from ({r.folds} folds, {r.groups} groups by {r.grouped_by})")
+    output.put(f"on photos not learned from ({r.folds} folds, {counted(r.groups, 'group')} by {r.grouped_by})")
     output.put_table(
         ("figure", "before", "after", "gain", "95 % interval"),
         (

@@ -11,6 +11,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+from cartag.cli.output import counted
 from cartag.paths import printable
 from cartag.resources import shipped_catalogs
 
@@ -41,7 +42,7 @@ def command(
 
 def _put(summary: Summary) -> None:
     made = f"{summary.updated}{_age(summary.updated, datetime.now(UTC))}"
-    output.put(f"{summary.index}: {summary.photos} photos, {summary.catalog} by {summary.model}, {made}")
+    output.put(f"{summary.index}: {counted(summary.photos, 'photo')}, {summary.catalog} by {summary.model}, {made}")
     output.put()
     output.put_table(("outcome", "photos"), summary.outcomes.items(), right=[1])
     output.put()
@@ -55,7 +56,8 @@ def _put(summary: Summary) -> None:
         _put_unread(summary)
     if summary.missing:
         output.put()
-        output.put(f"{summary.missing} more are gone, kept for the tags a person gave them")
+        are = "is" if summary.missing == 1 else "are"
+        output.put(f"{summary.missing} more {are} gone, kept for the tags a person gave them")
 
 
 def _put_unread(summary: Summary) -> None:
@@ -64,7 +66,8 @@ def _put_unread(summary: Summary) -> None:
         output.put()
         output.put_table(("error", "photo", "detail"), ((u.reason, u.path, u.detail) for u in summary.unread))
     if more := sum(summary.errors.values()) - len(summary.unread):
-        output.put(f"{more} more are not named here; 'cartag export GALLERY --as csv' names all")
+        is_not, them = ("is not", "it too") if more == 1 else ("are not", "all")
+        output.put(f"{more} more {is_not} named here; 'cartag export GALLERY --as csv' names {them}")
 
 
 def _put_others(summary: Summary) -> None:

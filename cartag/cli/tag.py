@@ -10,6 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
+from cartag.cli.output import counted
 from cartag.paths import printable
 
 UNREADABLE = 3
@@ -185,11 +186,11 @@ def command(
         )
     else:
         done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
-        output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
+        output.put(f"{counted(photos, 'photo')} with {header.model.name} for {header.catalog.name}: {done}")
         output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
         if shards and seconds:
             rate = (report.embedded + report.unreadable) / seconds
-            output.put(f"{shards} shards in {seconds:.1f} s after the start, {rate:.1f} photos/s")
+            output.put(f"{counted(shards, 'shard')} in {seconds:.1f} s after the start, {rate:.1f} photos/s")
         output.put(f"index: {where}")
     if report.unreadable:
         there = gallery if uri is None else f"{gallery} --index {where}"

@@ -279,7 +279,7 @@ def refit(
     except (LabelsError, UsageError) as e:
         progress.note(f"learned: {e}; what was learned before stays")
         return False
-    what = f"learned again from the {report.photos} labels of {labels}"
+    what = f"learned again from {report.photos} label{'' if report.photos == 1 else 's'} of {labels}"
     progress.note(what if report.kept else f"{what}: no better than the model alone, so nothing of it is used")
     return True
 
