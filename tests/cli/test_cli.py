@@ -92,6 +92,15 @@ def test_one_is_no_plural(gallery: Path) -> None:
     assert b": 1 photo; nothing is damaged" in run(gallery, "check", "photos").stdout
 
 
+def test_a_command_that_is_named_can_be_typed(gallery: Path) -> None:
+    (gallery / "empty.jpg").touch()
+    shoot = gallery.rename(gallery.with_name("my shoot")).name
+    tag = ("tag", shoot, "--catalog", "cars.yaml", "--model", "fake", "--regions", "off", "--index", "a.json")
+    assert b"; `cartag show 'my shoot' --index a.json` says why" in run(gallery, *tag).stderr
+    told = run(gallery, "show", shoot, "--index", "a.json", "--others").stderr
+    assert b"; `cartag tag 'my shoot' --index a.json` looks for them" in told
+
+
 def test_export_prints_tables_and_writes_sidecars(gallery: Path) -> None:
     tagged(gallery)
     table = run(gallery, "export", "photos", "--as", "csv")

@@ -169,7 +169,7 @@ def test_learning_goes_on_past_a_photo_that_could_not_be_read(tagged: Gallery) -
     assert (report.photos, report.not_embedded, report.left_out) == (7, 0, ("red-1.jpg",))
     done = run("learn", tagged.path, labels(tagged), "--format", "json")
     assert done.exit_code == 1
-    assert "could not be read by 'cartag tag'" in done.output
+    assert f"could not be read; 'cartag show {tagged.path}' says which" in done.output
 
 
 def test_learning_asks_for_no_photo(tagged: Gallery) -> None:
