@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import ntpath
 import os
+import shlex
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -107,6 +108,16 @@ def _valid(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def as_typed(*words: Path | str, index: Path | str | None = None) -> str:
+    """A command as it has to be typed, in the quotes in which messages name one: ``'cartag tag shoot'``.
+
+    ``index`` is what ``--index`` was given, if anything was. Words that a shell would part are quoted.
+    """
+    where = () if index is None else ("--index", index)
+    line = shlex.join(printable(str(word)) for word in ("cartag", *words, *where))
+    return f"`{line}`" if "'" in line else f"'{line}'"
 
 
 def printable_values(value: Any) -> Any:

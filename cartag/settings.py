@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -174,6 +174,7 @@ _AT_LEAST |= {"max_megabytes": 1, "isolate_megabytes": 64}
 _AT_LEAST |= {"engine_shard_size": 1, "engine_batch_size": 1, "engine_actor_cpus": 1, "engine_list_threads": 1}
 _PROBABILITIES = ("threshold", "margin", "precision", "least_region")
 _ABOVE_ZERO = ("temperature", "isolate_seconds", "engine_decode_cpus", "engine_stall_minutes")
+_LIKE_A_SETTING = 0.65  # how like one a key must be to be asked about: "batch" is like batch_size
 _SPELLED = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -242,15 +243,26 @@ def _override(settings: Settings, values: Mapping[str, Any], where: str) -> Sett
     types = get_type_hints(Settings)
     known = {field.name for field in fields(Settings)}
     changes: dict[str, Any] = {}
+    prefix = ENVIRONMENT_PREFIX if where == "environment" else ""
     for key, value in values.items():
-        place = f"{ENVIRONMENT_PREFIX}{key.upper()}" if where == "environment" else f"{where}: {key}"
+        place = f"{prefix}{key.upper()}" if prefix else f"{where}: {key}"
         if key not in known:
-            raise SettingsError(f"{place}: unknown setting; known are {', '.join(sorted(known))}")
+            hint = (
+                f"did you mean {prefix}{near.upper() if prefix else near}? " if (near := _nearest(key, known)) else ""
+            )
+            raise SettingsError(f"{place}: unknown setting; {hint}known are {', '.join(sorted(known))}")
         if key == "text_cache" and str(value).lower() in ("off", "no", "false"):
             value = "off"
         if value is not None:
             changes[key] = _checked(key, _converted(value, types[key], place), place)
     return replace(settings, **changes)
+
+
+def _nearest(key: str, known: Collection[str]) -> str | None:
+    """The setting that somebody means by a key that is none, where one looks like it."""
+    import difflib  # noqa: PLC0415 - only a miss pays for the import
+
+    return next(iter(difflib.get_close_matches(key.lower(), sorted(known), n=1, cutoff=_LIKE_A_SETTING)), None)
 
 
 def _converted(value: Any, hint: Any, place: str) -> Any:

@@ -82,8 +82,11 @@ def test_the_shipped_file_documents_every_key_with_its_default() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("batchsize: 1", "batchsize: unknown setting; known are batch_size"),
-        ("1: 2", "1: unknown setting"),
+        ("batchsize: 1", "batchsize: unknown setting; did you mean batch_size? known are batch_size, candidates, "),
+        ("treshold: 0.5", "treshold: unknown setting; did you mean threshold?"),
+        ("Decode-Threads: 2", "did you mean decode_threads?"),
+        ("colour: red", "colour: unknown setting; known are batch_size"),
+        ("1: 2", "1: unknown setting; known are"),
         ("batch_size: many", "batch_size: expected a whole number, found 'many'"),
         ("batch_size: 1.5", "batch_size: expected a whole number, found '1.5'"),
         ("batch_size: yes", "batch_size: expected a whole number, found 'yes'"),
@@ -176,7 +179,11 @@ def test_a_list_in_the_environment_is_read_with_commas_and_as_in_the_file(text: 
 def test_a_mistake_in_the_environment_is_named_by_its_variable() -> None:
     with pytest.raises(SettingsError, match="CARTAG_BATCH_SIZE: expected a whole number, found 'many'"):
         load_settings(environment={"CARTAG_BATCH_SIZE": "many"})
-    with pytest.raises(SettingsError, match="CARTAG_COLOUR: unknown setting"):
+    with pytest.raises(
+        SettingsError, match=r"CARTAG_BATCH: unknown setting; did you mean CARTAG_BATCH_SIZE\? known are"
+    ):
+        load_settings(environment={"CARTAG_BATCH": "8"})
+    with pytest.raises(SettingsError, match="CARTAG_COLOUR: unknown setting; known are"):
         load_settings(environment={"CARTAG_COLOUR": "red"})
 
 

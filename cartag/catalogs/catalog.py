@@ -312,10 +312,19 @@ def _car(raw: Any, where: str) -> Car:
         name=name,
         make=_text(raw.get("make", guess_make(name)), f"{where}.make"),
         aliases=aliases,
-        years=_text(raw["years"], f"{where}.years") if raw.get("years") is not None else None,
+        years=_years(raw["years"], f"{where}.years") if raw.get("years") is not None else None,
         body=_text(raw["body"], f"{where}.body") if raw.get("body") is not None else None,
         prompts=_texts(raw.get("prompts"), f"{where}.prompts"),
     )
+
+
+def _years(raw: Any, where: str) -> str:
+    """Years in whatever words; two years are the first and the last."""
+    text = _text(raw, where)
+    two = re.fullmatch(r"\D*(\d{4})\s*[-\u2010-\u2015]\s*(\d{4})\D*", text)
+    if two and two[2] < two[1]:
+        raise CatalogError(f"{where}: {text!r} ends before it begins; write the first year first: {two[2]}-{two[1]}")
+    return text
 
 
 def guess_make(name: str) -> str:

@@ -151,7 +151,8 @@ def _journal(case: Case) -> Iterator[Found]:
         what = f"{n} damaged line{'s' if n > 1 else ''} in the journal of a run that was killed"
         yield found("state", "damaged", path, what, "--repair takes them out; their photos are read again", mend)
     if len(useless) < len(facts):
-        what = f"the journal of a run that was killed, with {len(facts) - len(useless)} photos that it had read"
+        n = len(facts) - len(useless)
+        what = f"the journal of a run that was killed, with {n} photo{'s' if n > 1 else ''} that it had read"
         yield found("state", "left-over", path, what, f"{case.tag} goes on from it")
     elif not journal.damaged_lines:
         what = "the journal of a run that was killed; nothing in it is of use any more"

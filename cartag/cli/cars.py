@@ -10,6 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
+from cartag.cli.output import counted
 from cartag.errors import UsageError
 from cartag.paths import printable
 
@@ -57,7 +58,8 @@ def command(
         else:
             file = printable(found.source)
             output.put(
-                f"{file}: {len(found.cars)} cars, with {', '.join(car.name for car in found.cars[-len(add or ()) :])}"
+                f"{file}: {counted(len(found.cars), 'car')}, "
+                f"with {', '.join(car.name for car in found.cars[-len(add or ()) :])}"
             )
             output.put(f"next: {shlex.join(['cartag', 'tag', 'GALLERY', '--catalog', file])}")
         return
@@ -91,11 +93,12 @@ def _put_catalog(found: Catalog, format: TableFormat) -> None:
             }
         )
         return
-    output.put(f"{found.title} ({found.name}): {len(found.cars)} cars")
+    output.put(f"{found.title} ({found.name}): {counted(len(found.cars), 'car')}")
     output.put_table(
         ("id", "name", "years", "also called"), ((c.id, c.name, c.years, ", ".join(c.aliases)) for c in found.cars)
     )
-    output.put(f"rejected by {len(found.other_cars)} other cars and {len(found.no_car)} prompts without a car")
+    others, prompts = counted(len(found.other_cars), "other car"), counted(len(found.no_car), "prompt")
+    output.put(f"rejected by {others} and {prompts} without a car")
     for rival in fighting:
         what = "its whole family is" if rival.is_family else "it seems to be"
         output.say(
@@ -132,7 +135,7 @@ def _put_draft(draft: Draft, format: TableFormat) -> None:
     from cartag.plainyaml import one_line
 
     lines = [
-        f"# {draft.title}, as cartag found them: {len(draft.cars)} cars. Look it through, then tag with it.",
+        f"# {draft.title}, as cartag found them: {counted(len(draft.cars), 'car')}. Look it through, then tag with it.",
         f"name: {one_line(draft.name)}",
         f"title: {one_line(draft.title)}",
         "cars:",

@@ -10,6 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+from cartag.cli.output import counted
 from cartag.paths import printable
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def _put(report: CheckReport) -> None:
         output.put(f"{report.index}: {report.run}; what it has not finished was left out")
     new = f", {report.new} of them new to the index" if report.new else ""
     n, mended = len(report.remaining), len(report.findings) - len(report.remaining)
-    what = "nothing is damaged, missing or left over" if not n else f"{n} thing{'s' if n > 1 else ''} to see to"
+    what = "nothing is damaged, missing or left over" if not n else f"{counted(n, 'thing')} to see to"
     repaired = f", {mended} repaired" if mended else ""
-    output.put(f"{report.index}: {report.photos} photos{new}; {what}{repaired}")
+    output.put(f"{report.index}: {counted(report.photos, 'photo')}{new}; {what}{repaired}")
 
 
 def _line(finding: Finding) -> str:

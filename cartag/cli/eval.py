@@ -12,7 +12,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, IndexFile, TableFormat
-from cartag.cli.output import percent
+from cartag.cli.output import counted, percent
 from cartag.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def _dataset(folder: Path, dataset: Dataset, model: str | None, format: TableFor
     if format is TableFormat.json:
         output.put_json(asdict(found))
         return
-    output.put(f"{found.dataset} with {found.model}: {found.photos} photos, {found.classes} classes")
+    output.put(
+        f"{found.dataset} with {found.model}: {counted(found.photos, 'photo')}, {counted(found.classes, 'class')}"
+    )
     low, high = found.top1.low, found.top1.high
     rows = [("zero-shot top-1", percent(found.top1.value), f"{percent(low)} to {percent(high)}")]
     if found.published is not None:
@@ -150,7 +152,7 @@ def _put_tables(r: Evaluation) -> None:
         ("precision / recall / F1 (micro)", f"{percent(r.precision)} / {percent(r.recall)} / {percent(r.f1)}"),
         ("F1 (macro)", r.macro_f1),
     )
-    output.put(f"{r.photos} photos with a label")
+    output.put(f"{counted(r.photos, 'photo')} with a label")
     output.put_table(
         ("figure", "value"), ((name, v if isinstance(v, str) else percent(v)) for name, v in figures), right=[1]
     )
@@ -246,6 +248,6 @@ def _shown(name: str, value: float) -> str:
 
 def _put_comparison(c: Comparison) -> None:
     output.put()
-    output.put(f"against {c.against}, on {c.photos} photos that both answered (this less the other)")
+    output.put(f"against {c.against}, on {counted(c.photos, 'photo')} that both answered (this less the other)")
     output.put_table(("difference", "value", "95 % interval"), _trust(c.differences, TRUST), right=[1, 2])
     output.put(f"exactly right only here: {c.gained}, only there: {c.lost}, McNemar p = {c.p_value:.4f}")

@@ -10,8 +10,8 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
-from cartag.cli.output import percent
-from cartag.paths import printable
+from cartag.cli.output import counted, percent
+from cartag.paths import as_typed, printable
 
 if TYPE_CHECKING:
     from cartag.learning import LearnReport
@@ -50,13 +50,13 @@ def command(
     import cartag
 
     report = cartag.learn(gallery, labels, cv=cv, index=index, progress=output.TerminalProgress())
-    _say_coverage(report, labels)
+    _say_coverage(report, labels, gallery, index)
     if format is TableFormat.json:
         output.put_json(asdict(report) | {"files": [printable(file) for file in report.files]})
     else:
         _put_tables(report)
         _put_shares(report)
-        _put_outcome(report, gallery)
+        _put_outcome(report, as_typed("tag", gallery, index=index))
     if report.left_out:
         raise typer.Exit(FAILED)
 
@@ -67,23 +67,24 @@ def _put_shares(report: LearnReport) -> None:
         output.put(f"what the gallery shows, about: {shares}; scores expect that")
 
 
-def _put_outcome(report: LearnReport, gallery: Path) -> None:
+def _put_outcome(report: LearnReport, tag: str) -> None:
     if report.kept:
-        output.put(f"learned: {report.files[0]}; 'cartag tag {gallery}' uses it")
+        output.put(f"learned: {report.files[0]}; {tag} uses it")
     else:
         output.put("no better than the model alone on held-out photos: nothing kept")
 
 
-def _say_coverage(report: LearnReport, labels: Path) -> None:
+def _say_coverage(report: LearnReport, labels: Path, gallery: Path, index: Path | str | None) -> None:
+    review = as_typed("review", gallery, index=index)
     if report.not_in_index:
         some = ", ".join(report.not_in_index[:3])
         output.say(f"cartag: {labels}: {len(report.not_in_index)} labelled file(s) are not in the index: {some}")
     if report.not_embedded:
-        output.say(
-            f"cartag: {report.not_embedded} labelled photo(s) are not embedded; 'cartag tag --retag' embeds them"
-        )
+        again = as_typed("tag", gallery, "--retag", index=index)
+        output.say(f"cartag: {report.not_embedded} labelled photo(s) are not embedded; {again} embeds them")
     if unreadable := len(report.left_out) - report.not_embedded:
-        output.say(f"cartag: {unreadable} labelled photo(s) could not be read; 'cartag show' says which, and why")
+        show = as_typed("show", gallery, index=index)
+        output.say(f"cartag: {unreadable} labelled photo(s) could not be read; {show} says which, and why")
     if report.left_out:
         some = ", ".join(report.left_out[:3])
         output.say(f"cartag: not learned from: {some}{', ...' if len(report.left_out) > 3 else ''}")
@@ -91,13 +92,13 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
         some = ", ".join(report.unplaced[:3])
         output.say(
             f"cartag: {len(report.unplaced)} labelled photo(s) show several cars, and nobody can tell which is which: "
-            f"{some}; draw and name their boxes with 'cartag review', or give x,y,w,h in the labels"
+            f"{some}; draw and name their boxes with {review}, or give x,y,w,h in the labels"
         )
     if report.astray:
         some = ", ".join(report.astray[:3])
         output.say(
             f"cartag: of {len(report.astray)} labelled photo(s) no labelled box is one that was found (the two have "
-            f"to share half of what they cover together): {some}; draw their boxes with 'cartag review'"
+            f"to share half of what they cover together): {some}; draw their boxes with {review}"
         )
     if report.names_outside_catalog:
         names = report.names_outside_catalog
@@ -115,7 +116,7 @@ def _say_coverage(report: LearnReport, labels: Path) -> None:
 
 
 def _put_tables(r: LearnReport) -> None:
-    output.put(f"{r.photos} photos with a label")
+    output.put(f"{counted(r.photos, 'photo')} with a label")
     rows = (
         (c.name, c.labels, c.wants or None, f"{c.threshold:.2f}", "yes" if c.adapted else "no", c.why) for c in r.cars
     )
@@ -124,7 +125,7 @@ def _put_tables(r: LearnReport) -> None:
     if not r.folds:
         output.put("too few labels to cross-validate: what this is worth is not known")
         return
-    output.put(f"on photos not learned from ({r.folds} folds, {r.groups} groups by {r.grouped_by})")
+    output.put(f"on photos not learned from ({r.folds} folds, {counted(r.groups, 'group')} by {r.grouped_by})")
     output.put_table(
         ("figure", "before", "after", "gain", "95 % interval"),
         (

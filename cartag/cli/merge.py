@@ -9,6 +9,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
+from cartag.cli.output import counted
 from cartag.paths import printable
 
 
@@ -33,5 +34,7 @@ def command(
     if format is TableFormat.json:
         output.put_json(asdict(report) | {"index": printable(report.index)})
         return
-    kind = f"{report.shards} shard{'' if report.shards == 1 else 's'}" if report.shards else "one file"
-    output.put(f"{printable(report.index)}: {report.photos} photos in {kind}, {report.embedded} with embeddings")
+    kind = counted(report.shards, "shard") if report.shards else "one file"
+    output.put(
+        f"{printable(report.index)}: {counted(report.photos, 'photo')} in {kind}, {report.embedded} with embeddings"
+    )

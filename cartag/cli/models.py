@@ -10,6 +10,7 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
+from cartag.cli.output import counted
 
 if TYPE_CHECKING:
     from cartag.listing import ModelInfo
@@ -105,7 +106,7 @@ def check(
     if format is TableFormat.json:
         output.put_json({**asdict(trial), "holds": trial.holds})
     else:
-        output.put(f"{trial.model} ({trial.source} at {trial.revision[:12]}) on {trial.pictures} pictures")
+        output.put(f"{trial.model} ({trial.source} at {trial.revision[:12]}) on {counted(trial.pictures, 'picture')}")
         says = {True: "holds", False: "FAILS", None: "-"}
         output.put_table(("", "check", "found"), [(says[c.holds], c.what, c.found) for c in trial.checks])
         failed = [c.what for c in trial.checks if c.holds is False]

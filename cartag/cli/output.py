@@ -63,6 +63,14 @@ def put_table(header: Sequence[str], rows: Iterable[Sequence[object]], right: It
         put("  ".join(cells).rstrip())
 
 
+def counted(n: int, what: str) -> str:
+    """How many of what: ``1 photo``, ``2 photos``."""
+    return f"{n} {what}" if n == 1 else f"{n} {_PLURALS.get(what, f'{what}s')}"
+
+
+_PLURALS = {"class": "classes"}
+
+
 def percent(rate: float | None) -> str:
     """A fraction as people read it; a dash where there was nothing to count."""
     return "-" if rate is None else f"{100 * rate:.1f} %"

@@ -11,7 +11,8 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import Format, Gallery, IndexFile, TableFormat
-from cartag.paths import printable
+from cartag.cli.output import counted
+from cartag.paths import as_typed, printable
 from cartag.resources import shipped_catalogs
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ def command(
         fields = asdict(summary) | {"index": printable(summary.index)}
         output.put_json({name: value for name, value in fields.items() if others or name != "others"})
     elif others:
-        _put_others(summary)
+        _put_others(summary, as_typed("tag", gallery, index=index))
     else:
-        _put(summary)
+        _put(summary, as_typed("export", gallery, "--as", "csv", index=index))
 
 
-def _put(summary: Summary) -> None:
+def _put(summary: Summary, export: str) -> None:
     made = f"{summary.updated}{_age(summary.updated, datetime.now(UTC))}"
-    output.put(f"{summary.index}: {summary.photos} photos, {summary.catalog} by {summary.model}, {made}")
+    output.put(f"{summary.index}: {counted(summary.photos, 'photo')}, {summary.catalog} by {summary.model}, {made}")
     output.put()
     output.put_table(("outcome", "photos"), summary.outcomes.items(), right=[1])
     output.put()
@@ -52,26 +53,26 @@ def _put(summary: Summary) -> None:
     if summary.errors:
         output.put()
         output.put_table(("error", "photos"), summary.errors.items(), right=[1])
-        _put_unread(summary)
+        _put_unread(summary, export)
     if summary.missing:
         output.put()
-        output.put(f"{summary.missing} more are gone, kept for the tags a person gave them")
+        are = "is" if summary.missing == 1 else "are"
+        output.put(f"{summary.missing} more {are} gone, kept for the tags a person gave them")
 
 
-def _put_unread(summary: Summary) -> None:
+def _put_unread(summary: Summary, export: str) -> None:
     """Which photos could not be read: `tag` counts them, and sends whoever wonders here."""
     if summary.unread:
         output.put()
         output.put_table(("error", "photo", "detail"), ((u.reason, u.path, u.detail) for u in summary.unread))
     if more := sum(summary.errors.values()) - len(summary.unread):
-        output.put(f"{more} more are not named here; 'cartag export GALLERY --as csv' names all")
+        is_not, them = ("is not", "it too") if more == 1 else ("are not", "all")
+        output.put(f"{more} more {is_not} named here; {export} names {them}")
 
 
-def _put_others(summary: Summary) -> None:
+def _put_others(summary: Summary, tag: str) -> None:
     if summary.regions is None:
-        output.say(
-            f"cartag: {summary.index}: has no regions, by which other cars are told; 'cartag tag' looks for them"
-        )
+        output.say(f"cartag: {summary.index}: has no regions, by which other cars are told; {tag} looks for them")
         return
     if not summary.others:
         output.say(f"cartag: {summary.index}: no car outside of {summary.catalog} is likely enough to be named")

@@ -10,7 +10,8 @@ import typer
 
 from cartag.cli import output
 from cartag.cli.options import CatalogName, Format, TableFormat
-from cartag.paths import printable
+from cartag.cli.output import counted
+from cartag.paths import as_typed, printable
 
 UNREADABLE = 3
 INTERRUPTED = 130  # as shells report SIGINT
@@ -185,15 +186,15 @@ def command(
         )
     else:
         done = f"{report.embedded} embedded, {report.scored} from the cache, {report.unchanged} unchanged"
-        output.put(f"{photos} photos with {header.model.name} for {header.catalog.name}: {done}")
+        output.put(f"{counted(photos, 'photo')} with {header.model.name} for {header.catalog.name}: {done}")
         output.put_table(("outcome", "photos"), report.outcomes.items(), right=[1])
         if shards and seconds:
             rate = (report.embedded + report.unreadable) / seconds
-            output.put(f"{shards} shards in {seconds:.1f} s after the start, {rate:.1f} photos/s")
+            output.put(f"{counted(shards, 'shard')} in {seconds:.1f} s after the start, {rate:.1f} photos/s")
         output.put(f"index: {where}")
     if report.unreadable:
-        there = gallery if uri is None else f"{gallery} --index {where}"
-        output.say(f"cartag: {report.unreadable} photo(s) could not be read; 'cartag show {there}' says why")
+        show = as_typed("show", gallery, index=index if uri is None else where)
+        output.say(f"cartag: {report.unreadable} photo(s) could not be read; {show} says why")
     if strict and (report.unreadable or report.unreadable_folders):
         raise typer.Exit(UNREADABLE)
 

@@ -14,7 +14,7 @@ from cartag.finding.hits import Hit, Match, Query
 from cartag.paths import disk_path
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
-from cartag.state import open_index, place_of
+from cartag.state import open_index
 from cartag.values import Box, Candidate, IndexedCatalog, PhotoRecord, PhotoTags, Tag, shown_regions
 
 
@@ -97,9 +97,8 @@ def find(
         )
 
         like = None if like is None else example_at(gallery, like)
-        place = place_of(gallery, settings.index)
         query = Query(asked, least_car, hits_of, not (wanted or unwanted), text, like, limit, approximate)
-        hits = Similar(found, place, settings, progress or Silent()).rank(query)
+        hits = Similar(found, gallery, settings, progress or Silent()).rank(query)
         if not cars and min_score is not None:
             hits = [hit for hit in hits if hit.score >= min_score]
     else:

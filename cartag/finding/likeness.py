@@ -19,11 +19,12 @@ from cartag.catalogs import query_texts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.finding.hits import Hit, Query
+from cartag.paths import as_typed
 from cartag.photos import PICTURE, content_hash, cut, decode, glances, is_raw, read_bytes, shaped, tiles
 from cartag.progress import Progress
 from cartag.scoring import Sight, sight_of
 from cartag.settings import Settings
-from cartag.state import Index, Place, Store, in_digits
+from cartag.state import Index, Store, in_digits
 from cartag.values import Box, PhotoRecord, shown_regions
 
 if TYPE_CHECKING:  # what needs pyarrow is loaded for indexes of shards only
@@ -56,10 +57,14 @@ class Similar:
     """Ranking by cosine similarity, from the embeddings that `tag` left in the cache."""
 
     def __init__(
-        self, index: Index | ShardedIndex | TagIndex[PhotoTags], place: Place, settings: Settings, progress: Progress
+        self,
+        index: Index | ShardedIndex | TagIndex[PhotoTags],
+        gallery: Path,
+        settings: Settings,
+        progress: Progress,
     ) -> None:
         self._index = cast("Index | ShardedIndex", index)  # likeness asks for more than tags
-        self._place = place
+        self._gallery, self._place = gallery, state.place_of(gallery, settings.index)
         self._settings, self._progress = settings, progress
         # The index's own model, whatever the settings say: only its embeddings are comparable.
         self._files = checkpoints.resolve_auto(index.header.model, progress)
@@ -153,9 +158,9 @@ class Similar:
         return wholes, {key: dict(found) for key, found in regions.items()}
 
     def _not_embedded(self, what: str) -> IndexFileError:
-        return IndexFileError(
-            f"{self._place.state}: holds no embeddings of {what}; 'cartag tag --retag' computes them again"
-        )
+        engine = () if isinstance(self._index, Index) else ("--engine", "ray")
+        again = as_typed("tag", self._gallery, "--retag", *engine, index=self._settings.index)
+        return IndexFileError(f"{self._place.state}: holds no embeddings of {what}; {again} computes them again")
 
     # --- what is looked for
 

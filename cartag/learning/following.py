@@ -51,8 +51,8 @@ def damaged_rows_note(place: Place) -> Path | None:
     return _path(place) if owes_rows(place) and _read(place) is None else None
 
 
-def check_rows(place: Place, labels: Path) -> None:
-    """Refuses labels whose rows name photos as they were called before.
+def check_rows(place: Place, labels: Path, tag: str) -> None:
+    """Refuses labels whose rows name photos as they were called before; ``tag`` is the command that mends them.
 
     Raises:
         LabelsError: they have to be written first.
@@ -61,7 +61,7 @@ def check_rows(place: Place, labels: Path) -> None:
     if owed is not None and owed.contents and owed.labels == str(labels.resolve()) and owed.digest == digest_of(labels):
         raise LabelsError(
             f"{labels}: its rows name {_photos(len(owed.contents))} as they were called before, e.g. "
-            f"{min(owed.contents)}; make it writable and run 'cartag tag', which mends them"
+            f"{min(owed.contents)}; make it writable and run {tag}, which mends them"
         )
 
 

@@ -22,6 +22,7 @@ from cartag.learning.splits import groups_of
 from cartag.learning.thresholds import OWN_THRESHOLD
 from cartag.learning.vectors import Example, Placed, examples_of, main_vectors
 from cartag.measuring import Interval, Truth, differences, headline, metric_values, read_truth
+from cartag.paths import as_typed
 from cartag.progress import Progress, Silent
 from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
 from cartag.settings import Settings, load_settings, shared_texts
@@ -146,17 +147,19 @@ def propose(
     place = place_of(Path(gallery), settings.index)
     found = read_index(Path(gallery), settings.index)
     learned.claim_learned(place)  # before anything is computed that could not be kept
-    following.check_rows(place, Path(labels))
+    tag = as_typed("tag", gallery, index=settings.index)
+    review = as_typed("review", gallery, index=settings.index)
+    following.check_rows(place, Path(labels), tag)
     # Before they are read: of what is written in between it is no digest. A pipe can be read once.
     file = following.digest_of(Path(labels)) if Path(labels).is_file() else ""
     truth = read_truth(Path(labels), found, Path(gallery), settings.not_hers)
     if not file and Path(labels).is_file():
-        raise LabelsError(f"{labels}: could not be read at first; run 'cartag learn' again")
+        raise LabelsError(f"{labels}: could not be read at first; run the same command again")
     files = checkpoints.resolve_auto(found.header.model, progress)
     identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
     catalog = load_catalog(default_catalog(found))
     if catalog.sha256 != found.header.catalog.sha256:
-        raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run 'cartag tag' first")
+        raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run {tag} first")
     try:
         with open_store(place, identity) as store:
             encoder = _Loaded(files, settings)
@@ -165,19 +168,19 @@ def propose(
             placed = _placed(truth, store)
             vectors = _some_vectors(found, store)
     except (OSError, sqlite3.Error) as e:
-        raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run 'cartag tag {gallery}' first") from e
+        raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run {tag} first") from e
     if placed.astray and not placed.found:
         raise LabelsError(
             f"{labels}: no box of it is one that was found, where the two have to share half of what they cover "
-            f"together; see where cars were found with 'cartag review {gallery}', and draw them there"
+            f"together; see where cars were found with {review}, and draw them there"
         )
     if placed.unplaced and not placed.found:
         raise LabelsError(
             f"{labels}: all labelled photos show several cars, and nobody can tell which is which; draw and name their "
-            f"boxes with 'cartag review {gallery}'"
+            f"boxes with {review}"
         )
     if not placed.found:
-        raise LabelsError(f"{place.state}: none of the labelled photos is embedded; run 'cartag tag {gallery}' first")
+        raise LabelsError(f"{place.state}: none of the labelled photos is embedded; run {tag} first")
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
     folder = Path(files.folder) if files.folder else None
@@ -279,7 +282,7 @@ def refit(
     except (LabelsError, UsageError) as e:
         progress.note(f"learned: {e}; what was learned before stays")
         return False
-    what = f"learned again from the {report.photos} labels of {labels}"
+    what = f"learned again from {report.photos} label{'' if report.photos == 1 else 's'} of {labels}"
     progress.note(what if report.kept else f"{what}: no better than the model alone, so nothing of it is used")
     return True
 

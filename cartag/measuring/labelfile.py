@@ -14,7 +14,6 @@ from cartag.errors import LabelsError, UnknownCarError
 from cartag.measuring.rows import (
     BOX_COLUMNS,
     BoxLabel,
-    Columns,
     Label,
     Others,
     Reader,
@@ -42,7 +41,8 @@ Rows = tuple[Row, ...]
 class LabelFile:
     """A CSV of hand labels in memory, to be changed row by row.
 
-    Other rows, other columns, the order, a byte-order mark and the ends of lines stay as they are. So does a label that
+    Other rows, other columns, the order, a byte-order mark, the ends of lines and what parts the columns stay as they
+    are; numbers are written with a decimal comma where those of the file have one. So does a label that
     means the same in other words, and a name outside the catalog that stands in it beside cars of the catalog.
 
     A photo has one row, or where boxes are spoken of one a box, and one more for what stands in none. A file without
@@ -79,14 +79,15 @@ class LabelFile:
         self._mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
         self._header, *rows = records_of(data.removeprefix(codecs.BOM_UTF8), path)
         self._end = "\r\n" if self._header.raw.endswith("\r\n") else "\n"
-        self._columns = columns_of(self._header.cells)
+        self._delimiter = self._header.delimiter
+        self._columns = columns_of(self._header.cells, self._delimiter)
         self._has_boxes = bool(self._columns.box)
         """Whether the file, as it was read, has columns for them."""
         if not self._has_boxes:
             width = len(self._header.cells)
-            self._columns = Columns(
-                self._columns.file, self._columns.label, tuple(range(width, width + len(BOX_COLUMNS)))
-            )
+            self._columns = replace(self._columns, box=tuple(range(width, width + len(BOX_COLUMNS))))
+        self._decimal = "."
+        """The decimal mark of its boxes."""
         self._rows: list[Row | None] = list(rows)
         self._places: dict[str, list[int]] = {}
         reader = Reader(path, self._vocabulary, known, gallery)
@@ -94,6 +95,8 @@ class LabelFile:
             if row.cells:
                 row.cells += [""] * (len(self._header.cells) - len(row.cells))
                 box = self._columns.box_said(row.cells, f"{path}: line {row.line}") if self._has_boxes else None
+                if box is not None and any("," in row.cells[place] for place in self._columns.box):
+                    self._decimal = ","
                 row.name, row.label = reader.row(
                     row.line, row.cells[self._columns.file], row.cells[self._columns.label], box
                 )
@@ -112,7 +115,7 @@ class LabelFile:
 
     def put(self, photo: str, rows: Rows) -> Change:
         """Has these rows, and no others, stand for a photo again; what that changed."""
-        again = [replace(row, label=self._read(photo, row)) for row in rows]
+        again = [replace(row, label=self._read(photo, row)) for row in map(self._as_here, rows)]
         places = [place for place in self._places.get(photo, ()) if self._rows[place] is not None]
         change: Change = []
         for place in places:
@@ -120,6 +123,15 @@ class LabelFile:
         change += [(len(self._rows) + i, None, row) for i, row in enumerate(again)]
         self._apply([(place, after) for place, _, after in change])
         return change
+
+    def _as_here(self, row: Row) -> Row:
+        """A row, parted as this file is: since it was read, the file may have been saved with another delimiter."""
+        if row.delimiter == self._delimiter:
+            return row
+        cells = list(row.cells)
+        if row.label is not None and row.label.boxes:
+            self._set_box(cells, _box(row.label))
+        return replace(row, cells=cells, raw=self._line(cells, _end(row)), delimiter=self._delimiter)
 
     def _read(self, photo: str, row: Row) -> Label:
         where = str(self._path)
@@ -200,10 +212,9 @@ class LabelFile:
         return tuple(self._renamed(row, photo) for row in rows)
 
     def _renamed(self, row: Row, new: str) -> Row:
-        written, end = row.cells[self._columns.file], row.raw[len(row.raw.rstrip("\r\n")) :]
-        cells = list(row.cells)
+        written, cells = row.cells[self._columns.file], list(row.cells)
         cells[self._columns.file] = written.removesuffix(row.name) + new if written.endswith(row.name) else new
-        return replace(row, cells=cells, raw=_line(cells, end), name=new)
+        return replace(row, cells=cells, raw=_line(cells, row.delimiter, _end(row)), name=new)
 
     def _known(self, label: Label) -> Label:
         """With names in the place of cars that the catalog does not hold."""
@@ -231,12 +242,17 @@ class LabelFile:
         cells[self._columns.file] = cells[self._columns.file] or photo
         cells[self._columns.label] = _text(label, self._cars, self._anywhere)
         if label.boxes or any(place < len(cells) and cells[place] for place in self._columns.box):
-            cells += [""] * (max(self._columns.box) + 1 - len(cells))
-            box = _box(label)
-            texts = [""] * len(BOX_COLUMNS) if box is None else map(_number, box)
-            for place, text in zip(self._columns.box, texts, strict=True):
-                cells[place] = text
-        return Row(0, cells, _line(cells, self._end), photo, label)
+            self._set_box(cells, _box(label))
+        return Row(0, cells, self._line(cells, self._end), photo, label, self._delimiter)
+
+    def _set_box(self, cells: list[str], box: Box | None) -> None:
+        cells += [""] * (max(self._columns.box) + 1 - len(cells))
+        texts = [""] * len(BOX_COLUMNS) if box is None else map(_number, box)
+        for place, text in zip(self._columns.box, texts, strict=True):
+            cells[place] = text.replace(".", self._decimal)
+
+    def _line(self, cells: Sequence[str], end: str) -> str:
+        return _line(cells, self._delimiter, end)
 
     def encode(self) -> bytes:
         """The file's bytes."""
@@ -250,8 +266,7 @@ class LabelFile:
     def _header_line(self, rows: Iterable[Row]) -> str:
         if self._has_boxes or not any(row.label is not None and row.label.boxes for row in rows):
             return self._header.raw
-        end = self._header.raw[len(self._header.raw.rstrip("\r\n")) :]
-        return _line([*self._header.cells, *BOX_COLUMNS], end)
+        return self._line([*self._header.cells, *BOX_COLUMNS], _end(self._header))
 
 
 def _says(row: Label, label: Label) -> bool:
@@ -296,9 +311,14 @@ def _with_names_of(new: Label, old: Label) -> Label:
     return Label(new.file, new.cars, other, tuple(replace(box, other=other) for box in new.boxes))
 
 
-def _line(cells: Sequence[str], end: str) -> str:
+def _end(row: Row) -> str:
+    return row.raw[len(row.raw.rstrip("\r\n")) :]
+
+
+def _line(cells: Sequence[str], delimiter: str, end: str) -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\r\n").writerow(cells)  # both, so that cells with one of them are quoted
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")  # both, so that cells with one are quoted
+    writer.writerow(cells)
     return out.getvalue().removesuffix("\r\n") + end
 
 

@@ -176,16 +176,16 @@ def _remarks(e: Evaluation, without_picture: int) -> str:
     remarks = []
     if e.uses_learned:
         remarks.append("The tags use what was learned from hand labels: on the labels learned from, figures flatter.")
-    for count, text in (
-        (len(e.not_in_index), "labelled files are not in the index"),
-        (e.without_label, "photos have no label"),
-        (e.settled_by_hand, "photos left out: tagged by a person, without what the model says"),
-        (e.labels_outside_catalog, "labels name cars outside the catalog, which count as other cars"),
-        (len(e.silent_folders), "folders are not named after a car"),
-        (without_picture, "photos below could not be read: the reason stands in place of the picture"),
+    for count, one, several, text in (
+        (len(e.not_in_index), "labelled file is", "labelled files are", "not in the index"),
+        (e.without_label, "photo has", "photos have", "no label"),
+        (e.settled_by_hand, "photo", "photos", "left out: tagged by a person, without what the model says"),
+        (e.labels_outside_catalog, "label names", "labels name", "cars outside the catalog, which count as other cars"),
+        (len(e.silent_folders), "folder is", "folders are", "not named after a car"),
+        (without_picture, "photo", "photos", "below could not be read: the reason stands in place of the picture"),
     ):
         if count:
-            remarks.append(f"{count} {text}.")
+            remarks.append(f"{count} {one if count == 1 else several} {text}.")
     return f"<p class=note>{escape(' '.join(remarks))}</p>" if remarks else ""
 
 
@@ -220,7 +220,9 @@ def _against(e: Evaluation) -> str:
     table = _table(("figure", "difference", "95 % interval", ""), rows)
     verdict = f"Only this one right: {c.gained}. Only the other: {c.lost}. McNemar p = {c.p_value:.4f}."
     return _section(
-        f"Against {c.against}", table, f"This less the other, in percentage points, on {c.photos} photos. {verdict}"
+        f"Against {c.against}",
+        table,
+        f"This less the other, in percentage points, on {_counted(c.photos, 'photo')}. {verdict}",
     )
 
 
@@ -240,7 +242,8 @@ def _car_bars(e: Evaluation) -> str:
             _bar(kind, interval)
             for kind, interval in (("recall", car.recall_interval), ("precision", car.precision_interval))
         )
-        text = f"{_percent(car.recall)} of {car.photos} photos, {_percent(car.precision)} of {car.tagged} tags"
+        photos, tags = _counted(car.photos, "photo"), _counted(car.tagged, "tag")
+        text = f"{_percent(car.recall)} of {photos}, {_percent(car.precision)} of {tags}"
         rows.append(
             f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>"
         )
@@ -302,6 +305,10 @@ def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
     return f"<div class=wide>{''.join(out)}</svg></div>"
 
 
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def _short(name: str) -> str:
     return name if len(name) <= 26 else name[:25] + "…"
 
@@ -312,7 +319,7 @@ def _reliability(e: Evaluation) -> str:
     for b in e.reliability:
         x, y = _place(b.confidence, b.accuracy)
         radius = 4 + 5 * (b.photos / most) ** 0.5
-        title = f"{b.photos} photos, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
+        title = f"{_counted(b.photos, 'photo')}, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
         marks.append(
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
         )
@@ -393,7 +400,8 @@ def _boxes(e: Evaluation) -> str:
     return _section(
         "Boxes",
         _table(("figure", "share", "of", "95 % interval"), rows),
-        f"On the {e.boxes.photos} photos whose labels have boxes. A box is found where an IoU of 0.5 says so.",
+        f"On the {_counted(e.boxes.photos, 'photo')} whose labels have boxes. "
+        "A box is found where an IoU of 0.5 says so.",
     )
 
 

@@ -18,6 +18,9 @@ from cartag.values import Box, why_no_box
 BOX_COLUMNS = ("x", "y", "w", "h")
 """Of a row that speaks of one car: its box, as fractions of the upright photo, top-left origin."""
 
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may part the columns of a CSV: where a comma is the decimal mark, spreadsheets write semicolons, some tabs."""
+
 Others = Callable[[], Iterable[Named]]
 """Gives cars that the catalog lacks and that labels may name, besides those of the gazetteer."""
 
@@ -61,6 +64,8 @@ class Row:
     """The photo it is of; empty for the header and for blank lines."""
     label: Label | None = None
     """What this row says; the label of a photo is that of all its rows (`joined`)."""
+    delimiter: str = ","
+    """What parts its cells where it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Columns:
     label: int
     box: tuple[int, ...]
     """Of x, y, w, h; empty where a file has no such columns."""
+    delimiter: str = ","
+    """What parts them; beside another one than a comma, numbers may have a decimal comma."""
 
     def box_said(self, cells: Sequence[str], where: str) -> Box | None:
         """The box of a row; None where its cells are empty, and the row speaks of the photo as a whole.
@@ -86,7 +93,7 @@ class Columns:
                 f"{where}: a box is x, y, w and h; fill all four, or none where the row is of the photo as a whole"
             )
         try:
-            x, y, w, h = map(float, texts)
+            x, y, w, h = (float(text if self.delimiter == "," else text.replace(",", ".")) for text in texts)
         except ValueError as e:
             raise LabelsError(
                 f"{where}: the box {', '.join(texts)} is no four numbers; they are fractions of the photo, e.g. 0.25"
@@ -179,7 +186,7 @@ def rows_of(path: Path) -> list[tuple[int, str, str, Box | None]]:
     except OSError as e:
         raise LabelsError(f"{path}: cannot be read ({e.strerror})") from e
     header, *rows = records_of(data.removeprefix(codecs.BOM_UTF8), path)  # Excel writes a byte-order mark
-    columns = columns_of(header.cells)
+    columns = columns_of(header.cells, header.delimiter)
     cells = [(row.line, row.cells + [""] * len(header.cells)) for row in rows if row.cells]
     return [
         (line, cell[columns.file], cell[columns.label], columns.box_said(cell, f"{path}: line {line}"))
@@ -187,7 +194,7 @@ def rows_of(path: Path) -> list[tuple[int, str, str, Box | None]]:
     ]
 
 
-def columns_of(header: Sequence[str]) -> Columns:
+def columns_of(header: Sequence[str], delimiter: str = ",") -> Columns:
     """Where file, label and box stand, in whatever case they are written; the four of a box count together.
 
     Raises:
@@ -195,7 +202,8 @@ def columns_of(header: Sequence[str]) -> Columns:
     """
     folded = _folded(header)
     box = tuple(folded.index(name) for name in BOX_COLUMNS if name in folded)
-    return Columns(folded.index("file"), folded.index("label"), box if len(box) == len(BOX_COLUMNS) else ())
+    whole = box if len(box) == len(BOX_COLUMNS) else ()
+    return Columns(folded.index("file"), folded.index("label"), whole, delimiter)
 
 
 def _folded(header: Sequence[str]) -> list[str]:
@@ -307,7 +315,8 @@ def records_of(data: bytes, path: Path) -> Iterator[Row]:
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise LabelsError(f"{path}: line {line}: not UTF-8 text (byte {e.start}); save it as UTF-8") from e
-    reader = csv.reader(lines, strict=True)
+    delimiter = _delimiter(lines)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begin, header = 0, None
     try:
         for cells in reader:
@@ -316,14 +325,29 @@ def records_of(data: bytes, path: Path) -> Iterator[Row]:
             elif any(cell.strip() for cell in cells[len(header) :]):
                 raise LabelsError(
                     f"{path}: line {reader.line_num}: {len(cells)} cells under {len(header)} columns; "
-                    "several cars of one photo are one label, a|b, and a text with commas stands in quotes"
+                    "several cars of one photo are one label, a|b, and a text with "
+                    f"{_DELIMITERS[delimiter]} stands in quotes"
                 )
-            yield Row(reader.line_num, cells, "".join(lines[begin : reader.line_num]))
+            raw = "".join(lines[begin : reader.line_num])
+            yield Row(reader.line_num, cells, raw, delimiter=delimiter)
             begin = reader.line_num
     except csv.Error as e:
         raise LabelsError(f"{path}: line {begin + 1}: not valid CSV: {e}") from e
     if header is None:
         raise LabelsError(f"{path}: line 1: expected the columns file,label, found nothing")
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What parts the columns so that file and label are among them: a comma, or else the only other one that does."""
+    fitting = [mark for mark in _DELIMITERS if {"file", "label"} <= set(_folded(_first(lines, mark)))]
+    return fitting[0] if fitting[:1] == [","] or len(fitting) == 1 else ","
+
+
+def _first(lines: Sequence[str], delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader(lines, delimiter=delimiter, strict=True), [])
+    except csv.Error:  # cells in quotes, parted by something else
+        return []
 
 
 def _header(cells: list[str], path: Path) -> list[str]:

@@ -7,6 +7,7 @@ const make = (name, className, text) => {
   return element;
 };
 const number = n => n.toLocaleString("en");
+const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 const percent = score => (score >= 0.9995 ? "100" : (100 * score).toFixed(score < 0.1 ? 1 : 0)) + " %";
 const plain = text => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
 const option = (value, text) => { const o = make("option", "", text); o.value = value; return o; };

@@ -150,7 +150,6 @@ const isNamed = photo => {
   const boxes = photo.regions ?? [];
   return named.has(viewOf([photo, null])) || (boxes.length > 1 && boxes.every(one => one.human || named.has(viewOf([photo, one.box]))));
 };
-const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 // What was named: photos; cars, where not each of them is all that its photo shows.
 const toldOf = (these, what) => {
   const its = [...new Set(these.map(([photo]) => photo))], open = its.filter(photo => !isDone(photo)).length, settled = its.length - open;

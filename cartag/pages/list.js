@@ -23,7 +23,7 @@ const apply = (at = 0) => {
   if (filter.order) shown.sort(ORDERS[filter.order]);
   $("unlike").hidden = filter.order !== "like";
   $("unlike").textContent = `Like ${filter.like} ✕`;
-  $("count").textContent = shown.length === photos.length ? `${number(photos.length)} photos` : `${number(shown.length)} of ${number(photos.length)} photos`;
+  $("count").textContent = shown.length === photos.length ? many(photos.length, "photo") : `${number(shown.length)} of ${many(photos.length, "photo")}`;
   $("empty").hidden = shown.length > 0;
   $("empty").textContent = filter.state === "todo" && !filter.q && !filter.car && !filter.outcome ? "Every photo is settled." : "No photo fits. Clear a filter to see more.";
   for (const photo of chosen) if (!fits(photo)) chosen.delete(photo);
@@ -55,7 +55,7 @@ const tally = () => {
   }
   $("bar").hidden = !chosen.size;
   document.querySelector('[data-bulk="labels"]').hidden = ![...chosen].some(differs);
-  $("chosen").textContent = chosen.size === 1 ? "1 photo" : `${number(chosen.size)} photos`;
+  $("chosen").textContent = many(chosen.size, "photo");
 };
 const recall = () => {
   const query = new URLSearchParams(location.hash.slice(1));
@@ -76,7 +76,7 @@ const grid = new Grid($("grid"), i => {
   if (differs(photo)) line.append(make("span", "path differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
   else line.append(make("span", "path", photo.path));
   const boxes = photo.regions ?? [], hers = boxes.filter(region => region.human).length;
-  if (hers && !isSettled(photo)) line.append(make("span", "percent", `${hers} of ${boxes.length} boxes`));
+  if (hers && !isSettled(photo)) line.append(make("span", "percent", `${hers} of ${boxes.length} box${boxes.length === 1 ? "" : "es"}`));
   else if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));
   else if (photo.tags.length && !differs(photo)) line.append(make("span", "percent", percent(photo.tags[0].score)));
   const said = photo.outcome === "error" ? photo.error : words(stands(photo)) + (boxes.length === 1 && photo.outcome === "unknown" ? perhaps(boxes[0]) : "");
@@ -149,7 +149,7 @@ const bulk = async (said, what) => {
   try {
     const changed = await decide(some, said);
     applyAt(place, put);
-    if (changed.length) news(`${changed.length === 1 ? "1 photo" : `${number(changed.length)} photos`}: ${what}. ${shownKey(keyOf("undo", "list"))} undoes it.`);
+    if (changed.length) news(`${many(changed.length, "photo")}: ${what}. ${shownKey(keyOf("undo", "list"))} undoes it.`);
   } catch {
     for (const photo of some) chosen.add(byPath.get(photo.path) ?? photo);
     applyAt(() => at, put);

@@ -58,7 +58,7 @@ const learnFrom = async () => {
   }
 };
 const verdict = told => {
-  const from = `Learned from ${number(told.photos)} photos.`;
+  const from = `Learned from ${many(told.photos, "photo")}.`;
   if (!told.helps) return `${from} On photos held back it is no better than now, so there is nothing to take.`;
   if (!told.folds) return `${from} They are too few to hold some back: whether it helps cannot be told.`;
   return `${from} On photos held back:`;

@@ -43,7 +43,7 @@ class Asks:
 
     def __init__(self, session: Session, settings: Settings, keys: tuple[Key, ...]) -> None:
         self._session, self._settings, self._keys = session, settings, keys
-        self._likeness = Likeness(lambda: session.index, session.place, settings)
+        self._likeness = Likeness(lambda: session.index, session.gallery, session.place, settings)
         self._proposal: Proposal | None = None
         self._learning = threading.Lock()
 

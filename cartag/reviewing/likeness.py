@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from cartag import checkpoints, encoder as encoders
 from cartag.errors import CartagError, ReviewError
+from cartag.paths import as_typed
 from cartag.progress import Silent
 from cartag.reviewing import groups
 from cartag.reviewing.words import is_done, live_regions
@@ -45,8 +47,8 @@ class Like:
 class Likeness:
     """Looks at the index as it is when it is asked. All methods may be called from several threads."""
 
-    def __init__(self, index: Callable[[], Index], place: Place, settings: Settings) -> None:
-        self._index, self._place, self._settings = index, place, settings
+    def __init__(self, index: Callable[[], Index], gallery: Path, place: Place, settings: Settings) -> None:
+        self._index, self._gallery, self._place, self._settings = index, gallery, place, settings
         self._mutex = threading.Lock()
         self._seen: tuple[Index, tuple[object, ...], Views] | None = None
 
@@ -90,7 +92,8 @@ class Likeness:
         own = [i for i, other in enumerate(views.paths) if other == path]
         query = next((i for i in own if box is not None and views.boxes[i] == box), own[0] if own else None)
         if query is None:
-            raise ReviewError(f"{path}: holds no embedding to compare; 'cartag tag --retag' computes it again")
+            again = as_typed("tag", self._gallery, "--retag", index=self._place.option(self._gallery))
+            raise ReviewError(f"{path}: holds no embedding to compare; {again} computes it again")
         best: dict[str, float] = {}
         for other, cosine in zip(views.paths, (views.vectors @ views.vectors[query]).tolist(), strict=True):
             if other != path and cosine > best.get(other, -2.0):

@@ -140,6 +140,12 @@ class Place:
         """What the files beside the index begin with: `a.json` and `a.idx` in one folder have their own."""
         return self.index.stem if self.index.suffix == ".json" else self.index.name
 
+    def option(self, gallery: Path) -> Path | str | None:
+        """What ``--index`` has to name for this place; None where the gallery's own index lies there."""
+        if self.uri is not None:
+            return self.uri
+        return None if self.index == gallery / FILE_NAME else self.index
+
     @property
     def journal(self) -> Path:
         """The journal of the run under way."""
@@ -215,7 +221,8 @@ def _place_to_read(gallery: Path, index: Path | str | None) -> Place:
 def _bytes(place: Place, gallery: Path) -> bytes:
     data = _bytes_if_there(place)
     if data is None:
-        raise IndexFileError(f"{place.index}: no index there; make one with 'cartag tag {gallery}'")
+        tag = paths.as_typed("tag", gallery, index=place.option(gallery))
+        raise IndexFileError(f"{place.index}: no index there; make one with {tag}")
     return data
 
 

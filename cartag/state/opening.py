@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET
 
 from cartag.errors import IndexFileError
-from cartag.paths import parts_of
+from cartag.paths import as_typed, parts_of
 from cartag.settings import cache_folder
 from cartag.state import index as files
 from cartag.state.index import FILE_NAME, STATE_FOLDER, Index, Place, Stamp, TagIndex
@@ -185,7 +185,8 @@ def _sharded(gallery: Path | str, index: Path | str | None) -> ShardedIndex | No
     place = place_of(Path(gallery), index)
     sharded = _opened(place)
     if sharded is None and place.uri is not None:
-        raise IndexFileError(f"{place.uri}: no index there; make one with 'cartag tag {gallery} --engine ray'")
+        tag = as_typed("tag", gallery, "--engine", "ray", index=place.uri)
+        raise IndexFileError(f"{place.uri}: no index there; make one with {tag}")
     return sharded
 
 

@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from cartag.errors import IndexFileError
 from cartag.learning import learned_files
+from cartag.paths import as_typed
 from cartag.photos import RawPairs, Walk, reads_raw, walk
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
@@ -122,7 +123,8 @@ def tag(
         if report.scored + report.embedded and run.is_uncalibrated:
             progress.note(
                 f"model: {run.files.spec.name} has no calibration, so its scores are not measured probabilities: label "
-                "some thirty photos ('cartag review'), then 'cartag learn GALLERY LABELS' fits it to yours"
+                f"some thirty photos ({as_typed('review', gallery, index=settings.index)}), then "
+                f"{as_typed('learn', gallery, 'LABELS', index=settings.index)} fits it to yours"
             )
         if not _refitted(run, report, retag, progress):
             return report

@@ -248,6 +248,15 @@ def test_every_name_of_a_shipped_catalog_finds_its_car(name: str, step: int) -> 
         ("cars: [{name: A, aliases: [B, '']}]", r"cars\[0\]\.aliases\[1\]: expected a text"),
         ("cars: [{name: A, prompts: [[]]}]", r"cars\[0\]\.prompts\[0\]: expected a text, found a list"),
         ("cars: [{name: A, years: [2]}]", r"cars\[0\]\.years: expected a text"),
+        (
+            "cars: [A, {name: B, years: 2013-1999}]",
+            r"cars\[1\]\.years: '2013-1999' ends before it begins; write the first year first: 1999-2013$",
+        ),
+        (
+            "cars: [{name: A, years: 2013 \u2013 1999}]",
+            r"cars\[0\]\.years: '2013 \u2013 1999' ends before it begins; .* 1999-2013$",
+        ),
+        ("other_cars: [{name: B, years: 2013-2012}]\ncars: [A]", r"other_cars\[0\]\.years: '2013-2012' ends before"),
         ("cars: [A, B, a]", r"cars\[2\]\.(id|name): 'a' already means 'A' .*cars\[0\]"),
         ("cars: [A b, {name: C, id: a-b}]", r"cars\[1\]\.id: 'a-b' already means 'A b'"),
         ("cars: [A, {name: C, aliases: [D, Á]}]", r"cars\[1\]\.aliases: 'Á' already means 'A'"),

@@ -133,7 +133,7 @@ def test_the_commands_with_a_hub(loopback: Hub, checkpoints: Folders, tmp_path: 
     tag = ("-m", "cartag", "tag", "photos", "--catalog", "cars.yaml", "--device", "cpu", "--regions", "off")
     done = run(tmp_path, *tag, "--model", "someone/cars-siglip", **there)
     assert done.returncode == 0, done.stderr
-    assert "1 photos with someone/cars-siglip" in done.stdout
+    assert "1 photo with someone/cars-siglip" in done.stdout
 
 
 # --- on the way -------------------------------------------------------------------------------------------------

@@ -78,6 +78,29 @@ def test_find_exits_like_grep(gallery: Path) -> None:
     assert run(gallery, "find", "photos").returncode == 2
 
 
+def test_one_is_no_plural(gallery: Path) -> None:
+    (gallery.parent / "one.yaml").write_text("cars: [Red Racer]\nother_cars: [Blue Bird]\nno_car: [a wall]\n")
+    listed = run(gallery, "cars", "--catalog", "one.yaml").stdout
+    assert b"): 1 car\n" in listed
+    assert b"rejected by 1 other car and 1 prompt without a car" in listed
+    assert run(gallery, "cars", "--catalog", "one.yaml", "--add", "Pale Rider").stdout.count(
+        b"one.yaml: 2 cars, with Pale"
+    )
+    (gallery / "blue\n1.jpg").unlink()
+    tagged(gallery)
+    assert b": 1 photo, " in run(gallery, "show", "photos").stdout
+    assert b": 1 photo; nothing is damaged" in run(gallery, "check", "photos").stdout
+
+
+def test_a_command_that_is_named_can_be_typed(gallery: Path) -> None:
+    (gallery / "empty.jpg").touch()
+    shoot = gallery.rename(gallery.with_name("my shoot")).name
+    tag = ("tag", shoot, "--catalog", "cars.yaml", "--model", "fake", "--regions", "off", "--index", "a.json")
+    assert b"; `cartag show 'my shoot' --index a.json` says why" in run(gallery, *tag).stderr
+    told = run(gallery, "show", shoot, "--index", "a.json", "--others").stderr
+    assert b"; `cartag tag 'my shoot' --index a.json` looks for them" in told
+
+
 def test_export_prints_tables_and_writes_sidecars(gallery: Path) -> None:
     tagged(gallery)
     table = run(gallery, "export", "photos", "--as", "csv")

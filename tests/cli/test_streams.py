@@ -159,4 +159,4 @@ def test_labels_may_come_through_a_pipe(home: Path, tmp_path: Path) -> None:
         command, cwd=tmp_path, env=environment, input=said, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("1 photos with a label\n")
+    assert done.stdout.startswith("1 photo with a label\n")

@@ -167,8 +167,13 @@ def test_an_example_that_cannot_be_read_is_an_error(parade: Gallery) -> None:
 
 def test_without_the_cache_words_ask_for_another_run(parade: Gallery) -> None:
     shutil.rmtree(place_of(parade.path).state)
-    with pytest.raises(IndexFileError, match=r"holds no embeddings of these photos.*cartag tag"):
+    with pytest.raises(IndexFileError, match=r"holds no embeddings of these photos") as told:
         cartag.find(parade.path, text="red")
+    assert f"; 'cartag tag {parade.path} --retag' computes them again" in str(told.value)
+    other = parade.path.rename(parade.path.with_name("my shoot"))
+    with pytest.raises(IndexFileError, match="holds no embeddings") as told:
+        cartag.find(other, text="red", index=other / "cartag.json")
+    assert f"; `cartag tag '{other}' --retag --index '{other}/cartag.json'` computes" in str(told.value), "can be typed"
 
 
 def test_another_catalog_of_the_settings_plays_no_part(parade: Gallery, tmp_path: Path) -> None:

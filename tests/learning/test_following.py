@@ -73,6 +73,18 @@ def test_rows_follow_photos_that_swap_their_names(learned: Gallery) -> None:
     assert csv(learned).read_bytes() == before
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_rows_that_follow_keep_what_parts_the_columns(learned: Gallery, mark: str) -> None:
+    text = '\ufefffile;label;note\r\nred-0.jpg;Red Racer;"first"\r\nphantom-0.jpg;Phantom;a, b\r\n'
+    csv(learned).write_bytes(text.replace(";", mark).encode())
+    cartag.learn(learned.path, csv(learned))
+    learned.tag()
+    (learned.path / "phantom-0.jpg").rename(learned.path / "p;1.jpg")
+    tag(learned)
+    after = text.replace(";", mark).replace("phantom-0.jpg", "p;1.jpg" if mark != ";" else '"p;1.jpg"')
+    assert csv(learned).read_bytes() == after.encode()
+
+
 def test_rows_of_photos_that_are_renamed_or_lose_their_name(learned: Gallery) -> None:
     lost = learned.record("red-0.jpg")["sha256"][:12]
     (learned.path / "green.jpg").rename(learned.path / "red-0.jpg")

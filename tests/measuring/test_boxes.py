@@ -45,6 +45,14 @@ def test_the_columns_are_known_in_any_case_and_order(tmp_path: Path, header: str
     assert label == Label("a.jpg", RED, (), (BoxLabel(LEFT, RED, ()),))
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_decimal_comma_is_read_where_commas_part_no_columns(tmp_path: Path, mark: str) -> None:
+    text = "file;label;x;y;w;h\na.jpg;red-racer;0,1;0,2;0.3;,4\n".replace(";", mark)
+    assert read(tmp_path, text) == [Label("a.jpg", RED, (), (BoxLabel(LEFT, RED, ()),))]
+    with pytest.raises(LabelsError, match=r"line 2: the box 0,1, 1\.0,2, .* is no four numbers"):
+        read(tmp_path, text.replace("0,2", "1.0,2"))
+
+
 def test_columns_that_are_not_all_four_are_further_columns(tmp_path: Path) -> None:
     (label,) = read(tmp_path, "file,label,x,y,File\na.jpg,Red Racer,120,somewhere,b.jpg\n")
     assert label == Label("a.jpg", RED, ())
@@ -131,6 +139,31 @@ def test_a_file_without_such_columns_gets_them_with_the_first_box(tmp_path: Path
     new = [f"Red Racer,a.jpg,,{ONE}", f"unknown,a.jpg,,{TWO}"]
     assert after.split("\r\n") == ["label,file,who,x,y,w,h", "none,b.jpg,me", *new, ""]
     assert written(tmp_path, text, Label("a.jpg", RED, ())).startswith("label,file,who\r\n")
+
+
+def test_new_rows_are_parted_and_pointed_as_those_that_are_there(tmp_path: Path) -> None:
+    header = "label;file;x;y;w;h\r\n"
+    assert written(tmp_path, header, label(LEFT_RED)) == f"{header}Red Racer;a.jpg;0.1;0.2;0.3;0.4\r\n"
+    text = f"{header}none;b,1.jpg;;;;\r\nunknown;c.jpg;0,50;,25;0,5;0.5\r\n"
+    assert written(tmp_path, text, label(LEFT_RED)) == f"{text}Red Racer;a.jpg;0,1;0,2;0,3;0,4\r\n"
+    assert written(tmp_path, "file\tlabel\n", label(LEFT_RED)) == "\t".join(
+        ("file", "label", "x", "y", "w", "h\na.jpg", "Red Racer", "0.1", "0.2", "0.3", "0.4\n")
+    )
+
+
+@pytest.mark.parametrize(("was", "now"), [(",", ";"), (";", ","), ("\t", ",")])
+def test_a_row_comes_back_into_a_file_that_was_saved_with_other_delimiters_since(
+    tmp_path: Path, was: str, now: str
+) -> None:
+    path, rows = tmp_path / "labels.csv", "a.jpg,Scuderia,0.1,0.2,0.3,0.4\n"
+    path.write_text((HEADER + rows).replace(",", was).replace(".", "," if was != "," else "."), encoding="utf-8")
+    if was != ",":
+        path.write_text(path.read_text().replace("a,jpg", "a.jpg"), encoding="utf-8")
+    kept = LabelFile(path, CARS).rows("a.jpg")
+    path.write_text(HEADER.replace(",", now), encoding="utf-8")
+    file = LabelFile(path, CARS)
+    file.put("a.jpg", kept)
+    assert file.encode().decode() == (HEADER + rows).replace(",", now)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ def test_further_columns_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_pa
     assert found == [Label("a.jpg", frozenset(), ())]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_columns_may_be_parted_by_semicolons_or_tabs(tmp_path: Path, mark: str, quote: str) -> None:
+    header, row = (
+        f"{quote}{mark}{quote}".join(cells) for cells in (("file", "label", "note"), ("a,1.jpg", "none", "é, "))
+    )
+    found = read(tmp_path, f"\ufeff{quote}{header}{quote}\r\n{quote}{row}{quote}\r\n")
+    assert found == [Label("a,1.jpg", frozenset(), ())]
+
+
+def test_commas_come_first_where_they_part_the_columns(tmp_path: Path) -> None:
+    assert read(tmp_path, "file,label,a;file;label\na;b.jpg,none,\n") == [Label("a;b.jpg", frozenset(), ())]
+
+
 def test_the_same_row_twice_is_one_label(tmp_path: Path) -> None:
     assert len(read(tmp_path, "file,label\na.jpg,none\n./a.jpg,none\n")) == 1
 
@@ -75,7 +89,7 @@ def test_the_same_row_twice_is_one_label(tmp_path: Path) -> None:
     [
         (b"", "line 1: expected the columns file,label"),
         (b"a.jpg,none\n", "line 1: expected the columns file,label"),
-        (b"file;label\na.jpg;none\n", "line 1: expected the columns file,label"),
+        (b"file;label,x\na.jpg;none,1\n", r"line 1: expected the columns file,label, .*; save it as CSV with commas"),
         (b"file,label\n", "no labels in it"),
         (b"file,label\na.jpg,none\nb.jpg,\n", "line 3: a row needs a file and a label"),
         (b"file,label\na.jpg\n", "line 2: a row needs a file and a label"),
@@ -89,7 +103,9 @@ def test_the_same_row_twice_is_one_label(tmp_path: Path) -> None:
         (b"file,label\na.jpg,unknown: a,b\n", "line 2: 3 cells under 2 columns"),
         (b"file,label,label\na.jpg,none,Red Racer\n", "line 1: two columns are called 'label'"),
         (b"file,label,file\na.jpg,none,b.jpg\n", "line 1: two columns are called 'file'"),
-        (b"file\tlabel\na.jpg\tnone\n", r"line 1: expected .*; save it as CSV with commas"),
+        (b"file;label;\tfile\tlabel\na;none;b\tb\tnone\n", r"line 1: expected .*; save it as CSV with commas"),
+        (b"file;label\na.jpg;Red Racer;Blue Bolt\n", "line 2: 3 cells under 2 columns; .* text with semicolons stands"),
+        (b"file\tlabel\na.jpg,none\n", "line 2: a row needs a file and a label"),
         (b"sep=;\nfile;label\n", r"line 1: expected .*; save it as CSV with commas"),
         ("file,label\n".encode("utf-16-le"), r"line 1: expected .*; save it as UTF-8"),
     ],
@@ -201,7 +217,7 @@ def test_a_row_that_is_there(tmp_path: Path, row: str, label: Label | None, afte
     )
 
 
-_cells = st.text(st.sampled_from('ab,"\n\r |é'), max_size=6)
+_cells = st.text(st.sampled_from('ab,;\t"\n\r |é'), max_size=6)
 _others = st.lists(st.tuples(_cells, st.sampled_from(["none", "Red Racer", "Trabant"]), _cells), max_size=6)
 
 
@@ -209,8 +225,9 @@ _others = st.lists(st.tuples(_cells, st.sampled_from(["none", "Red Racer", "Trab
     rows=_others,
     end=st.sampled_from(["\n", "\r\n"]),
     mark=st.booleans(),
+    delimiter=st.sampled_from([",", ";", "\t"]),
     said=st.dictionaries(
-        st.sampled_from(["p.jpg", "q,1.jpg", 'r"|.jpg']),
+        st.sampled_from(["p.jpg", "q,1.jpg", 'r"|;.jpg']),
         st.sampled_from([None, ("Red Racer",), (), ("unknown",)]),
         max_size=3,
     ),
@@ -221,12 +238,13 @@ def test_whatever_else_is_in_the_file_stays(
     rows: list[tuple[str, str, str]],
     end: str,
     mark: bool,
+    delimiter: str,
     said: dict[str, Any],
 ) -> None:
     path = tmp_path_factory.mktemp("labels") / "labels.csv"
     out = io.StringIO(newline="")
     # Photos that nobody speaks of, in a row each; quoted where they need it.
-    csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
+    csv.writer(out, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
         [
             ("note", "label", "file"),
             *((note, label, f"{i}{file.strip()}x") for i, (note, label, file) in enumerate(rows)),
@@ -242,6 +260,9 @@ def test_whatever_else_is_in_the_file_stays(
     }
     after = with_labels(path, labels, said.keys())
     assert after.startswith(before)
+    assert {
+        len(row) for row in csv.reader(io.StringIO(after.decode("utf-8-sig"), newline=""), delimiter=delimiter)
+    } == {3}
     path.write_bytes(after)
     found = (
         {label.file: label for label in read_labels(path, CARS, said.keys())} if rows or any(labels.values()) else {}

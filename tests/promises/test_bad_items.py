@@ -86,7 +86,7 @@ def test_a_report_goes_on_past_a_photo_that_cannot_be_shown(kind: str, tagged: G
     assert set(result.without_picture) == {"red-1.jpg"}
     page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") >= 7
-    assert "1 photos below could not be read" in page
+    assert "1 photo below could not be read" in page
     assert result.photos == 8, "figures are of the index, not of the pictures"
     assert result.not_in_index == ("never.jpg",)
 
@@ -169,7 +169,7 @@ def test_learning_goes_on_past_a_photo_that_could_not_be_read(tagged: Gallery) -
     assert (report.photos, report.not_embedded, report.left_out) == (7, 0, ("red-1.jpg",))
     done = run("learn", tagged.path, labels(tagged), "--format", "json")
     assert done.exit_code == 1
-    assert "could not be read by 'cartag tag'" in done.output
+    assert f"could not be read; 'cartag show {tagged.path}' says which" in done.output
 
 
 def test_learning_asks_for_no_photo(tagged: Gallery) -> None:

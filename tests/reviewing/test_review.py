@@ -340,6 +340,26 @@ def test_labels_that_are_there_are_shown_and_only_their_row_changes(tagged: Gall
         assert labels.read_bytes() == text.encode(), "with the columns that cartag does not know"
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_labels_of_a_spreadsheet_keep_what_parts_their_columns(tagged: Gallery, mark: str) -> None:
+    labels = tagged.path / "labels.csv"
+    text = '\ufeffwho;file;label\r\n"me";a.jpg;SCUDERIA\r\nyou, too;b.jpg;Trabant\r\n'.replace(";", mark)
+    labels.write_bytes(text.encode())
+    with served(tagged.path, labels=labels) as review:
+        assert review.photo("a.jpg")["label"] == {"truth": "car", "cars": ["red-racer"]}
+        review.decide(("b.jpg", "car", "blue-bolt"), ("g.png", "none"))
+        added = ";g.png;none\r\n".replace(";", mark)
+        assert labels.read_bytes() == (text.replace("Trabant", "Blue Bolt") + added).encode()
+        review.undo()
+        assert labels.read_bytes() == text.encode()
+        review.decide(("b.jpg", "none"))
+        labels.write_bytes(b"file,label\nb.jpg,none\n")
+        review.undo()
+        assert labels.read_text(encoding="utf-8").startswith("file,label\n")
+        assert mark not in labels.read_text(encoding="utf-8"), "saved with commas since"
+    assert cartag.evaluate(tagged.path, labels).photos == 1
+
+
 def test_labels_changed_by_hand_meanwhile_are_kept(tagged: Gallery, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     with served(tagged.path, labels=labels) as review:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,8 +23,10 @@ from browsers import (
     tiles,
     until,
     watched,
+    with_scrollbars,
 )
 from conftest import Gallery
+from PIL import Image
 from reviews import Served, in_doubt, without_csv
 
 from cartag.state import locks
@@ -62,6 +65,30 @@ def says(page: Any, tagged: Gallery) -> Says:
         return record["outcome"], sorted(tag["car"] for tag in record["tags"]), record.get("confirmed", False)
 
     return lambda name, *said: becomes(page, lambda: of(name), said, name)
+
+
+@pytest.mark.parametrize("height", [800, 300], ids=["all in sight", "scrolled"])
+@pytest.mark.parametrize("key", ["Enter", "g"])
+def test_a_full_screen_view_is_dark_to_its_edge_beside_classic_scrollbars(
+    browser: Any, review: Served, key: str, height: int
+) -> None:
+    size = {"width": 1200, "height": height}
+    with with_scrollbars(browser) as other, watched(other, viewport=size, color_scheme="light") as page:
+        page.goto(review.address + "#order=&state=todo")
+        page.wait_for_selector("#grid li")
+        tile, width = page.locator("#grid .tile").nth(1), page.evaluate("document.documentElement.clientWidth")
+        assert width < 1200, "scrollbars take room"
+        tile.focus()  # below, it scrolls
+        before = tile.bounding_box()
+        page.keyboard.press(key)
+        page.wait_for_selector("dialog[open] :is(#frame img, .member)")
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("L")
+        strip = shot.crop((width, 0, 1200, height))
+        assert strip.getextrema()[1] < 64, f"a light strip of {1200 - width} pixels"
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog[open]")).to_have_count(0)
+        assert page.evaluate("document.documentElement.clientWidth") == width
+        assert {**tile.bounding_box(), "y": 0} == {**before, "y": 0}, "as wide as it was, in the same column"
 
 
 def test_it_is_done_with_the_keyboard_alone(page: Any, says: Says) -> None:

@@ -137,7 +137,9 @@ def test_a_wrong_field_is_named_with_its_place(gallery: Gallery, fields: dict[st
 
 
 def test_no_index_and_no_gallery_are_two_errors(gallery: Gallery) -> None:
-    with pytest.raises(IndexFileError, match=r"cartag\.json: no index there; make one with 'cartag tag"):
+    with pytest.raises(IndexFileError, match=r"no index there; make one with 'cartag tag \S+ --index \S+/a\.json'$"):
+        cartag.load(gallery.path, gallery.path / "a.json")
+    with pytest.raises(IndexFileError, match=r"cartag\.json: no index there; make one with 'cartag tag \S+'$"):
         cartag.load(gallery.path)
     with pytest.raises(GalleryError, match="nowhere: no such folder"):
         cartag.load(gallery.path / "nowhere")

@@ -35,6 +35,16 @@ def launched() -> Iterator[Any]:
 
 
 @contextmanager
+def with_scrollbars(browser: Any) -> Iterator[Any]:
+    """Another browser of that kind, whose scrollbars take room as on most desktops; as a rule one shows none."""
+    found = browser.browser_type.launch(
+        executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"], ignore_default_args=["--hide-scrollbars"]
+    )
+    yield found
+    found.close()
+
+
+@contextmanager
 def watched(browser: Any, **options: Any) -> Iterator[Any]:
     """A page in a context of its own: whatever it complains of until the end fails the test.
 
