@@ -5,6 +5,7 @@ from .calibration import (
     adjusted as adjusted,
     calibration_of as calibration_of,
 )
+from .chosen import Chooser as Chooser, Chosen as Chosen
 from .others import (
     Others as Others,
     named_other as named_other,
