@@ -11,13 +11,27 @@ NEAR_DUPLICATE = 0.98
 SEED = 20130516
 
 
-def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, str]:
+def groups_of(
+    folders: list[str],
+    hashes: list[str],
+    photos: np.ndarray,
+    shows: np.ndarray,
+    wholes: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, str]:
     """Groups of photos that must share a side, and what made them.
 
     Near-duplicates (equal bytes, or a cosine of `NEAR_DUPLICATE`) always share one; photos of one folder do where the
     folders are shoots. Where they are cars (most cars would have one group only) or there is just one, they cannot.
+    ``wholes`` are rows (m,) of those whose photo as a whole has a say in them, and the vectors (m, d) of these: a
+    near-duplicate of one is none that it may be judged by.
     """
     near = photos @ photos.T >= NEAR_DUPLICATE
+    if wholes is not None and len(wholes[0]):
+        rows, vectors = wholes
+        across = vectors @ photos.T >= NEAR_DUPLICATE
+        near[rows] |= across
+        near[:, rows] |= across.T
+        near[np.ix_(rows, rows)] |= vectors @ vectors.T >= NEAR_DUPLICATE
     _, by_hash = np.unique(hashes, return_inverse=True)
     near |= by_hash[:, None] == by_hash[None, :]
     _, by_folder = np.unique(folders, return_inverse=True)

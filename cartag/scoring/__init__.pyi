@@ -24,4 +24,4 @@ from .scoring import (
     pooled as pooled,
     score as score,
 )
-from .sight import Sight as Sight, sight_of as sight_of
+from .sight import Sight as Sight, sight_in as sight_in, sight_of as sight_of
