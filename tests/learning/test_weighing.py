@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +31,14 @@ from cartag.measuring import Label
 from cartag.progress import Silent
 from cartag.scoring import Chooser, Presence, Sight, passing
 from cartag.scoring.calibration import Calibration
+from cartag.settings import Settings
 from cartag.state.index import place_of
 from cartag.state.store import Store
 from cartag.tagging import run
 from cartag.values import Box, PhotoRecord, Region
 
 PRESENCE = Presence(detector="fake", cut=0.4, whole=0.5, found=-1.2, bias=0.6, sure=0.9)
+ROOT = Path(__file__).resolve().parents[2]
 HASH = "ab" * 32
 LEFT, RIGHT = (0.05, 0.3, 0.4, 0.4), (0.55, 0.3, 0.35, 0.35)
 
@@ -124,9 +127,9 @@ class Watched:
         monkeypatch.setattr(fitting, "with_thresholds", _with_thresholds)
 
 
-def scores_in_index(gallery: Gallery, example: Example, cars: tuple[str, ...], store: Store) -> np.ndarray:
+def scores_in_index(gallery: Path, example: Example, cars: tuple[str, ...], store: Store) -> np.ndarray:
     """What the index says of the region whose vector an example has, or of the photo, of which no region is left."""
-    record = cartag.load(gallery.path).photos[example.record.path]
+    record = cartag.load(gallery).photos[example.record.path]
     said: Any = record
     for region in record.regions or ():
         (vector,) = store.regions([(str(record.sha256), region.box)]).values()
@@ -136,14 +139,18 @@ def scores_in_index(gallery: Gallery, example: Example, cars: tuple[str, ...], s
     return np.array([scores[car] for car in cars])
 
 
+def all_on_both_sides(strata: np.ndarray, *rest: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Judged on what was learned from, as the index will be."""
+    return [(np.arange(len(strata)), np.arange(len(strata)))]
+
+
 def test_learn_judges_by_the_very_scores_that_tag_then_gives(
     gallery: Gallery, weighing: Callable[[Presence], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weighing(PRESENCE)
     labels = streets(gallery)
     watched = Watched(monkeypatch)
-    every = lambda strata, *rest: [(np.arange(len(strata)),) * 2]  # noqa: E731
-    monkeypatch.setattr(fitting, "splits", every)  # judged on what was learned from, as the index will be
+    monkeypatch.setattr(fitting, "splits", all_on_both_sides)
     report = cartag.learn(gallery.path, labels)
     assert report.kept
     gallery.tag()
@@ -152,7 +159,7 @@ def test_learn_judges_by_the_very_scores_that_tag_then_gives(
     said = fitted.scores(examples.photos, zero, examples.weighing)
     (judged,) = watched.judged
     with Store(gallery.path / ".cartag", "fake@1/squash32x32") as store:
-        indexed = np.array([scores_in_index(gallery, e, zero.classes.cars, store) for e in watched.found])
+        indexed = np.array([scores_in_index(gallery.path, e, zero.classes.cars, store) for e in watched.found])
     np.testing.assert_allclose(said.cars, indexed, atol=1e-4)
     np.testing.assert_allclose(judged, indexed, atol=0.01)  # of the same adapter, as near as it is fitted
 
@@ -165,6 +172,29 @@ def test_learn_judges_by_the_very_scores_that_tag_then_gives(
     )
     assert kinds["grass-0.jpg"] == kinds["two.jpg"] == kinds["orange-0.jpg"] == (False, False)
     assert kinds["nothing.jpg"] == (True, True), "no box: nothing is weighed"
+
+
+def test_so_it_does_with_the_bundled_model_and_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings = ROOT / "data" / "gallery"
+    for name in sorted(path.name for path in drawings.glob("*.jpg"))[:16]:
+        shutil.copy(drawings / name, tmp_path / name)
+    settings = Settings(candidates=12)
+    cartag.tag(tmp_path, model="mini", settings=settings)
+    watched = Watched(monkeypatch)
+    monkeypatch.setattr(fitting, "splits", all_on_both_sides)
+    monkeypatch.setattr(learning, "_helps", lambda *arguments: True)
+    cartag.learn(tmp_path, drawings / "labels.csv", settings=settings)
+    cartag.tag(tmp_path, model="mini", settings=settings)
+    ((examples, zero, fitted),) = watched.fits
+    assert examples.weighing is not None
+    said = fitted.scores(examples.photos, zero, examples.weighing)
+    facts = load_learned(place_of(tmp_path)).facts  # type: ignore[union-attr]
+    with Store(tmp_path / ".cartag", facts.model) as store:
+        indexed = np.array([scores_in_index(tmp_path, e, zero.classes.cars, store) for e in watched.found])
+    np.testing.assert_allclose(said.cars, indexed, atol=2e-4)
+    np.testing.assert_allclose(watched.judged[0], indexed, atol=0.02)  # of the same adapter, as near as it is fitted
+    assert (~np.isnan(examples.weighing.found)).sum() >= 12, "all but the photos without a box are weighed"
+    assert 0 < len(examples.weighing.asked) < len(examples)
 
 
 def test_a_box_that_a_person_drew_is_learned_from_as_it_is_scored(
@@ -192,7 +222,7 @@ def test_a_box_that_a_person_drew_is_learned_from_as_it_is_scored(
     assert watched.found[left].seen.whole is not None, "the box that she deleted made it sure"
     with Store(gallery.path / ".cartag", "fake@1/squash32x32") as store:
         for row in (mine, drawn, left):
-            indexed = scores_in_index(gallery, watched.found[row], zero.classes.cars, store)
+            indexed = scores_in_index(gallery.path, watched.found[row], zero.classes.cars, store)
             np.testing.assert_allclose(said.cars[row], indexed, atol=1e-4)
 
 
