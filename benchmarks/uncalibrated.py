@@ -202,7 +202,7 @@ def embedded(folder: Path, labels: Path, catalog_name: str, sample: int | None, 
     model = encoder.load(files, device="cpu", dtype="float32")
     classes = prompt_classes(catalog)
     with Store(place_of(copy, None).state, encoder.identity(files)) as store:
-        vectors = main_vectors(index.photos.values(), store)
+        vectors = {path: seen.vector for path, seen in main_vectors(index.photos.values(), store).items()}
     found = [name for name in names if name in vectors]
     prototypes = class_set(classes, model.embed_texts([text for c in classes for text in c.texts]))
     own = calibration_of(Path(files.folder))

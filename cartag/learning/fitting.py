@@ -4,6 +4,11 @@ The adapter is multinomial logistic regression with the text prototypes as prior
 logit plus ``x . w_c + b_c``, and the ridge penalty pulls w and b to zero, that is to the zero-shot answer (the idea of
 LP++, Huang et al., CVPR 2024, as a convex problem). Photos are of a car of the catalog, of another car, or of none;
 the many prompts of the last two are one group each, whose members share one w and b.
+
+`tag` weighs whether a box holds a car at all (`weighing`), and what it says of the cars keeps its proportions then. So
+adapter, temperature and the bias of other cars, which decide these, are fitted to what the model says of the cut-out.
+The bias of no car, the gallery's mixture and the thresholds are of weighed scores. Where nothing is weighed these are
+the same.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ import numpy as np
 from cartag.learning.mixture import Mixture, mixture
 from cartag.learning.splits import splits
 from cartag.learning.thresholds import with_thresholds
+from cartag.learning.weighing import Weighing, all_vectors, rows_of_all, weighed_scores
 from cartag.scoring import Calibration, ClassSet, Scores, pooled, score
 
 PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03)
@@ -33,7 +39,10 @@ _ENOUGH = 1e-6  # relative gain of an iteration at which a fit ends: logits stan
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled photos: embeddings (n, d), what they show, and the groups that share a side of every split."""
+    """Labelled photos: embeddings (n, d), what they show, and the groups that share a side of every split.
+
+    Those of one photo have to share one: its whole, which has a say in all of them, is then unseen where they are.
+    """
 
     photos: np.ndarray
     shows: np.ndarray
@@ -42,13 +51,25 @@ class Examples:
     """Str (n,): one of `KINDS`."""
     groups: np.ndarray
     """Int (n,)."""
+    weighing: Weighing | None = None
+    """None: nothing is weighed, the model's own scores stand."""
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def take(self, rows: np.ndarray) -> Examples:
         """Some of them."""
-        return Examples(self.photos[rows], self.shows[rows], self.kind[rows], self.groups[rows])
+        weighing = None if self.weighing is None else self.weighing.take(rows)
+        return Examples(self.photos[rows], self.shows[rows], self.kind[rows], self.groups[rows], weighing)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """(n + m, d): of these, and below them of the wholes that have a say in them (`weighing.all_vectors`)."""
+        return all_vectors(self.photos, self.weighing)
+
+    def weighed(self, scores: Scores) -> Scores:
+        """Of scores (n + m) of `vectors`, those (n,) that `tag` gives."""
+        return scores if self.weighing is None else self.weighing.weighed(scores)
 
     @property
     def targets(self) -> np.ndarray:
@@ -73,6 +94,7 @@ class Unlabelled:
     """Embeddings (n, d) of these, or of some, evenly chosen."""
     count: int
     """How many there are."""
+    weighing: Weighing | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +145,22 @@ class Fit:
         biases = self.adapter.biases[member] / self.sharpness
         return replace(zero.classes, embeddings=embeddings.astype(np.float32), biases=biases.astype(np.float32))
 
-    def scores(self, photos: np.ndarray, zero: ZeroShot) -> Scores:
-        return score(photos, self.applied(zero), logit_scale=zero.logit_scale, calibration=self.calibration)
+    def scores(self, photos: np.ndarray, zero: ZeroShot, weighing: Weighing | None = None) -> Scores:
+        """What `tag` says of photos (n, d) with this."""
+        return _scores(photos, weighing, self.applied(zero), self.calibration, zero)
 
 
-def zero_scores(photos: np.ndarray, zero: ZeroShot) -> Scores:
-    """What the model says without anything learned."""
-    return score(photos, zero.classes, logit_scale=zero.logit_scale, calibration=zero.calibration)
+def zero_scores(photos: np.ndarray, zero: ZeroShot, weighing: Weighing | None = None) -> Scores:
+    """What `tag` says without anything learned."""
+    return _scores(photos, weighing, zero.classes, zero.calibration, zero)
+
+
+def _scores(
+    photos: np.ndarray, weighing: Weighing | None, classes: ClassSet, calibration: Calibration, zero: ZeroShot
+) -> Scores:
+    return weighed_scores(
+        photos, weighing, lambda x: score(x, classes, logit_scale=zero.logit_scale, calibration=calibration)
+    )
 
 
 # --- fitting ----------------------------------------------------------------------------------------------------
@@ -178,17 +209,20 @@ def fit_unguarded(
         keep = np.r_[has, False, False]
         return Fit(adapter.only(keep), zero.calibration, 1.0, checked, has)
     penalty, delta = _best_out_of_fold(examples, base, sides, zero.centre)
-    targets = examples.targets
-    keep = np.r_[has & (~checked | _helps(base, delta, examples)), True, True]
-    if _loss(base + delta * keep, targets) >= _loss(base, targets):
+    targets, own = examples.targets, delta[: len(examples)]
+    keep = np.r_[has & (~checked | _helps(base, own, examples)), True, True]
+    if _loss(base + own * keep, targets) >= _loss(base, targets):
         keep = np.zeros(cars + 2, bool)
     delta = delta * keep
-    calibration, sharpness = _calibrate(examples, zero, delta)
+    calibration, sharpness = _calibrate(examples, zero, delta[: len(examples)])
+    calibration = _weighing_none(examples, zero, delta, calibration, sharpness)
     adapter = _adapter(examples, base, penalty, None, zero.centre).only(keep)
     found = Fit(adapter, calibration, sharpness, checked, keep[:cars])
     mixed = _mixture_of(examples, found, zero, unlabelled)
     calibration = _expecting(calibration, mixed)
-    held = _scores_of(_logits(examples.photos, zero), delta, zero, calibration, sharpness)
+    held = examples.weighed(
+        _as_scores(_calibrated(_logits(examples.vectors, zero), delta, zero, calibration, sharpness))
+    )
     weights = mixed.weights[[KINDS.index(kind) for kind in examples.kind]]
     calibration = with_thresholds(calibration, held.cars, examples.shows, zero.classes.cars, precision, weights)
     return replace(found, calibration=calibration, mixture=mixed)
@@ -199,7 +233,7 @@ def _mixture_of(examples: Examples, found: Fit, zero: ZeroShot, unlabelled: Unla
     labels = np.array([(examples.kind == kind).sum() for kind in KINDS], float)
     if unlabelled is None or not len(unlabelled.photos):
         return mixture(labels, np.zeros((0, len(KINDS))))
-    said = found.scores(unlabelled.photos, zero)
+    said = found.scores(unlabelled.photos, zero, unlabelled.weighing)
     likely = np.column_stack([said.cars.sum(axis=1), said.other, said.no_car])
     return mixture(labels, likely, unlabelled.count / len(unlabelled.photos))
 
@@ -275,7 +309,8 @@ def _adapter(
 def _best_out_of_fold(
     examples: Examples, base: np.ndarray, sides: list[tuple[np.ndarray, np.ndarray]], centre: np.ndarray | None
 ) -> tuple[float, np.ndarray]:
-    """The penalty with the best likelihood, and what its adapters add to the logits of photos they have not seen.
+    """The penalty with the best likelihood, and what its adapters add to the logits of photos they have not seen, and
+    of the wholes of these: (n + m, cars + 2), of all `Examples.vectors`.
 
     From the strongest penalty down, each fold's adapter begins where it stood. The weakest ones take the longest, and
     where likelihood fell twice they would only follow the labels further: there it ends.
@@ -283,17 +318,19 @@ def _best_out_of_fold(
     parts = [examples.take(train) for train, _ in sides]
     adapters: list[Adapter | None] = [None] * len(sides)
     targets, losses = examples.targets, list[float]()
-    best = (PENALTIES[0], np.zeros_like(base))
+    n, vectors = len(examples), examples.vectors
+    best = (PENALTIES[0], np.zeros((len(vectors), base.shape[1])))
     for penalty in PENALTIES:
-        delta = np.zeros_like(base)
+        delta = np.zeros_like(best[1])
         for i, (train, held) in enumerate(sides):
             adapter = adapters[i] = _adapter(parts[i], base[train], penalty, adapters[i], centre)
             unseen = np.r_[
                 ~parts[i].shows.any(axis=0), False, False
             ]  # no label, no opinion: its zero-shot answer stands
             kept = adapter.only(~unseen)
-            delta[held] = examples.photos[held] @ kept.weights.T + kept.biases
-        loss = _loss(base + delta, targets)
+            rows = rows_of_all(held, n, examples.weighing)
+            delta[rows] = vectors[rows] @ kept.weights.T + kept.biases
+        loss = _loss(base + delta[:n], targets)
         if not losses or loss < min(losses):
             best = penalty, delta
         losses.append(loss)
@@ -346,12 +383,44 @@ def _calibrate(examples: Examples, zero: ZeroShot, delta: np.ndarray) -> tuple[C
     )
 
 
-def _scores_of(
+def _weighing_none(
+    examples: Examples, zero: ZeroShot, delta: np.ndarray, calibration: Calibration, sharpness: float
+) -> Calibration:
+    """The same with the bias of no car by the likelihood of out-of-fold scores as `tag` weighs them.
+
+    It is the only one that weighing concerns. All three by weighed scores would follow a handful of labels: where the
+    cut-out has a third of the say, the temperature falls to make up for it, and with it cars become too sure.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if examples.weighing is None or not (examples.kind == "none").any():
+        return calibration
+    as_it_was = zero.calibration.no_car_bias / sharpness
+    unmoved = msgspec.structs.replace(calibration, no_car_bias=as_it_was)
+    groups = _calibrated(_logits(examples.vectors, zero), delta, zero, unmoved, sharpness)
+    targets = examples.targets
+
+    def objective(bias: float) -> float:
+        moved = np.column_stack([groups[:, :-1], groups[:, -1] + bias])
+        said = examples.weighed(_as_scores(moved))
+        p = np.column_stack([said.cars, said.other, said.no_car])
+        return float(-(targets * np.log(np.clip(p, 1e-9, 1))).sum() + bias * bias / 2)
+
+    found = minimize_scalar(objective, bounds=(-6, 6), method="bounded")
+    return msgspec.structs.replace(calibration, no_car_bias=as_it_was + float(found.x))
+
+
+def _calibrated(
     logits: np.ndarray, delta: np.ndarray, zero: ZeroShot, calibration: Calibration, sharpness: float
-) -> Scores:
+) -> np.ndarray:
+    """Logits (n, cars + 2) at a calibration, of zero-shot logits (n, classes) and what is added to these."""
     cars, c = len(zero.classes.cars), zero.calibration
     groups = _group_logits((logits + delta[:, _members(zero.classes)]) / sharpness, zero)
     groups[:, cars] += calibration.other_bias - c.other_bias / sharpness
     groups[:, cars + 1] += calibration.no_car_bias - c.no_car_bias / sharpness
+    return groups
+
+
+def _as_scores(groups: np.ndarray) -> Scores:
     p = np.exp(_log_softmax(groups))
-    return Scores(p[:, :cars], p[:, cars], p[:, cars + 1])
+    return Scores(p[:, :-2], p[:, -2], p[:, -1])

@@ -35,7 +35,8 @@ def cross_validate(
     most_rejected: int | None = None,
     seed: int = SEED,
 ) -> CrossValidation | None:
-    """Nested cross-validation: every photo is scored by a `fit` (with its own inner folds) to the other folds.
+    """Nested cross-validation: every photo is scored by a `fit` (with its own inner folds) to the other folds, and
+    weighed by what that says of its whole, as `tag` will do it.
 
     With ``most``, a fit sees at most so many labels a car, and ``most_rejected`` of other cars and of none; another
     ``seed`` draws others, and other folds. None where the examples cannot be split.
@@ -43,7 +44,7 @@ def cross_validate(
     sides = splits(examples.strata, examples.groups, folds, seed)
     if not sides:
         return None
-    before = zero_scores(examples.photos, zero)
+    before = zero_scores(examples.photos, zero, examples.weighing)
     tagged = passing(before, zero.classes.cars, zero.calibration)
     after = Scores(np.zeros_like(before.cars), np.zeros_like(before.other), np.zeros_like(before.no_car))
     tagged_after = np.zeros_like(tagged)
@@ -53,7 +54,8 @@ def cross_validate(
     with one_thread(), ThreadPoolExecutor(usable_cores()) as pool:  # every fold on a core
         fits = pool.map(lambda rows: fit_unguarded(examples.take(rows), zero, precision, inner), parts)
         for (_, held), learned in zip(sides, fits, strict=True):
-            scores = learned.scores(examples.photos[held], zero)
+            unseen = examples.take(held)
+            scores = learned.scores(unseen.photos, zero, unseen.weighing)
             after.cars[held], after.other[held], after.no_car[held] = scores.cars, scores.other, scores.no_car
             tagged_after[held] = passing(scores, zero.classes.cars, learned.calibration)
     return CrossValidation(

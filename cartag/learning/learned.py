@@ -49,7 +49,8 @@ class LearnedFacts(msgspec.Struct, frozen=True, kw_only=True):
     cv: int = 5
     """Folds asked for."""
     seen: str = ""
-    """How the photos were looked at, detector and choice of regions ; "" as wholes."""
+    """How the photos were looked at, detector and choice of regions, and whether it was weighed that these hold cars;
+    "" as wholes."""
 
 
 @dataclass(frozen=True, eq=False)

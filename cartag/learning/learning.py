@@ -20,11 +20,19 @@ from cartag.learning.judging import CrossValidation, cross_validate
 from cartag.learning.learned import LearnedFacts
 from cartag.learning.splits import groups_of
 from cartag.learning.thresholds import OWN_THRESHOLD
-from cartag.learning.vectors import Example, Placed, examples_of, main_vectors
+from cartag.learning.vectors import Example, Placed, Seen, examples_of, main_vectors, weighing_of
 from cartag.measuring import Interval, Truth, differences, headline, metric_values, read_truth
 from cartag.paths import as_typed
 from cartag.progress import Progress, Silent
-from cartag.scoring import calibration_of, class_set_of, default_catalog, model_facts
+from cartag.scoring import (
+    Chooser,
+    calibration_of,
+    class_set_of,
+    default_catalog,
+    model_facts,
+    presence_of,
+    sight_in,
+)
 from cartag.settings import Settings, load_settings, shared_texts
 from cartag.state import Index, Place, SharedTexts, Store, open_store, place_of, read_index
 from cartag.values import ModelFiles
@@ -160,13 +168,17 @@ def propose(
     catalog = load_catalog(default_catalog(found))
     if catalog.sha256 != found.header.catalog.sha256:
         raise UsageError(f"{catalog.source}: the catalog changed since the index was made; run {tag} first")
+    chooser = _chooser(found, files, settings)
+    if chooser is not None:
+        for record in found:
+            chooser.heed(record, record)
     try:
         with open_store(place, identity) as store:
             encoder = _Loaded(files, settings)
             classes = class_set_of(catalog, store, SharedTexts(shared_texts(settings), identity), encoder)
             numbers = model_facts(store, encoder)
-            placed = _placed(truth, store)
-            vectors = _some_vectors(found, store)
+            placed = _placed(truth, store, chooser)
+            vectors = _some_vectors(found, store, chooser)
     except (OSError, sqlite3.Error) as e:
         raise IndexFileError(f"{place.state}: holds no embeddings ({e}); run {tag} first") from e
     if placed.astray and not placed.found:
@@ -183,18 +195,16 @@ def propose(
         raise LabelsError(f"{place.state}: none of the labelled photos is embedded; run {tag} first")
     if not classes.rejects and numbers["logit_bias"] is not None:
         raise UsageError(f"{catalog.source}: learning needs something to reject by: other_cars or no_car")
-    folder = Path(files.folder) if files.folder else None
-    zero = ZeroShot(
-        classes, calibration_of(folder, rejects=classes.rejects), numbers["logit_scale"] or 1.0, _mean(vectors)
-    )
-    examples, grouped_by = _examples(placed.found, classes.cars)
+    own = calibration_of(_folder(files), rejects=classes.rejects)
+    zero = ZeroShot(classes, own, numbers["logit_scale"] or 1.0, _mean(vectors))
+    examples, grouped_by = _examples(placed.found, classes.cars, chooser)
     learned_from = {example.record.path for example in placed.found}
     left_out = {record.path for _, record in truth.pairs} - learned_from - placed.unplaced - placed.astray
     checked = cross_validate(examples, zero, precision=settings.precision, folds=cv)
     labelled = {str(example.record.sha256) for example in placed.found}
-    others = [vector for sha256, vector in vectors.items() if sha256 not in labelled]
+    others = [seen for sha256, seen in vectors.items() if sha256 not in labelled]
     count = len({str(record.sha256) for record in found if record.sha256 is not UNSET} - labelled)
-    unlabelled = Unlabelled(np.stack(others), count) if others else None
+    unlabelled = _unlabelled(others, count, chooser) if others else None
     fit = fitting.fit(examples, zero, precision=settings.precision, folds=cv, unlabelled=unlabelled)
     before, after, gain = _gain(checked, len(examples))
     kept = _helps(checked, before, after)
@@ -211,7 +221,7 @@ def propose(
         truth=truth.digest(),
         file=file,
         cv=cv,
-        seen=_seen(found),
+        seen=_seen(found, chooser),
     )
 
     def keep() -> LearnReport:
@@ -272,17 +282,17 @@ def refit(
     try:
         if labels.exists() and not (labels.is_file() or labels.is_dir()):  # a pipe or a device would block
             raise LabelsError(f"{labels}: no file and no folder; run 'cartag learn' with labels that are")
-        identity = encoders.identity(
-            checkpoints.resolve_auto(index.header.model, progress), dtype=settings.dtype, fit=settings.fit
-        )
-        stands = found.fits(model=identity, catalog=index.header.catalog.sha256) and found.facts.seen == _seen(index)
+        files = checkpoints.resolve_auto(index.header.model, progress)
+        identity = encoders.identity(files, dtype=settings.dtype, fit=settings.fit)
+        stands = found.fits(model=identity, catalog=index.header.catalog.sha256)
+        stands &= found.facts.seen == _seen(index, _chooser(index, files, settings))
         if stands and not anew and read_truth(labels, index, gallery, settings.not_hers).digest() == found.facts.truth:
             return False
         report = learn(gallery, labels, cv=found.facts.cv, index=settings.index, settings=settings, progress=progress)
     except (LabelsError, UsageError) as e:
         progress.note(f"learned: {e}; what was learned before stays")
         return False
-    what = f"learned again from {report.photos} label{'' if report.photos == 1 else 's'} of {labels}"
+    what = f"learned again from the {report.photos} label{'' if report.photos == 1 else 's'} of {labels}"
     progress.note(what if report.kept else f"{what}: no better than the model alone, so nothing of it is used")
     return True
 
@@ -307,39 +317,59 @@ class _Loaded:
         return self._encoder
 
 
-def _seen(index: Index) -> str:
+def _folder(files: ModelFiles) -> Path | None:
+    return Path(files.folder) if files.folder else None
+
+
+def _chooser(index: Index, files: ModelFiles, settings: Settings) -> Chooser | None:
+    """What `tag` chooses the boxes of these photos by, where it weighs whether they hold cars; None: it does not."""
+    own = calibration_of(_folder(files))
+    sight = sight_in(index.header, settings) if own.presence else None
+    presence = presence_of(own, sight)
+    return None if sight is None or presence is None else Chooser(sight, presence)
+
+
+def _seen(index: Index, chooser: Chooser | None) -> str:
     """How photos of an index were looked at, as `LearnedFacts.seen` has it."""
     detector = index.header.detector
-    return "" if detector is UNSET else f"{detector.name}@{detector.revision}-{detector.regions}"
+    if detector is UNSET:
+        return ""
+    return f"{detector.name}@{detector.revision}-{detector.regions}" + ("" if chooser is None else "-weighed")
 
 
-def _placed(truth: Truth, store: Store) -> Placed:
+def _placed(truth: Truth, store: Store, chooser: Chooser | None) -> Placed:
     """What the labels say of each region, or photo, that has an embedding in the cache."""
     readable = [
         (label, record) for label, record in truth.pairs if record.sha256 is not UNSET and record.outcome != "error"
     ]
-    return examples_of(readable, store)
+    return examples_of(readable, store, chooser)
 
 
-def _some_vectors(index: Index, store: Store) -> dict[str, np.ndarray]:
-    """Embeddings (d,) of the gallery's photos, by SHA-256; of a large one, of evenly chosen photos."""
+def _some_vectors(index: Index, store: Store, chooser: Chooser | None) -> dict[str, Seen]:
+    """Embeddings of the gallery's photos, by SHA-256; of a large one, of evenly chosen photos."""
     by_hash = {str(record.sha256): record for record in index if record.sha256 is not UNSET}
     some = sorted(by_hash)[:: 1 + len(by_hash) // _ENOUGH]
-    cached = main_vectors((by_hash[h] for h in some), store)
+    cached = main_vectors((by_hash[h] for h in some), store, chooser)
     return {h: cached[by_hash[h].path] for h in some if by_hash[h].path in cached}
 
 
-def _mean(vectors: dict[str, np.ndarray]) -> np.ndarray | None:
-    return np.mean(list(vectors.values()), axis=0) if vectors else None
+def _mean(vectors: dict[str, Seen]) -> np.ndarray | None:
+    return np.mean([seen.vector for seen in vectors.values()], axis=0) if vectors else None
 
 
-def _examples(found: list[Example], cars: tuple[str, ...]) -> tuple[Examples, str]:
+def _unlabelled(others: list[Seen], count: int, chooser: Chooser | None) -> Unlabelled:
+    return Unlabelled(np.stack([seen.vector for seen in others]), count, weighing_of(others, chooser))
+
+
+def _examples(found: list[Example], cars: tuple[str, ...], chooser: Chooser | None) -> tuple[Examples, str]:
     photos = np.stack([example.vector for example in found])
     shows = np.array([[car in example.label.cars for car in cars] for example in found], bool).reshape(-1, len(cars))
     kind = np.array([example.label.truth for example in found], object)
     folders = [example.record.path.rpartition("/")[0] for example in found]
-    groups, by = groups_of(folders, [str(example.record.sha256) for example in found], photos, shows)
-    return Examples(photos, shows, kind, groups), by
+    weighing = weighing_of([example.seen for example in found], chooser)
+    wholes = None if weighing is None else (weighing.asked, weighing.wholes[weighing.asked])
+    groups, by = groups_of(folders, [str(example.record.sha256) for example in found], photos, shows, wholes)
+    return Examples(photos, shows, kind, groups, weighing), by
 
 
 def _shares(fit: fitting.Fit) -> dict[str, float] | None:

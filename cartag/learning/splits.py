@@ -17,13 +17,24 @@ _filtering = threading.Lock()
 another has just set, and a library's warning would reach the person."""
 
 
-def groups_of(folders: list[str], hashes: list[str], photos: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, str]:
+def groups_of(
+    folders: list[str],
+    hashes: list[str],
+    photos: np.ndarray,
+    shows: np.ndarray,
+    wholes: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, str]:
     """Groups of photos that must share a side, and what made them.
 
     Near-duplicates (equal bytes, or a cosine of `NEAR_DUPLICATE`) always share one; photos of one folder do where the
     folders are shoots. Where they are cars (most cars would have one group only) or there is just one, they cannot.
+    ``wholes`` are rows (m,) of those whose photo as a whole has a say in them, and the vectors (m, d) of these: a
+    near-duplicate of one is none that it may be judged by.
     """
-    apart = _with_near_duplicates(_numbered(hashes), photos)
+    numbers, vectors = _numbered(hashes), photos
+    if wholes is not None:
+        numbers, vectors = np.concatenate([numbers, numbers[wholes[0]]]), np.concatenate([photos, wholes[1]])
+    apart = _with_near_duplicates(numbers, vectors)[: len(photos)]
     together = _joined(apart, *_neighbours(_numbered(folders)))
 
     def splittable(groups: np.ndarray) -> int:

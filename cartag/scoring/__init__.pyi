@@ -5,6 +5,7 @@ from .calibration import (
     adjusted as adjusted,
     calibration_of as calibration_of,
 )
+from .chosen import Chooser as Chooser, Chosen as Chosen
 from .others import (
     Others as Others,
     named_other as named_other,
@@ -23,4 +24,4 @@ from .scoring import (
     pooled as pooled,
     score as score,
 )
-from .sight import Sight as Sight, sight_of as sight_of
+from .sight import Sight as Sight, sight_in as sight_in, sight_of as sight_of

@@ -11,10 +11,11 @@ from msgspec import UNSET
 
 from cartag import detector as detectors
 from cartag.checkpoints import BUNDLED_DETECTOR, FAKE_MODEL, known_detectors, resolve_detector
-from cartag.progress import Progress
+from cartag.errors import ModelError
+from cartag.progress import Progress, Silent
 from cartag.settings import Settings
 from cartag.state import Index, matched
-from cartag.values import Box, ImageSpec, IndexedDetector, ModelFiles
+from cartag.values import Box, ImageSpec, IndexedDetector, IndexHeader, ModelFiles
 
 _STEPS = 10_000  # a box has four digits, as the index has it: what is embedded is what is written
 
@@ -86,6 +87,18 @@ def sight_of(settings: Settings, model: ModelFiles, old: Index | None, progress:
         files = resolve_detector(BUNDLED_DETECTOR, progress)
     mode = cast(Literal["all", "main"], settings.regions)
     return Sight(files, detectors.identity(files), mode, settings.most_regions, settings.least_region)
+
+
+def sight_in(header: IndexHeader, settings: Settings) -> Sight | None:
+    """How the photos of an index were looked at; None: as wholes, or by a detector that is not here."""
+    indexed = header.detector
+    if indexed is UNSET:
+        return None
+    try:
+        files = resolve_detector(_name_of(indexed), Silent(), fetch=False)
+        return Sight(files, detectors.identity(files), indexed.regions, settings.most_regions, settings.least_region)
+    except ModelError:
+        return None
 
 
 def _name_of(indexed: IndexedDetector) -> str:

@@ -88,21 +88,11 @@ class Judge:
         answers = iter(self._scores(np.stack(asked)).no_car.tolist() if asked else ())
         found: list[float] = []
         wholes: list[float] = []
-        rows: list[int] = []
-        row = 0
         for looked in photos.values():
-            whole = next(answers) if looked.whole is not None else np.nan
-            found += [sure for _, sure in looked.boxes]
-            wholes += [whole] * len(looked.boxes)
-            rows += range(row, row + len(looked.boxes))
-            row += len(looked.vectors)
-        if not rows:
-            return scores
-        some = Scores(scores.cars[rows], scores.other[rows], scores.no_car[rows])
-        new = weighed(some, np.array(found), np.array(wholes), presence)
-        cars, other, no_car = scores.cars.copy(), scores.other.copy(), scores.no_car.copy()
-        cars[rows], other[rows], no_car[rows] = new.cars, new.other, new.no_car
-        return Scores(cars, other, no_car)
+            found += [sure for _, sure in looked.boxes] or [np.nan]
+            wholes += [next(answers) if looked.whole is not None else np.nan] * len(looked.vectors)
+        drawn = [np.nan] * (len(scores.no_car) - len(found))
+        return weighed(scores, np.array(found + drawn), np.array(wholes + drawn), presence)
 
     @property
     def _logit_scale(self) -> float:

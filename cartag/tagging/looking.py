@@ -16,16 +16,15 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from msgspec import UNSET
 
 from cartag import detector as detectors
 from cartag.detector import Detector
 from cartag.encoder import Encoder
-from cartag.photos import cut, is_panorama, shaped, tiles
-from cartag.scoring import Presence, Sight, is_doubtful
+from cartag.photos import cut, shaped, tiles
+from cartag.scoring import Chooser, Chosen, Presence, Sight
 from cartag.settings import usable_cores
-from cartag.state import Facts, in_digits, matched
-from cartag.values import Box, ImageSpec, PhotoRecord, human_regions, why_no_box
+from cartag.state import Facts
+from cartag.values import Box, ImageSpec, PhotoRecord
 
 _AT_ONCE = 4096
 _CUTS_AT_ONCE = 512
@@ -56,16 +55,6 @@ class Pixels:
 
     picture: np.ndarray
     glances: tuple[np.ndarray, ...]
-
-
-@dataclass(slots=True)
-class _Known:
-    """What is known of a photo before it is looked at."""
-
-    tile: float | None = None
-    """Of a panorama the width of a tile, as a share of its own."""
-    drawn: tuple[Box, ...] = ()
-    deleted: tuple[Box, ...] = ()
 
 
 class Cache(Protocol):
@@ -166,14 +155,12 @@ class Eyes:
     ) -> None:
         """With the model's own ``spec`` of its pixels; ``anew``: nothing that is cached is used.
 
-        By ``presence`` photos are asked as wholes too (`is_doubtful`).
+        By ``presence`` photos are asked as wholes too (`scoring.Chooser`).
         """
-        self._sight, self._spec, self._store, self._presence = sight, spec, store, presence
+        self._sight, self._spec, self._store, self._chooser = sight, spec, store, Chooser(sight, presence)
         self._encoder, self._load_detector, self._anew = encoder, detector, anew
         self._pool = ThreadPoolExecutor(usable_cores(), "cartag-cut")
         self._loading: Future[Detector] | None = None
-        self._known: dict[str, _Known] = {}
-        """By hash, of the photos that are not like any other."""
 
     def close(self) -> None:
         """Ends its threads."""
@@ -181,19 +168,7 @@ class Eyes:
 
     def heed(self, facts: Facts | PhotoRecord, record: PhotoRecord | None) -> None:
         """Takes note of a photo's shape, and of what a person said of boxes in it, as its ``record`` has that."""
-        if not facts.sha256:
-            return
-        sized = facts.width is not UNSET and facts.height is not UNSET
-        shape = (facts.width or 1, facts.height or 1)
-        panorama = sized and is_panorama(*shape)
-        hers = human_regions(record) if record is not None and record.regions else ()
-        if panorama or hers:
-            known = self._known.setdefault(facts.sha256, _Known())
-            known.tile = tiles(*shape)[-1][2] if panorama else known.tile
-            drawn = [box for r in hers if r.outcome != "no-car" and not why_no_box(box := in_digits(r.box))]
-            deleted = [region.box for region in hers if region.outcome == "no-car"]
-            known.drawn = tuple(dict.fromkeys((*known.drawn, *drawn)))
-            known.deleted = tuple(dict.fromkeys((*known.deleted, *deleted)))
+        self._chooser.heed(facts, record)
 
     def load_ahead(self, pool: ThreadPoolExecutor) -> None:
         """Has the detector loaded in another thread, before it is needed."""
@@ -210,7 +185,8 @@ class Eyes:
     def cached(self, hashes: Sequence[str]) -> Iterator[dict[str, Looked]]:
         """What the cache knows all of, among photos with these hashes, some thousand a time."""
         for start in range(0, len(hashes), _AT_ONCE):
-            chosen = {h: self._chosen(h, seen) for h, seen in self._seen(hashes[start : start + _AT_ONCE]).items()}
+            some = self._chooser.seen(self._store, hashes[start : start + _AT_ONCE])
+            chosen = {h: self._chooser.chosen(h, seen) for h, seen in some.items()}
             vectors = self._store.regions([(h, box) for h, view in chosen.items() for box in view.all])
             wholes = self._store.get([h for h, view in chosen.items() if view.asks_whole])
             yield _complete(chosen, vectors, wholes)
@@ -219,25 +195,6 @@ class Eyes:
         """Hashes of all photos that were looked at for cars."""
         keys = [self._sight.identity_for(panorama=panorama) for panorama in (False, True)]
         return sorted({h for key in keys for h in self._store.seen_hashes(key)})
-
-    def _seen(self, hashes: Sequence[str]) -> dict[str, np.ndarray]:
-        """What the cache has of the detector: of panoramas, what it saw in tiles."""
-        long = [h for h in hashes if self._is_panorama(h)]
-        others = sorted(set(hashes) - set(long)) if long else hashes
-        seen = self._store.seen(self._sight.identity_for(panorama=False), others)
-        return seen | (self._store.seen(self._sight.identity_for(panorama=True), long) if long else {})
-
-    def _is_panorama(self, h: str) -> bool:
-        return h in self._known and self._known[h].tile is not None
-
-    def _chosen(self, h: str, seen: np.ndarray) -> _View:
-        known = self._known.get(h, _NOTHING)
-        boxes = tuple(self._sight.chosen(seen, known.deleted, tile=known.tile or 1.0))
-        there = {box for box, _ in boxes}
-        hers = matched(known.deleted, [box for box, _ in boxes]).values() if known.deleted else ()
-        left = [found for i, (_, found) in enumerate(boxes) if i not in hers]  # what she deleted is sure of nothing
-        asks_whole = not boxes or is_doubtful(left or [0.0], self._presence)
-        return _View(boxes, tuple(box for box in known.drawn if box not in there), asks_whole)
 
     def look(self, photos: Mapping[str, Pixels]) -> dict[str, Looked]:
         """Finds and embeds the cars of photos, by their hashes, and stores what it finds."""
@@ -259,8 +216,8 @@ class Eyes:
             known, known_wholes = known | fresh, known_wholes | fresh_wholes
         return _complete(chosen, known, known_wholes)
 
-    def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, _View]:
-        seen = {} if self._anew else self._seen(list(photos))
+    def _boxes(self, photos: Mapping[str, Pixels]) -> dict[str, Chosen]:
+        seen = {} if self._anew else self._chooser.seen(self._store, list(photos))
         if new := [h for h in photos if h not in seen]:
             shapes = [photos[h].picture.shape for h in new]
             found = detectors.boxes_in(
@@ -268,30 +225,13 @@ class Eyes:
             )
             fresh = dict(zip(new, found, strict=True))
             for panorama in (False, True):
-                some = {h: boxes for h, boxes in fresh.items() if self._is_panorama(h) is panorama}
+                some = {h: boxes for h, boxes in fresh.items() if self._chooser.is_panorama(h) is panorama}
                 self._store.put_seen(self._sight.identity_for(panorama=panorama), some)
             seen = seen | fresh
-        return {h: self._chosen(h, seen[h]) for h in photos}
+        return {h: self._chooser.chosen(h, seen[h]) for h in photos}
 
     def _pixels(self, picture: np.ndarray, box: Box | None) -> np.ndarray:
         return shaped(picture, self._spec) if box is None else cut(picture, box, self._spec)
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What of a photo is embedded: boxes of the detector's, and of a person's, and all of it."""
-
-    boxes: tuple[tuple[Box, float], ...]
-    drawn: tuple[Box, ...]
-    asks_whole: bool
-    """Whether the photo as a whole is embedded too."""
-
-    @property
-    def all(self) -> list[Box]:
-        return [*(box for box, _ in self.boxes), *self.drawn]
-
-
-_NOTHING = _Known()
 
 
 def eyes_of(
@@ -320,7 +260,7 @@ def eyes_of(
 
 
 def _complete(
-    chosen: Mapping[str, _View], vectors: Mapping[tuple[str, Box], np.ndarray], wholes: Mapping[str, np.ndarray]
+    chosen: Mapping[str, Chosen], vectors: Mapping[tuple[str, Box], np.ndarray], wholes: Mapping[str, np.ndarray]
 ) -> dict[str, Looked]:
     """The photos of which every vector is there."""
     looked: dict[str, Looked] = {}

@@ -55,6 +55,22 @@ def test_a_surer_detector_and_a_photo_that_shows_cars_speak_for_one(
     assert one(no_car, low, float("nan")).no_car[0] <= one(no_car, low, max(whole, 0.02)).no_car[0] + 1e-6
 
 
+def test_where_the_detector_has_no_say_the_model_alone_has() -> None:
+    scores = Scores(
+        np.array([[0.5, 0.2]] * 3, np.float32), np.array([0.1] * 3, np.float32), np.array([0.2] * 3, np.float32)
+    )
+    nan = float("nan")
+    new = weighed(scores, np.array([nan, 0.5, nan]), np.array([0.9, 0.9, nan]), PRESENCE)
+    assert [column[[0, 2]].tolist() for column in (new.cars, new.other, new.no_car)] == [
+        column[[0, 2]].tolist() for column in (scores.cars, scores.other, scores.no_car)
+    ]
+    alone = weighed(
+        Scores(scores.cars[:1], scores.other[:1], scores.no_car[:1]), np.array([0.5]), np.array([0.9]), PRESENCE
+    )
+    assert new.no_car[1] == alone.no_car[0] != scores.no_car[1]
+    assert np.array_equal(new.cars[1], alone.cars[0])
+
+
 def test_the_same_cut_out_is_a_car_or_none_by_what_surrounds_it() -> None:
     assert one(0.3, 0.45, whole=0.95).no_car[0] > 0.5  # a propeller that looks like a wheel
     assert one(0.3, 0.45, whole=0.05).no_car[0] < 0.5
