@@ -14,7 +14,8 @@ import cartag
 from cartag import checkpoints, detector as detectors, encoder
 from cartag.progress import Silent
 from cartag.state import index
-from cartag.state.index import Index, Place
+from cartag.state.index import Index
+from cartag.state.place import Place
 from cartag.state.store import Store
 from cartag.values import Box, Candidate, IndexHeader, Outcome, PhotoRecord, Region, Tag
 

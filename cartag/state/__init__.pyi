@@ -2,12 +2,9 @@ from .boxes import in_digits as in_digits, matched as matched, overlap as overla
 from .footprint import Footprint as Footprint, digest_of as digest_of
 from .former import catalog_of as catalog_of, with_names as with_names
 from .index import (
-    FILE_NAME as FILE_NAME,
     SCHEMA_VERSION as SCHEMA_VERSION,
-    STATE_FOLDER as STATE_FOLDER,
     Foreign as Foreign,
     Index as Index,
-    Place as Place,
     Stamp as Stamp,
     TagIndex as TagIndex,
     folder_of as folder_of,
@@ -40,6 +37,7 @@ from .opening import (
     with_foreign_fields as with_foreign_fields,
     write_index as write_index,
 )
+from .place import FILE_NAME as FILE_NAME, STATE_FOLDER as STATE_FOLDER, Place as Place
 from .rights import make_folder as make_folder, sync_folder as sync_folder, temporary_for as temporary_for
 from .shards.columns import Looks as Looks
 from .shards.folder import ShardFolder as ShardFolder, shard_folder as shard_folder

@@ -19,7 +19,7 @@ if sys.platform != "win32":
 from cartag.errors import IndexFileError, LabelsError
 from cartag.paths import printable
 from cartag.state import rights
-from cartag.state.index import Place
+from cartag.state.place import Place
 
 _PATIENCE = 60.0
 """Seconds. Nobody holds an index for longer than it takes to read, merge and write it."""

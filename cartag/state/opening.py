@@ -21,8 +21,9 @@ from msgspec import UNSET
 from cartag.errors import IndexFileError
 from cartag.paths import as_typed, parts_of
 from cartag.settings import cache_folder
-from cartag.state import index as files
-from cartag.state.index import FILE_NAME, STATE_FOLDER, Index, Place, Stamp, TagIndex
+from cartag.state import index as files, place as places
+from cartag.state.index import Index, Stamp, TagIndex
+from cartag.state.place import FILE_NAME, STATE_FOLDER, Place
 from cartag.state.tally import Tally, tally_of
 from cartag.values import IndexHeader, PhotoRecord, PhotoTags, is_settled_by_human
 
@@ -43,10 +44,10 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     """
     uri = str(index)
     if index is None or "://" not in uri:
-        return files.place_of(gallery, index)
+        return places.place_of(gallery, index)
     parts = parts_of(uri, IndexFileError)
     if parts.scheme == "file":
-        return files.place_of(gallery, unquote(parts.path))
+        return places.place_of(gallery, unquote(parts.path))
     folder = (cache_folder() or Path.home() / ".cartag") / "indexes" / hashlib.sha256(uri.encode()).hexdigest()[:16]
     return Place(folder / FILE_NAME, folder / STATE_FOLDER, uri.rstrip("/"))
 

@@ -23,7 +23,7 @@ from processes import run
 import cartag
 from cartag.errors import GalleryError, IndexFileError
 from cartag.reviewing import Decision, Session
-from cartag.state.index import Place, place_of
+from cartag.state.place import Place, place_of
 
 COLOURS = {"a": "red", "b": "red", "c": "yellow", "d": "yellow", "e": "blue", "f": "blue", "g": "green", "h": "orange"}
 SHA = "ab" * 32

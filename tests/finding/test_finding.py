@@ -11,7 +11,7 @@ from conftest import Gallery, Seen, picture, write_catalog
 
 import cartag
 from cartag.errors import GalleryError, IndexFileError, UnknownCarError, UsageError
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 
 @pytest.fixture

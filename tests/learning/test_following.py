@@ -15,7 +15,7 @@ from cartag.errors import LabelsError
 from cartag.learning import following
 from cartag.learning.learned import load_learned
 from cartag.reviewing import Decision, Session
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.tagging import tagging
 
 CARS = "cars: [Red Racer, Phantom]\nother_cars: [Orange Other]\nno_car: [a photo of green grass.]\n"

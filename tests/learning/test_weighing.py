@@ -32,7 +32,7 @@ from cartag.progress import Silent
 from cartag.scoring import Chooser, Presence, Sight, passing
 from cartag.scoring.calibration import Calibration
 from cartag.settings import Settings
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.state.store import Store
 from cartag.tagging import run
 from cartag.values import Box, PhotoRecord, Region

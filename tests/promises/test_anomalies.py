@@ -26,7 +26,7 @@ from cartag.cli import _run
 from cartag.errors import CartagError
 from cartag.learning import load_learned
 from cartag.reviewing import Decision, Session
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="which file a handle is of is read from /proc"

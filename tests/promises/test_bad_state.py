@@ -25,8 +25,8 @@ from cartag.errors import IndexFileError
 from cartag.photos import images
 from cartag.photos.walking import walk
 from cartag.progress import Silent
-from cartag.state.index import place_of
 from cartag.state.journal import Facts, Journal
+from cartag.state.place import place_of
 
 FAR = 4_102_444_800 * 10**9  # the year 2100
 

@@ -19,7 +19,7 @@ from conftest import CountingEncoder, Gallery, Seen, later
 import cartag
 import cartag.encoder
 from cartag.errors import IndexFileError
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 COLOURS = ["red", "blue", "yellow", "green", "orange"]
 KILLED = """

@@ -19,8 +19,8 @@ from reviews import served
 
 import cartag
 from cartag.state import index as indexes, rights
-from cartag.state.index import place_of
 from cartag.state.journal import Journal
+from cartag.state.place import place_of
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")

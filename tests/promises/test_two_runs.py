@@ -17,7 +17,7 @@ from trials import start, wait_until_stopped
 
 from cartag.errors import IndexFileError
 from cartag.state import index as indexes
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 fcntl = pytest.importorskip("fcntl", reason="locks of POSIX")
 

@@ -24,7 +24,7 @@ import cartag
 from cartag.errors import IndexFileError, LabelsError, ReviewError
 from cartag.reviewing import Decision, Session
 from cartag.state import index as indexes, locks
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.values import is_settled_by_human
 
 

@@ -20,7 +20,7 @@ from cartag.measuring.labels import read_labels
 from cartag.reviewing import Decision, Session
 from cartag.scoring import follow
 from cartag.state import locks
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.values import PhotoRecord, Region, as_model_has_it
 
 RED, BLUE, YELLOW, ORANGE = BOXES

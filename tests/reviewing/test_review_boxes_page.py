@@ -17,7 +17,7 @@ from regions import BOXES, four_regions, paint_four, put_regions, region
 from reviews import Served
 
 from cartag.state import locks
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 

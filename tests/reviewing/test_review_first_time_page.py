@@ -27,7 +27,7 @@ from conftest import Gallery
 from reviews import Served
 
 from cartag.state import locks
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 SIZE = {"width": 1385, "height": 757}

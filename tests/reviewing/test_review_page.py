@@ -30,7 +30,7 @@ from PIL import Image
 from reviews import Served, in_doubt, without_csv
 
 from cartag.state import locks
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed (Debian: chromium)")
 

@@ -17,8 +17,8 @@ from typing import Any
 from conftest import Gallery, check_index, human_tags
 
 import cartag
-from cartag.state.index import Place, place_of
 from cartag.state.journal import Journal
+from cartag.state.place import Place, place_of
 
 ROOT = Path(cartag.__file__).parent.parent
 FAULTS = Path(__file__).with_name("faults.py")

@@ -18,7 +18,7 @@ from cartag.engines.job import looks_as_bytes, looks_of_bytes
 from cartag.progress import Silent
 from cartag.scoring import Calibration, ClassSet, Presence, Sight, calibration_of
 from cartag.settings import Settings
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.state.store import Store
 from cartag.tagging import run, work
 from cartag.tagging.judging import Judge

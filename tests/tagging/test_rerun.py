@@ -16,7 +16,7 @@ import cartag
 import cartag.encoder
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import CatalogError
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.values import ModelFiles, ModelSpec
 
 # --- photos ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from cartag.encoder.fake import FakeEncoder
 from cartag.errors import CartagError, GalleryError, IndexFileError, ModelError
 from cartag.photos.walking import walk
 from cartag.state import index as indexes
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.state.store import Store
 from cartag.values import ERROR_REASONS, OUTCOMES
 

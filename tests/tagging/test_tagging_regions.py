@@ -23,7 +23,7 @@ from cartag.reviewing import Decision, Session
 from cartag.scoring import Verdict
 from cartag.settings import Settings
 from cartag.state import matched, overlap
-from cartag.state.index import place_of
+from cartag.state.place import place_of
 from cartag.state.store import Store
 from cartag.tagging.merging import record_of
 from cartag.values import Candidate, PhotoFile, PhotoRecord, Region, Tag, human_regions, shown_regions

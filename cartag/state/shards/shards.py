@@ -12,7 +12,8 @@ from msgspec import UNSET, UnsetType
 
 from cartag.errors import IndexFileError
 from cartag.state.footprint import digest_of
-from cartag.state.index import FILE_NAME, SCHEMA_VERSION, Foreign, header_with_foreign, unknown_header_fields
+from cartag.state.index import SCHEMA_VERSION, Foreign, header_with_foreign, unknown_header_fields
+from cartag.state.place import FILE_NAME
 from cartag.state.shards.arrow import pa, pq
 from cartag.state.shards.columns import REPLACED, Looks, photo_table, tag_table
 from cartag.state.shards.folder import ShardFolder
