@@ -18,7 +18,8 @@ import cartag
 from cartag.errors import IndexFileError
 from cartag.learning import load_learned
 from cartag.reviewing import Decision, Session
-from cartag.state.place import place_of, replace_file
+from cartag.state.index import replace_file
+from cartag.state.place import place_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="which file a handle is of is read from /proc")
 ROOT = Path(cartag.__file__).parent.parent
