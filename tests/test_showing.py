@@ -49,7 +49,7 @@ def test_photos_that_could_not_be_read_are_named(gallery: Gallery) -> None:
     assert named == [("empty", "empty.jpg"), *(("not-an-image", f"{i:02}.jpg") for i in range(20))]
     printed = CliRunner().invoke(app, ["show", str(gallery.path)]).stdout.splitlines()
     assert "not-an-image  07.jpg     no decoder recognises the file" in printed
-    assert printed[-1] == "5 more are not named here; 'cartag export GALLERY --as csv' names all"
+    assert printed[-1] == f"5 more are not named here; 'cartag export {gallery.path} --as csv' names all"
     as_json = json.loads(CliRunner().invoke(app, ["show", str(gallery.path), "--format", "json"]).stdout)
     assert as_json["unread"][0] == {"path": "empty.jpg", "reason": "empty", "detail": "the file has no bytes"}
 
