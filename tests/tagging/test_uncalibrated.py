@@ -23,7 +23,7 @@ def test_it_is_said_when_something_was_scored(gallery: Gallery, checkpoints: Fol
     options = {"model": str(model), "device": "cpu", "regions": "off"}
     (said,) = tag(gallery, **options)
     assert "model has no calibration" in said
-    assert "'cartag learn GALLERY LABELS'" in said
+    assert f"'cartag learn {gallery.path} LABELS'" in said
     assert not tag(gallery, **options), "nothing was scored"
     (model / "calibration.json").write_text('{"temperature": 2.0, "fitted_on": "photographs"}')
     assert not tag(gallery, **options)
