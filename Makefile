@@ -70,7 +70,7 @@ lint: .venv/installed-test
 
 stress: .venv/installed-test
 	@$(BIN)/python -m pytest -m stress
-	@CARTAG_SLOW_BROWSER=4 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not stress' --hypothesis-profile random
+	@SLOW_BROWSER=4 $(BIN)/python -m pytest -n auto --dist loadfile -m 'not stress' --hypothesis-profile random
 	@$(MAKE) --no-print-directory fuzz SECONDS=1200
 
 SECONDS ?= 180

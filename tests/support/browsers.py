@@ -21,7 +21,7 @@ from playwright.sync_api import expect
 
 PATIENCE = 15  # seconds
 expect.set_options(timeout=1000 * PATIENCE)
-SLOWER = float(os.environ.get("CARTAG_SLOW_BROWSER", "1"))  # times that the browser is slower than it could be
+SLOWER = float(os.environ.get("SLOW_BROWSER", "1"))  # times that the browser is slower than it could be
 LATENCY = 100  # milliseconds until a slow browser hears an answer
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
