@@ -42,7 +42,7 @@ def find(
         every: the photo must show every one of ``cars``; of a make, any car of it.
         exclude: leaves out photos that show one of these.
         min_score: without it, tags count; with it, every tag or candidate with at least this probability. For a query
-            by text or photo alone: the least cosine similarity.
+            by text or photo alone: the least cosine similarity. With ``exclude`` alone it means nothing.
         text: ranks by similarity to these words, in the index's own model: of the region of a photo that is most like
             them, or of the photo as a whole.
         like: ranks by similarity to this photo, of the gallery (by its path from here, or from there on) or not: to
@@ -73,6 +73,8 @@ def find(
         raise UsageError(f"--limit {limit}: must be at least 1")
     if approximate and (cars or exclude or limit is None or (text is None and like is None)):
         raise UsageError("--approximate: goes with --text or --like alone, and with --limit N")
+    if min_score is not None and not cars and text is None and like is None:
+        raise UsageError("--min-score: with --not alone there is nothing to score; name a car, or use --text or --like")
     least = 0 if cars else -1  # probabilities of cars, cosines of a description or an example
     if min_score is not None and not least <= min_score <= 1:
         raise UsageError(f"--min-score {min_score}: must lie between {least} and 1")

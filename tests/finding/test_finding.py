@@ -201,6 +201,7 @@ def test_a_car_the_catalog_does_not_hold_is_an_error_with_suggestions(parade: Ga
         {"exclude": ["red racer"], "limit": 0},
         {"text": "red", "min_score": 2.0},
         {"cars": ["red racer"], "min_score": -0.1},
+        {"exclude": ["red racer"], "min_score": 0.3},
     ],
 )
 def test_a_query_that_asks_nothing_or_too_much_is_refused(parade: Gallery, options: dict[str, object]) -> None:
