@@ -19,7 +19,7 @@ from msgspec import UNSET
 from cartag import paths
 from cartag.errors import GalleryError, IndexFileError
 from cartag.state import rights
-from cartag.state.place import STATE_FOLDER, Place, place_of
+from cartag.state.place import STATE_FOLDER, Place, gallery_above, place_of
 from cartag.values import OUTCOMES, IndexFile, IndexHeader, PhotoOutcomes, PhotoRecord, PhotoTags, Tag
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ def _bytes(place: Place, gallery: Path) -> bytes:
     data = _bytes_if_there(place)
     if data is None:
         tag = paths.as_typed("tag", gallery, index=place.option(gallery))
-        raise IndexFileError(f"{place.index}: no index there; make one with {tag}")
+        above = gallery_above(gallery) if place.option(gallery) is None else None
+        hint = "" if above is None else f", or name {above}, whose index holds this folder's photos too"
+        raise IndexFileError(f"{place.index}: no index there; make one with {tag}{hint}")
     return data
 
 

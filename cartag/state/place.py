@@ -52,3 +52,12 @@ def place_of(gallery: Path, index: Path | str | None = None) -> Place:
     if os.path.isdir(path):
         path = path / FILE_NAME
     return Place(path, path.parent / STATE_FOLDER)
+
+
+def gallery_above(gallery: Path) -> Path | None:
+    """The nearest folder above that has an index, which then tells of this folder's photos too."""
+    as_typed = () if ".." in gallery.parts else gallery.parents
+    for folder in (*as_typed, *Path(os.path.abspath(gallery)).parents):
+        if os.path.exists(folder / FILE_NAME):
+            return folder
+    return None

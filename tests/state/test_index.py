@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,21 @@ def test_no_index_and_no_gallery_are_two_errors(gallery: Gallery) -> None:
         cartag.load(gallery.path)
     with pytest.raises(GalleryError, match="nowhere: no such folder"):
         cartag.load(gallery.path / "nowhere")
+
+
+def test_of_a_folder_within_a_gallery_that_gallery_is_named(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery.paint("2013/may/a.jpg")
+    gallery.tag()
+    monkeypatch.chdir(gallery.path / "2013")
+    named = [(gallery.path / "2013", gallery.path), (Path("may"), gallery.path), (Path("../2013"), gallery.path)]
+    for asked, holds in named:
+        with pytest.raises(IndexFileError, match=rf", or name {re.escape(str(holds))}, whose index holds"):
+            cartag.load(asked)
+    monkeypatch.chdir(gallery.path)
+    with pytest.raises(IndexFileError, match=r", or name \., whose index holds"):
+        cartag.load("2013/may")
+    with pytest.raises(IndexFileError, match=r"b\.json'$"):
+        cartag.load("2013", "b.json")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
