@@ -6,6 +6,13 @@ const make = (name, className, text) => {
   if (text !== undefined) element.textContent = text;
   return element;
 };
+// A path of which the folder gives way first: where there is no room for all of it, the file's name can still be read.
+const pathOf = path => {
+  const at = path.lastIndexOf("/") + 1, span = make("span", "path parted");
+  if (at) span.append(make("span", "folder", path.slice(0, at)));
+  span.append(make("span", "file", path.slice(at)));
+  return span;
+};
 const number = n => n.toLocaleString("en");
 const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 const percent = score => (score >= 0.9995 ? "100" : (100 * score).toFixed(score < 0.1 ? 1 : 0)) + " %";

@@ -74,7 +74,7 @@ const recall = () => {
 const grid = new Grid($("grid"), i => {
   const photo = shown[i], li = make("li"), line = make("span", "line"), box = make("input", "choose");
   if (differs(photo)) line.append(make("span", "path differs", "label: " + words(answer(photo.label.truth, photo.label.cars))));
-  else line.append(make("span", "path", photo.path));
+  else line.append(pathOf(photo.path));
   const boxes = photo.regions ?? [], hers = boxes.filter(region => region.human).length;
   if (hers && !isSettled(photo)) line.append(make("span", "percent", `${hers} of ${boxes.length} box${boxes.length === 1 ? "" : "es"}`));
   else if (isSettled(photo) && !differs(photo)) line.append(make("span", "percent", "by hand"));

@@ -17,7 +17,7 @@ const drawMembers = () => {
     button.type = "button";
     button.title = photo.path;
     button.tabIndex = i ? -1 : 0;
-    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box, few < 4 ? "large" : "small"), make("span", "path", photo.path));
+    button.append(crop(photo, box ?? (photo.regions ?? [])[0]?.box, few < 4 ? "large" : "small"), pathOf(photo.path));
     button.addEventListener("click", () => takeOut(i));
     button.addEventListener("dblclick", () => lookAt(i));  // its two clicks took it out and put it back
     button.addEventListener("focus", () => rove(i));

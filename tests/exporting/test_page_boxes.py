@@ -156,6 +156,29 @@ def test_a_tile_shows_names_on_hover_and_focus_at_their_places(browser: Any, tag
 
 
 @needs_browser
+def test_where_a_path_has_no_room_the_name_of_the_file_is_what_stays(
+    browser: Any, gallery: Gallery, tmp_path: Path
+) -> None:
+    file = f"{'the start in Brescia, ' * 4}in the rain/IMG_4711.jpg"
+    long = f"a/{'long-' * 20}.jpg"
+    gallery.paint(file, "red")
+    gallery.paint(long, "blue")
+    gallery.tag()
+    exported(gallery, tmp_path / "page")
+    room = "e => [e.scrollWidth <= e.clientWidth, e.getBoundingClientRect().right <= e.closest('.tile').getBoundingClientRect().right]"
+    with watched(browser) as page:
+        page.goto((tmp_path / "page" / "index.html").as_uri())
+        listed(page, [long, file])
+        tile = page.locator(f"[title='{file}']")
+        expect(tile.locator(".path")).to_have_text(file)
+        assert tile.locator(".file").evaluate(room) == [True, True]
+        assert tile.locator(".folder").evaluate(room) == [False, True], "cut with three dots"
+        assert page.locator(f"[title='{long}'] .file").evaluate(room) == [False, True], (
+            "cut where there is no room at all"
+        )
+
+
+@needs_browser
 def test_a_key_right_after_escape_finds_the_list_as_it_is(browser: Any, tagged: Gallery, tmp_path: Path) -> None:
     """Before the next frame, which brings the browser's own event that a dialog is closed."""
     exported(tagged, tmp_path / "page")
