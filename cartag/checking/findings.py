@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from cartag.paths import printable
+from cartag.paths import as_typed, printable
 from cartag.photos import Walk
 from cartag.state import Index, Place, ShardFolder
 from cartag.values import PhotoFile
@@ -90,8 +90,9 @@ class Case:
     @property
     def tag(self) -> str:
         """The command that goes on with this gallery."""
-        words = f"cartag tag {printable(str(self.gallery))}"
-        return f"'{words}'" if self.shards is None else f"'{words} --engine ray --index {printable(self.shards.uri)}'"
+        if self.shards is not None:
+            return as_typed("tag", self.gallery, "--engine", "ray", index=self.shards.uri)
+        return as_typed("tag", self.gallery, index=self.place.option(self.gallery))
 
 
 TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp", re.DOTALL)

@@ -48,15 +48,16 @@ def command(
     Fits calibration, thresholds and a few-shot adapter, in seconds, and says what they are worth on held-out photos.
     """
     import cartag
+    from cartag.state import tag_as_typed
 
     report = cartag.learn(gallery, labels, cv=cv, index=index, progress=output.TerminalProgress())
-    _say_coverage(report, labels, gallery, index)
+    _say_coverage(report, labels, gallery, index, tag_as_typed(gallery, "--retag", index=index))
     if format is TableFormat.json:
         output.put_json(asdict(report) | {"files": [printable(file) for file in report.files]})
     else:
         _put_tables(report)
         _put_shares(report)
-        _put_outcome(report, as_typed("tag", gallery, index=index))
+        _put_outcome(report, tag_as_typed(gallery, index=index, anew=True))
     if report.left_out:
         raise typer.Exit(FAILED)
 
@@ -74,13 +75,12 @@ def _put_outcome(report: LearnReport, tag: str) -> None:
         output.put("no better than the model alone on held-out photos: nothing kept")
 
 
-def _say_coverage(report: LearnReport, labels: Path, gallery: Path, index: Path | str | None) -> None:
+def _say_coverage(report: LearnReport, labels: Path, gallery: Path, index: Path | str | None, again: str) -> None:
     review = as_typed("review", gallery, index=index)
     if report.not_in_index:
         some = ", ".join(report.not_in_index[:3])
         output.say(f"cartag: {labels}: {len(report.not_in_index)} labelled file(s) are not in the index: {some}")
     if report.not_embedded:
-        again = as_typed("tag", gallery, "--retag", index=index)
         output.say(f"cartag: {report.not_embedded} labelled photo(s) are not embedded; {again} embeds them")
     if unreadable := len(report.left_out) - report.not_embedded:
         show = as_typed("show", gallery, index=index)

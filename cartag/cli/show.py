@@ -29,13 +29,14 @@ def command(
 ) -> None:
     """Sum up an index: outcomes, photos per car, errors by reason, model, age."""
     import cartag
+    from cartag.state import tag_as_typed
 
     summary = cartag.show(gallery, index=index)
     if format is TableFormat.json:
         fields = asdict(summary) | {"index": printable(summary.index)}
         output.put_json({name: value for name, value in fields.items() if others or name != "others"})
     elif others:
-        _put_others(summary, as_typed("tag", gallery, index=index))
+        _put_others(summary, tag_as_typed(gallery, index=index, anew=True))
     else:
         _put(summary, as_typed("export", gallery, "--as", "csv", index=index))
 

@@ -19,12 +19,11 @@ from cartag.catalogs import query_texts
 from cartag.encoder import Encoder
 from cartag.errors import IndexFileError, PhotoError, UsageError
 from cartag.finding.hits import Hit, Query
-from cartag.paths import as_typed
 from cartag.photos import PICTURE, content_hash, cut, decode, glances, is_raw, read_bytes, shaped, tiles
 from cartag.progress import Progress
 from cartag.scoring import Sight, sight_of
 from cartag.settings import Settings
-from cartag.state import Index, Store, in_digits
+from cartag.state import Index, Store, in_digits, tag_as_typed
 from cartag.values import Box, PhotoRecord, shown_regions
 
 if TYPE_CHECKING:  # what needs pyarrow is loaded for indexes of shards only
@@ -158,8 +157,7 @@ class Similar:
         return wholes, {key: dict(found) for key, found in regions.items()}
 
     def _not_embedded(self, what: str) -> IndexFileError:
-        engine = () if isinstance(self._index, Index) else ("--engine", "ray")
-        again = as_typed("tag", self._gallery, "--retag", *engine, index=self._settings.index)
+        again = tag_as_typed(self._gallery, "--retag", index=self._settings.index)
         return IndexFileError(f"{self._place.state}: holds no embeddings of {what}; {again} computes them again")
 
     # --- what is looked for

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from msgspec import UNSET
 
@@ -34,7 +35,7 @@ from cartag.scoring import (
     sight_in,
 )
 from cartag.settings import Settings, load_settings, shared_texts
-from cartag.state import Index, Place, SharedTexts, Store, open_store, place_of, read_index
+from cartag.state import Index, Place, SharedTexts, Store, open_store, place_of, read_index, tag_as_typed
 from cartag.values import ModelFiles
 
 _ENOUGH = 5000
@@ -105,6 +106,8 @@ class Proposal:
     """As `learn` would give it; `files` is empty."""
     keep: Callable[[], LearnReport]
     """Keeps it, or removes what was learned before where it does not help; raises as `learn`."""
+    follow: Callable[[], LearnReport]
+    """Keeps it; where it does not help, photos are scored by the model alone, and its labels are followed still."""
 
 
 def learn(
@@ -155,7 +158,7 @@ def propose(
     place = place_of(Path(gallery), settings.index)
     found = read_index(Path(gallery), settings.index)
     learned.claim_learned(place)  # before anything is computed that could not be kept
-    tag = as_typed("tag", gallery, index=settings.index)
+    tag = tag_as_typed(gallery, index=settings.index, anew=True)
     review = as_typed("review", gallery, index=settings.index)
     following.check_rows(place, Path(labels), tag)
     # Before they are read: of what is written in between it is no digest. A pipe can be read once.
@@ -233,6 +236,14 @@ def propose(
         learned.save_learned(place, facts, applied.embeddings, applied.biases)
         return replace(report, files=tuple(str(path) for path in learned.learned_files(place)))
 
+    def follow() -> LearnReport:
+        if kept:
+            return keep()
+        biases = np.zeros(len(classes.embeddings)) if classes.biases is None else classes.biases
+        alone = msgspec.structs.replace(facts, adapted=(), calibration=own)
+        learned.save_learned(place, alone, classes.embeddings, biases)
+        return report
+
     report = LearnReport(
         photos=len(learned_from),
         kept=kept,
@@ -258,7 +269,7 @@ def propose(
         shares=_shares(fit) if kept else None,
         near_folders=truth.near_folders,
     )
-    return Proposal(report, keep)
+    return Proposal(report, keep, follow)
 
 
 def refit(
@@ -288,12 +299,12 @@ def refit(
         stands &= found.facts.seen == _seen(index, _chooser(index, files, settings))
         if stands and not anew and read_truth(labels, index, gallery, settings.not_hers).digest() == found.facts.truth:
             return False
-        report = learn(gallery, labels, cv=found.facts.cv, index=settings.index, settings=settings, progress=progress)
+        report = propose(gallery, labels, cv=found.facts.cv, settings=settings, progress=progress).follow()
     except (LabelsError, UsageError) as e:
         progress.note(f"learned: {e}; what was learned before stays")
         return False
     what = f"learned again from the {report.photos} label{'' if report.photos == 1 else 's'} of {labels}"
-    progress.note(what if report.kept else f"{what}: no better than the model alone, so nothing of it is used")
+    progress.note(what if report.kept else f"{what}: no better than the model alone, so that scores now")
     return True
 
 

@@ -15,12 +15,11 @@ import numpy as np
 
 from cartag import checkpoints, encoder as encoders
 from cartag.errors import CartagError, ReviewError
-from cartag.paths import as_typed
 from cartag.progress import Silent
 from cartag.reviewing import groups
 from cartag.reviewing.words import is_done, live_regions
 from cartag.settings import Settings
-from cartag.state import Index, Place, Views, views_of
+from cartag.state import Index, Place, Views, tag_as_typed, views_of
 from cartag.values import Box, PhotoRecord, Region, as_model_has_it
 
 _SURE = 1e-3
@@ -92,7 +91,7 @@ class Likeness:
         own = [i for i, other in enumerate(views.paths) if other == path]
         query = next((i for i in own if box is not None and views.boxes[i] == box), own[0] if own else None)
         if query is None:
-            again = as_typed("tag", self._gallery, "--retag", index=self._place.option(self._gallery))
+            again = tag_as_typed(self._gallery, "--retag", index=self._place.option(self._gallery))
             raise ReviewError(f"{path}: holds no embedding to compare; {again} computes it again")
         best: dict[str, float] = {}
         for other, cosine in zip(views.paths, (views.vectors @ views.vectors[query]).tolist(), strict=True):

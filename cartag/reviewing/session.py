@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from cartag.catalogs import Named
 from cartag.errors import CartagError, LabelsError, ReviewError
 from cartag.measuring import NO_LABELS, Change, Label, LabelFile, Rows, other_cars
-from cartag.paths import as_typed, disk_path
+from cartag.paths import disk_path
 from cartag.reviewing.cars import written
 from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, what_she_said
 from cartag.reviewing.homes import homes_of, moved
@@ -31,6 +31,7 @@ from cartag.state import (
     replace_file,
     replacing,
     stamp_of,
+    tag_as_typed,
     with_foreign_fields,
     with_names,
     write_index,
@@ -233,7 +234,7 @@ class Session:
                     heard.setdefault(decision.path, []).append(decision)
             another = [path for path in heard if not self._is_same_picture(records[path])]
             if another and len(another) == len(heard):
-                tag = as_typed("tag", self.gallery, index=self.place.option(self.gallery))
+                tag = tag_as_typed(self.gallery, index=self.place.option(self.gallery))
                 raise ReviewError(
                     f"{another[0]}: another picture than when it was tagged; run {tag}, then load the page again"
                 )

@@ -34,6 +34,7 @@ from .opening import (
     read_tally as read_tally,
     shards_at as shards_at,
     stamp_of as stamp_of,
+    tag_as_typed as tag_as_typed,
     with_foreign_fields as with_foreign_fields,
     write_index as write_index,
 )

@@ -73,6 +73,19 @@ def shards_at(place: Place) -> ShardFolder | None:
     return shard_folder(place.index.parent if place.uri is None else place.uri)
 
 
+def tag_as_typed(gallery: Path | str, *options: str, index: Path | str | None = None, anew: bool = False) -> str:
+    """The `tag` that goes on with this index, as it has to be typed.
+
+    ``anew``: what it scores by is another since. A file is scored again then; of shards everything is done again, and
+    that has to be said.
+    """
+    place = place_of(Path(gallery), index)
+    if place.uri is not None or (has_shards(place) and _is_header(place.index)):
+        options = (*options, "--engine", "ray", *(("--retag",) if anew and "--retag" not in options else ()))
+        index = place.uri or place.index.parent
+    return as_typed("tag", gallery, *options, index=index)
+
+
 def lacks_shards(place: Place) -> bool:
     """Whether a header of a folder of shards lies there, and the folder ``shards`` does not."""
     return place.uri is None and not (place.index.parent / "shards").is_dir() and _is_header(place.index)
@@ -186,7 +199,7 @@ def _sharded(gallery: Path | str, index: Path | str | None) -> ShardedIndex | No
     place = place_of(Path(gallery), index)
     sharded = _opened(place)
     if sharded is None and place.uri is not None:
-        tag = as_typed("tag", gallery, "--engine", "ray", index=place.uri)
+        tag = tag_as_typed(gallery, index=place.uri)
         raise IndexFileError(f"{place.uri}: no index there; make one with {tag}")
     return sharded
 

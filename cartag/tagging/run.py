@@ -179,11 +179,15 @@ def _learned(place: Place, identity: str, catalog: Catalog, progress: Progress) 
 
 
 def check_is_one_file(place: Place) -> None:
-    """A folder of shards is another engine's to go on with.
+    """A folder of shards, and whatever lies on object storage, is another engine's to write and to go on with.
 
     Raises:
-        IndexFileError: what lies there is the header of one.
+        IndexFileError: it is one of these.
     """
+    if place.uri is not None:
+        raise IndexFileError(
+            f"{place.uri}: an index on object storage is written by --engine ray; plain 'tag' writes a file"
+        )
     if not has_shards(place):  # nearly never: then its bytes are not looked at twice
         return
     try:

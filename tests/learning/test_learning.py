@@ -159,6 +159,28 @@ def test_changed_labels_are_learned_from_by_the_next_run(phantoms: Gallery, forb
     assert counts(phantoms.tag()) == (7, 0, 0, 0), "and then it stands"
 
 
+def test_labels_that_were_of_no_use_for_once_are_followed_still(
+    phantoms: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: record.candidates for path, record in cartag.load(phantoms.path).photos.items()}
+    rows = ("phantom-0.jpg,Phantom", "red-0.jpg,Red Racer")
+    cartag.learn(phantoms.path, label(phantoms, *rows))
+    phantoms.tag()
+    assert phantoms.find("phantom")
+    notes = Notes()
+    with monkeypatch.context() as patch:
+        patch.setattr("cartag.learning.learning._helps", lambda *arguments: False)
+        label(phantoms, *rows, "red-1.jpg,Phantom")
+        phantoms.tag(progress=notes)
+    assert [n for n in notes.notes if "no better than the model alone, so that scores now" in n]
+    assert {path: record.candidates for path, record in cartag.load(phantoms.path).photos.items()} == before
+    assert counts(phantoms.tag(progress=notes)) == (7, 0, 0, 0), "and then it stands"
+    assert len(notes.notes) == 1
+    label(phantoms, *rows)
+    phantoms.tag(progress=notes)
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+
+
 def test_her_own_corrections_are_learned_from_by_the_next_run(phantoms: Gallery) -> None:
     phantoms.edit_photo("green.jpg", confirmed=True)
     phantoms.tag_by_hand("red-0.jpg", "red-racer")
