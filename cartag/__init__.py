@@ -1,8 +1,8 @@
 """cartag looks at a folder of photos and says which cars are in them.
 
 Every command of the command line is a function here: `tag`, `find`, `show`, `evaluate`, `learn`, `export`,
-`review`, `check`, `cars`, `models` (with `fetch` and `check_model`); `load` reads an index. They are imported on first
-use, so that ``import cartag`` costs nothing.
+`review`, `check`, `merge`, `cars`, `models` (with `fetch` and `check_model`); `load` reads an index. They are imported
+on first use, so that ``import cartag`` costs nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cartag.merging import MergeReport, merge
     from cartag.reviewing import ReviewReport, review
     from cartag.showing import Summary, show
-    from cartag.state import Index, read_index as load
+    from cartag.state import Index, load
     from cartag.tagging import TagReport
     from cartag.trying import Trial, check_model
 
@@ -54,7 +54,7 @@ _WHERE = {
     "fetch": ("cartag.listing", "fetch"),
     "find": ("cartag.finding", "find"),
     "learn": ("cartag.learning", "learn"),
-    "load": ("cartag.state", "read_index"),
+    "load": ("cartag.state", "load"),
     "merge": ("cartag.merging", "merge"),
     "models": ("cartag.listing", "models"),
     "review": ("cartag.reviewing", "review"),

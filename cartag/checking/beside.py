@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ _SIDECAR = ".xmp"
 _MOST_BYTES = 64 * 2**20
 _CODECS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _OURS = tuple("urn:cartag:xmp:1#".encode(codec) for codec in _CODECS)
-_COLUMNS = re.compile(rb"\A(?:\xef\xbb\xbf)?[^\r\n]*\b(?:file[^\r\n]*\blabel|label[^\r\n]*\bfile)\b", re.IGNORECASE)
+_COLUMNS = [
+    re.compile(rb'(?:\A|[,;\t])[ "]*%s[ "]*(?:[,;\t]|\Z)' % name, re.IGNORECASE) for name in (b"file", b"label")
+]
 _SHOWN = 3
 
 
@@ -93,7 +96,8 @@ def _without_json(case: Case, readable: Path, tensors: Path) -> Iterator[Found]:
         yield found("learned", "left-over", tensors, what, "--repair removes them", lambda: remove_learned(case.place))
     elif made.has(readable.name):
         what = "what was learned is not there any more"
-        yield found("learned", "missing", readable, what, "run 'cartag learn' with your labels again")
+        remedy = "run 'cartag learn' with your labels again; if you deleted it, --repair forgets it"
+        yield found("learned", "missing", readable, what, remedy, lambda: remove_learned(case.place))
 
 
 def _fitting(case: Case, learned: Learned, readable: Path) -> Iterator[Found]:
@@ -160,17 +164,20 @@ def _label_files(case: Case) -> list[Path]:
             files[os.path.realpath(source)] = source
     for folder in (case.gallery, case.place.index.parent):
         for path in (folder / name for name in case.listed(folder) if name.endswith(".csv")):
-            if os.path.realpath(path) not in files and path.is_file() and _COLUMNS.match(_beginning(path)):
+            if os.path.realpath(path) not in files and path.is_file() and _may_be_labels(path):
                 files[os.path.realpath(path)] = path
     return list(files.values())
 
 
-def _beginning(path: Path) -> bytes:
+def _may_be_labels(path: Path) -> bool:
+    """Whether its first line has the columns file and label; not file_name, which other programs write."""
     try:
         with path.open("rb") as f:
-            return f.read(4096)
+            first = f.read(4096).removeprefix(codecs.BOM_UTF8)
     except OSError:
-        return b""
+        return False
+    line = re.split(rb"[\r\n]", first, maxsplit=1)[0]
+    return all(column.search(line) for column in _COLUMNS)
 
 
 # --- sidecars, and what killed writers left ---------------------------------------------------------------------------

@@ -284,6 +284,9 @@ def refit(
 
     Also where model or catalog are others than then, and always with ``anew``. Labels that are gone or cannot be read
     are said and change nothing: what was learned stays.
+
+    Raises:
+        IndexFileError: the index, or what was learned, cannot be read or written.
     """
     place, progress = place_of(gallery, settings.index), progress or Silent()
     found = learned.load_learned(place)

@@ -14,7 +14,7 @@ from cartag.encoder import Encoder
 from cartag.errors import PhotoError, UsageError
 from cartag.measuring import metrics
 from cartag.measuring.metrics import Interval
-from cartag.photos import decode, read_bytes
+from cartag.photos import batch_size, decode, read_bytes
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 
@@ -86,7 +86,7 @@ def evaluate_dataset(
     hits = np.zeros(len(samples), bool)
     unreadable, at = 0, 0
     photos = iter(samples)
-    while batch := list(islice(photos, settings.batch_size)):
+    while batch := list(islice(photos, batch_size(settings))):
         pixels = list(_pixels(batch, encoder, settings.max_pixels))
         rows = [i for i, p in enumerate(pixels) if p is not None]
         unreadable += len(batch) - len(rows)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from cartag.catalogs import UNKNOWN, Vocabulary, load_catalog, match_exactly
-from cartag.errors import CatalogError, LabelsError
+from cartag.errors import CatalogError, GalleryError, IndexFileError, LabelsError
 from cartag.measuring.labels import read_folders, read_labels
 from cartag.measuring.rows import BoxLabel, Label
 from cartag.photos import walk
@@ -117,7 +117,10 @@ def _labels(
 
 def _of_index(path: Path, index: Index, here: Mapping[str, PhotoRecord]) -> list[Label]:
     """What people said in another index, or in this one: of the photos' contents, whatever they are called there."""
-    found = read_index(path.parent, path)
+    try:
+        found = read_index(path.parent, path)
+    except (GalleryError, IndexFileError) as e:
+        raise LabelsError(str(e) if os.path.lexists(path) else f"{path}: cannot be read; it is not there") from e
     cars = _as_called_here(found.header.catalog.named, index.header.catalog.cars)
     names = {car.id: car.name for car in found.header.catalog.named}
     settled = {record.path: record for record in found if is_settled_by_human(record)}

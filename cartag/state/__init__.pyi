@@ -25,6 +25,7 @@ from .opening import (
     has_shards as has_shards,
     lacks_header as lacks_header,
     lacks_shards as lacks_shards,
+    load as load,
     open_index as open_index,
     open_store as open_store,
     place_of as place_of,

@@ -20,7 +20,7 @@ from msgspec import UNSET
 
 from cartag.errors import IndexFileError
 from cartag.paths import as_typed, parts_of
-from cartag.settings import cache_folder
+from cartag.settings import cache_folder, load_settings
 from cartag.state import index as files, place as places
 from cartag.state.index import Index, Stamp, TagIndex
 from cartag.state.place import FILE_NAME, STATE_FOLDER, Place
@@ -128,6 +128,21 @@ def read_index(gallery: Path | str, index: Path | str | None = None) -> Index:
     """
     sharded = _sharded(gallery, index)
     return files.read_index(gallery, _local(index)) if sharded is None else sharded.whole()
+
+
+def load(gallery: Path | str, index: Path | str | None = None) -> Index:
+    """Reads the index of a gallery, the whole of it.
+
+    Args:
+        gallery: the folder of photos, tagged before.
+        index: where its index lies; None: where the settings have it, else in the gallery.
+
+    Raises:
+        GalleryError: the gallery is not there.
+        IndexFileError: there is no index, or it is damaged or of a newer schema.
+        SettingsError: see `cartag.errors`.
+    """
+    return read_index(gallery, load_settings({"index": index}).index)
 
 
 def read_index_if_there(place: Place) -> Index | None:

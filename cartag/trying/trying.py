@@ -121,7 +121,10 @@ def _labelled(folder: Path, catalog: Catalog) -> tuple[list[bytes], list[str]]:
     """Pictures, and of each the id of the catalog's car, `unknown` or `none`; those of several cars are left out."""
     path = folder / "labels.csv"
     if not path.is_file():
-        raise UsageError(f"{path}: not there; name a gallery with hand labels in its labels.csv, as --gallery DIR")
+        raise UsageError(
+            f"{path}: not there; name a gallery with hand labels in its labels.csv, as --gallery DIR (the sample "
+            "gallery lies in data/gallery of cartag's repository, and is not installed with it)"
+        )
     pairs = []
     for label in read_labels(path, catalog.cars):
         if len(label.cars) <= 1 and (folder / label.file).is_file():

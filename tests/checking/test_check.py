@@ -239,7 +239,7 @@ DAMAGES = {
         lambda g: (g.path / "cartag.learned.safetensors").unlink(), "learned", "damaged", "learned.safetensors", False
     ),
     "learned lost": Damage(
-        lambda g: [path.unlink() for path in g.path.glob("cartag.learned.*")], "learned", "missing", "learned.json", False
+        lambda g: [path.unlink() for path in g.path.glob("cartag.learned.*")], "learned", "missing", "learned.json"
     ),
     "tensors alone": Damage(
         lambda g: (g.path / "cartag.learned.json").unlink(), "learned", "left-over", "cartag.learned.safetensors"
@@ -341,6 +341,12 @@ def test_what_others_put_there_is_left_alone(whole: Gallery) -> None:
     report = cartag.check(whole.path, repair=True)
     assert report.findings == ()
     assert all((whole.path / name).read_bytes() == data for name, data in others.items())
+
+
+@pytest.mark.parametrize("columns", ["file_name,label", "filename;label", "file,labels", "profile,label"])
+def test_a_table_of_another_program_is_none_of_labels(whole: Gallery, columns: str) -> None:
+    (whole.path / "metadata.csv").write_text(f"{columns}\nnowhere.jpg,7\n")
+    assert cartag.check(whole.path).findings == ()
 
 
 def test_a_file_that_may_be_written_just_now_is_not_removed(whole: Gallery) -> None:
@@ -451,6 +457,9 @@ def test_an_index_elsewhere_is_checked_with_its_state(whole: Gallery, tmp_path: 
     assert finding.repaired
     assert os.listdir(index.parent) != []
     assert not list(index.parent.glob("*.tmp"))
+    (whole.path / "a.jpg").unlink()
+    (finding,) = (f for f in cartag.check(whole.path, index=index).findings if f.part == "photos")
+    assert finding.remedy == f"bring it back, or run 'cartag tag {whole.path} --index {index}'"
 
 
 def test_photos_below_a_folder_that_cannot_be_listed_are_not_gone_whatever_its_letters(

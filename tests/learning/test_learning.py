@@ -146,6 +146,23 @@ def test_labels_that_are_gone_leave_what_was_learned_alone_and_it_is_said(phanto
     assert (phantoms.path / "cartag.learned.json").is_file()
 
 
+def test_an_index_of_labels_that_is_gone_leaves_what_was_learned_alone_too(phantoms: Gallery, tmp_path: Path) -> None:
+    phantoms.tag_by_hand("phantom-0.jpg", "phantom")
+    phantoms.tag_by_hand("red-0.jpg", "red-racer")
+    backup = tmp_path / "backup" / "2025.json"
+    backup.parent.mkdir()
+    backup.write_bytes(phantoms.index_file.read_bytes())
+    assert cartag.learn(phantoms.path, backup).kept
+    backup.unlink()
+    notes = Notes()
+    phantoms.tag(progress=notes)
+    assert phantoms.find("phantom") == ["phantom-0.jpg", "phantom-1.jpg", "phantom-2.jpg"]
+    assert [n for n in notes.notes if f"{backup}: cannot be read; it is not there" in n and "stays" in n]
+    backup.write_bytes(b"{")
+    phantoms.tag(progress=notes)
+    assert [n for n in notes.notes if f"{backup}: damaged" in n and "stays" in n]
+
+
 def test_changed_labels_are_learned_from_by_the_next_run(phantoms: Gallery, forbid_encoder: Callable[[], None]) -> None:
     cartag.learn(phantoms.path, label(phantoms, "red-0.jpg,Red Racer", "green.jpg,none"))
     phantoms.tag()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import cartag
 from cartag.cli import app
+from cartag.encoder.fake import FakeEncoder
 from cartag.errors import UsageError
 
 NAMES = ["Red Racer Coupe 2012", "Blue Bolt Sedan 2010", "Yellow Yeti SUV 2009"]
@@ -45,6 +47,22 @@ def test_top1_is_counted_over_all_photos(devkit: Path, inside: bool) -> None:
     assert (found.photos, found.classes, found.unreadable) == (5, 3, 0)
     assert found.top1.value == 4 / 5
     assert found.top1.low <= 0.8 <= found.top1.high
+
+
+def test_photos_are_decoded_a_batch_at_a_time(devkit: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+
+    def embed_images(self: FakeEncoder, photos: Sequence[np.ndarray]) -> np.ndarray:
+        batches.append(len(photos))
+        return embed(self, photos)
+
+    embed = FakeEncoder.embed_images
+    monkeypatch.setattr(FakeEncoder, "embed_images", embed_images)
+    monkeypatch.setattr("cartag.photos.reading._SMALLEST_BATCH", 2)
+    monkeypatch.setattr("cartag.photos.reading._PHOTOS_A_CORE", 1)
+    monkeypatch.setattr("cartag.photos.reading._LARGEST_BATCH", 2)
+    assert cartag.evaluate_dataset(devkit, model="fake").top1.value == 4 / 5
+    assert batches == [2, 2, 1]
 
 
 def test_a_photo_that_cannot_be_read_counts_as_wrong(devkit: Path) -> None:

@@ -161,6 +161,25 @@ def test_of_a_folder_within_a_gallery_that_gallery_is_named(gallery: Gallery, mo
         cartag.load("2013", "b.json")
 
 
+def test_an_index_on_object_storage_is_none_of_plain_tag_s(gallery: Gallery, tmp_path: Path) -> None:
+    gallery.paint("a.jpg")
+    with pytest.raises(
+        IndexFileError, match=r"memory://.*/index: an index on object storage is written by --engine ray"
+    ):
+        gallery.tag(index=f"memory://{tmp_path.name}/index")
+    gallery.tag(index=(tmp_path / "far away").as_uri())
+    assert (tmp_path / "far away").is_file()
+
+
+def test_where_the_index_lies_the_settings_say_to_load_too(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery.paint("a.jpg")
+    gallery.tag(index=tmp_path / "far.json")
+    monkeypatch.setenv("CARTAG_INDEX", str(tmp_path / "far.json"))
+    assert list(cartag.load(gallery.path).photos) == ["a.jpg"]
+
+
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
