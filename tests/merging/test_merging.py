@@ -21,7 +21,7 @@ from cartag.cli import app
 from cartag.encoder.fake import FakeEncoder
 from cartag.errors import IndexFileError, UsageError
 from cartag.merging import merging
-from cartag.state import Store, place_of, read_said, shard_folder, with_foreign_fields
+from cartag.state import Store, place_of, read_said, shard_folder, tag_as_typed, with_foreign_fields
 from cartag.state.index import encode
 
 LARGE, SMALL, ASIDE = [0.1, 0.35, 0.6, 0.55], [0.75, 0.41, 0.2, 0.18], [0.0, 0.0, 0.1, 0.1]
@@ -246,6 +246,21 @@ def test_a_plain_run_does_not_write_a_file_over_shards(both: tuple[Gallery, Path
     with pytest.raises(IndexFileError, match="cartag merge"):
         gallery.tag(index=shards)
     assert (shards / "cartag.json").read_bytes() == header
+
+
+def test_the_tag_that_goes_on_with_shards_is_named_with_its_engine(both: tuple[Gallery, Path], tmp_path: Path) -> None:
+    gallery, shards = both
+    on = f"--engine ray --index {shards}'"
+    assert tag_as_typed(gallery.path, index=shards) == f"'cartag tag {gallery.path} {on}"
+    assert tag_as_typed(gallery.path, index=shards / "cartag.json", anew=True).endswith(
+        f" --engine ray --retag {on[13:]}"
+    )
+    assert tag_as_typed(gallery.path, index="s3://a/b", anew=True).endswith(" --engine ray --retag --index s3://a/b'")
+    assert tag_as_typed(gallery.path, anew=True) == f"'cartag tag {gallery.path}'"
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\nday 0/red-0.jpg,red racer\nday 1/blue-3.jpg,unknown\n")
+    done = CliRunner().invoke(app, ["learn", str(gallery.path), str(labels), "--index", str(shards)])
+    assert f"'cartag tag {gallery.path} --engine ray --retag --index {shards}' uses it" in done.stdout
 
 
 def test_an_index_on_object_storage_answers_too(both: tuple[Gallery, Path], tmp_path: Path) -> None:
