@@ -298,7 +298,7 @@ class Session:
             car, file = written(old, self.place, name, aliases)
             former = () if old.header.catalog.former is UNSET else old.header.catalog.former
             catalog = replace(old.header.catalog, source=str(file.resolve()), former=(*former, car))
-            self._replace(Index(replace(old.header, catalog=catalog), old.photos, old.path, old.foreign))
+            self._replace(dataclasses.replace(old, header=replace(old.header, catalog=catalog)))
             self._cars[car.id] = car
             self._edition += 1
             return car, file

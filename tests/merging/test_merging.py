@@ -212,6 +212,30 @@ def test_what_a_person_says_in_a_review_lies_beside_the_shards(both: tuple[Galle
     assert raw.foreign.header == {"invented": {"later": True}}
 
 
+@pytest.mark.parametrize("where", ["a folder", "object storage"])
+def test_a_car_added_in_a_review_leaves_what_is_said_beside_the_shards(
+    both: tuple[Gallery, Path], tmp_path: Path, where: str
+) -> None:
+    gallery, index = both[0], str(both[1])
+    if where == "object storage":
+        index = f"memory://{tmp_path.name}/added"
+        cartag.merge(gallery.path, index)
+    with served(gallery.path, index=index) as review:
+        assert review.ask("car", b'{"name": "Green Goblin"}').json()["car"] == "green-goblin"
+        assert review.decide(("day 1/green-5.jpg", "car", "green-goblin")).status == 200
+        assert review.decide(("day 1/red-1.jpg", "none")).status == 200
+    assert "Green Goblin" in gallery.catalog.read_text()
+    records = read_said(shard_folder(index)).records
+    assert [tag.car for tag in records["day 1/green-5.jpg"].tags] == ["green-goblin"]
+    assert records["day 1/red-1.jpg"].outcome == "no-car"
+    assert not (where == "object storage" and place_of(gallery.path, index).index.exists()), "nothing lies elsewhere"
+    again = cartag.load(gallery.path, index)
+    assert again.photos["day 1/red-1.jpg"].outcome == "no-car"
+    assert "Green Goblin" in [car.name for car in again.header.catalog.named]
+    assert again.foreign.header == {"invented": {"later": True}}
+    assert [hit.path for hit in cartag.find(gallery.path, "goblin", index=index)] == ["day 1/green-5.jpg"]
+
+
 def test_a_merge_that_was_killed_is_begun_anew(both: tuple[Gallery, Path]) -> None:
     gallery, shards = both
     (shards / "cartag.json").unlink()
