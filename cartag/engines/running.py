@@ -41,15 +41,18 @@ from cartag.state import (
     FILE_NAME,
     SCHEMA_VERSION,
     Index,
+    ShardDone,
     ShardFolder,
     Store,
     catalog_of,
-    done_shards,
+    every_shard,
+    living,
     place_of,
     read_header,
     read_identities,
     running,
     shard_folder,
+    taken_names,
     write_header,
     write_shard,
 )
@@ -72,6 +75,8 @@ class _Run:
     settings: Settings
     old: IndexHeader | None
     basis: Basis
+    shards: Sequence[ShardDone]
+    """All that were done when the run began."""
 
     @property
     def key(self) -> str:
@@ -109,10 +114,10 @@ def tag_on_ray(
         listing = Path(temp) / "listed.parquet"
         walk = list_photos(source, listing, pairs, settings.not_hers, settings.engine_list_threads, progress)
         basis = basis_of(beside, known, settings, progress)
-        this = _Run(source, place, settings, old, basis)
+        every = every_shard(place)  # before photos are held against it: what is done later is not planned for again
+        this = _Run(source, place, settings, old, basis, every)
         _check_kind(this, retag)
-        shards = done_shards(place)
-        stale = [shard.name for shard in shards if retag or shard.facts.get("basis", this.key) != this.key]
+        stale = [shard.name for shard in living(every) if retag or shard.facts.get("basis", this.key) != this.key]
         with Ledger(Path(temp), listing, read_identities(place), stale) as ledger:
             ledger.keep_below(walk.unreadable_folders)
             _check_not_empty(this, ledger, gone)
@@ -245,14 +250,20 @@ def _judge(basis: Basis, temp: Path) -> Judge:
 
 
 def _planned(this: _Run, ledger: Ledger, part: int, progress: Progress) -> tuple[PlannedShard, ...]:
-    """Shards by name, each with its photos in a file. Equal plans give equal names: what two runs do twice is one."""
+    """Shards by name, each with its photos in a file. Equal plans give equal names: what two runs do twice is one.
+
+    A plan that was carried out before, of photos that went and came back, is another one: it has the name after.
+    """
     size, planned, first = this.settings.engine_shard_size, list[PlannedShard](), 0
+    taken = taken_names(this.place, this.shards) if ledger.to_do else set()
     writing: deque[Future[None]] = deque()
     progress.start("planning", ledger.to_do)
     with ThreadPoolExecutor(_PUT_AT_ONCE, "cartag-plan") as pool:
         for start in range(0, ledger.to_do, size):
             photos = ledger.photos(start, size)
             name = _digest(repr((photos.to_pydict(), ledger.outdated(start, size), this.key)))
+            while name in taken:
+                name = _digest(name)
             parts = -(-photos.num_rows // part)
             planned.append(PlannedShard(name, first, parts, start, photos.num_rows))
             data = io.BytesIO()

@@ -60,12 +60,18 @@ from .shards.inspecting import (
 )
 from .shards.near import nearly_nearest as nearly_nearest
 from .shards.nearest import nearest as nearest
-from .shards.reading import read_identities as read_identities, shard_records as shard_records
+from .shards.reading import (
+    read_identities as read_identities,
+    shard_records as shard_records,
+    taken_names as taken_names,
+)
 from .shards.said import Said as Said, read_said as read_said, write_said as write_said
 from .shards.sharded import ShardedIndex as ShardedIndex
 from .shards.shards import (
     ShardDone as ShardDone,
     done_shards as done_shards,
+    every_shard as every_shard,
+    living as living,
     read_header as read_header,
     remove_shard as remove_shard,
     sweep_shards as sweep_shards,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from msgspec import UNSET
@@ -18,6 +19,8 @@ from cartag.values import PhotoRecord
 Replaced = dict[str, set[str]]
 """Paths by shard: of rows that hold no longer."""
 
+_AT_ONCE = 16
+
 
 def replaced_rows(place: ShardFolder, shards: Sequence[ShardDone]) -> Replaced:
     """The rows of shards that others have replaced; ``shards`` are all that are done (`every_shard`)."""
@@ -28,6 +31,22 @@ def replaced_rows(place: ShardFolder, shards: Sequence[ShardDone]) -> Replaced:
             for name, path in zip(table["shard"].to_pylist(), table["path"].to_pylist(), strict=True):
                 found.setdefault(name, set()).add(path)
     return found
+
+
+def taken_names(place: ShardFolder, shards: Sequence[ShardDone]) -> set[str]:
+    """Names that no new shard may have; ``shards`` are all that are done (`every_shard`).
+
+    Those that are done, and those of which rows were replaced: what is replaced by a name stays so, and of a new shard
+    that is called the same nobody would see these rows.
+    """
+    taken = {shard.name for shard in shards} | {name for shard in shards for name in shard.replaces}
+    struck = [shard.replaced for shard in shards if shard.replaced is not UNSET]
+
+    def names(output: Output) -> set[str]:
+        return {name for table in blocks(place, output, ["shard"]) for name in pc.unique(table["shard"]).to_pylist()}
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:  # from object storage, most of it is waiting
+        return taken.union(*threads.map(names, struck))
 
 
 def blocks(

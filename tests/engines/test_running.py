@@ -1,0 +1,104 @@
+"""Runs on a cluster from the listing to the index, with workers that are called here, one after the other, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+from conftest import Gallery
+
+import cartag
+from cartag.errors import EngineError
+from cartag.settings import Settings
+from cartag.state import read_index, shard_folder
+
+pytest.importorskip("ray", reason="the extra cartag[ray] is not installed")
+
+import pyarrow as pa
+
+from cartag.engines import running, worker
+from cartag.engines.cluster import Nodes
+from cartag.engines.job import Job, PlannedShard
+from cartag.engines.pipeline import Done
+
+
+def _run_here(job: Job, nodes: Nodes, replaced: Callable[[PlannedShard], Sequence[tuple[str, str]]], *_: Any) -> Done:
+    """As `cartag.engines.pipeline.run`, by the same worker and the same writer."""
+    done, tally = Done(), MagicMock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_job_of", lambda _: job)
+        looker = worker.Looker(tally)
+        for shard in job.shards:
+            parts = [looker({"id": part})["done"] for part in range(shard.first, shard.first + shard.parts)]
+            failed, outcomes = worker.finish(job, shard, replaced(shard), pa.table({"done": parts}))
+            assert not failed
+            done.shards, done.photos = done.shards + 1, done.photos + shard.photos
+            done.outcomes = {of: done.outcomes.get(of, 0) + count for of, count in outcomes.items()}
+    done.dtype = tally.loaded.remote.call_args.args[0]
+    return done
+
+
+@pytest.fixture
+def tag(gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`cartag.tag(engine="ray")` with an index beside the gallery; at the end it says which photos the index holds."""
+    monkeypatch.setattr(running, "cluster", lambda _: nullcontext(Nodes(1, 0, 1)))
+    monkeypatch.setattr(running, "check_nodes", lambda: None)
+    monkeypatch.setattr(running, "run", _run_here)
+
+    def run(**options: Any) -> Any:
+        settings = Settings(engine_shard_size=3, engine_batch_size=2, engine_actor_cpus=1, decode_threads=1)
+        options = {"catalog": gallery.catalog, "model": "fake", "settings": settings} | options
+        return cartag.tag(gallery.path, engine="ray", index=tmp_path / "index", **options)
+
+    return run
+
+
+def test_photos_that_come_and_go_come_back_every_time(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path
+) -> None:
+    """As on a disk that is mounted now and then: each return is planned as the one before, and has a shard of its own."""
+    gallery.paint("here.jpg")
+    disk, aside = gallery.path / "disk", tmp_path / "aside"
+    for i in range(4):
+        gallery.paint(f"disk/{i}.jpg", mark=i)
+    tag()
+    everything = set(read_index(gallery.path, tmp_path / "index").photos)
+    assert len(everything) == 5
+    for _ in range(3):
+        disk.rename(aside)
+        assert tag().gone == 4
+        assert set(read_index(gallery.path, tmp_path / "index").photos) == {"here.jpg"}
+        aside.rename(disk)
+        assert tag().embedded == 4
+        assert set(read_index(gallery.path, tmp_path / "index").photos) == everything
+    assert (tag().unchanged, tag().embedded) == (5, 0)
+
+
+def test_two_runs_on_photos_that_came_back_give_their_shards_the_same_names(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What two of them do at once is done once: the names follow from what was done when they began."""
+    gallery.paint("here.jpg")
+    there, aside = gallery.paint("there.jpg", "blue"), tmp_path / "aside.jpg"
+    tag()
+    for _ in range(2):
+        there.rename(aside)
+        tag()
+        aside.rename(there)
+        names: list[str] = []
+
+        def dies(job: Job, *_: Any, names: list[str] = names) -> Done:
+            names += [shard.name for shard in job.shards]
+            raise EngineError("this one is killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "run", dies)
+            with pytest.raises(EngineError, match="killed"):
+                tag()
+        tag()
+        assert names
+        assert f"shards/{names[0]}.json" in shard_folder(tmp_path / "index").names("shards")
