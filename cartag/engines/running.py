@@ -48,8 +48,10 @@ from cartag.state import (
     every_shard,
     living,
     place_of,
+    read_foreign_header,
     read_header,
     read_identities,
+    read_said,
     running,
     shard_folder,
     taken_names,
@@ -292,23 +294,28 @@ def _digest(text: str) -> str:
 
 
 def _written_header(this: _Run, dtype: str, *, anew: bool) -> IndexHeader:
-    """The header as it has to be; written where it says anything else than its date, or ``anew``."""
-    basis, old = this.basis, this.old
-    spec = basis.files.spec
+    """The header as it has to be; written where it says anything else than its date, or ``anew``.
+
+    What others wrote into it is kept, during the run too: their fields, and cars that people's words name.
+    """
+    basis, spec = this.basis, this.basis.files.spec
+    old = _header_of(this.place)
+    said = {} if old is None else read_said(this.place).records
+    foreign = {} if old is None else read_foreign_header(this.place, old)
     header = IndexHeader(
         schema_version=SCHEMA_VERSION,
         generator=f"cartag {__version__}",
         updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=IndexedModel(name=spec.name, source=spec.source, revision=basis.files.revision, dtype=dtype),
         detector=basis.sight.indexed if basis.sight else UNSET,
-        catalog=catalog_of(basis.catalog, old.catalog if old else None, {}),
+        catalog=catalog_of(basis.catalog, old.catalog if old else None, said),
         scoring=basis.scoring,
     )
     if not anew and old is not None:
         fields = {name: getattr(old, name) for name in IndexHeader.__struct_fields__}
         if msgspec.structs.replace(header, updated=old.updated) == IndexHeader(**fields):
             return header
-    write_header(this.place, header, embeddings=basis.identity)
+    write_header(this.place, header, embeddings=basis.identity, foreign=foreign)
     return header
 
 

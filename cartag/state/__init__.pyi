@@ -72,6 +72,7 @@ from .shards.shards import (
     done_shards as done_shards,
     every_shard as every_shard,
     living as living,
+    read_foreign_header as read_foreign_header,
     read_header as read_header,
     remove_shard as remove_shard,
     sweep_shards as sweep_shards,

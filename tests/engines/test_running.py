@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from conftest import Gallery
+from conftest import Gallery, write_catalog
+from reviews import served
 
 import cartag
 from cartag.errors import EngineError
@@ -76,6 +78,29 @@ def test_photos_that_come_and_go_come_back_every_time(
         assert tag().embedded == 4
         assert set(read_index(gallery.path, tmp_path / "index").photos) == everything
     assert (tag().unchanged, tag().embedded) == (5, 0)
+
+
+def test_names_of_former_cars_and_fields_of_others_outlast_a_run(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path
+) -> None:
+    index = tmp_path / "index"
+    for i, colour in enumerate(("red", "blue", "yellow")):
+        gallery.paint(f"{colour}.jpg", colour, mark=i)
+    tag()
+    with served(gallery.path, index=index) as review:
+        review.decide(("red.jpg", "car", "yellow-yeti"))
+    raw = json.loads((index / "cartag.json").read_bytes())
+    raw["catalog"]["theirs"], raw["house"] = 1, "ours"
+    (index / "cartag.json").write_text(json.dumps(raw))
+    few = write_catalog(tmp_path, "name: few\ncars: [Blue Bolt]\nother_cars: [Orange Other]\n", "few.yaml")
+    (gallery.path / "blue.jpg").unlink()
+    assert tag(catalog=few, retag=True).gone == 1
+    found = read_index(gallery.path, index)
+    former = found.header.catalog.former
+    assert former
+    assert [car.name for car in former] == ["Yellow Yeti"], "as long as she names it; of the others nobody speaks"
+    assert found.foreign.header == {"house": "ours", "catalog": {"theirs": 1}}
+    assert [hit.path for hit in cartag.find(gallery.path, "Yellow Yeti", index=index)] == ["red.jpg"]
 
 
 def test_two_runs_on_photos_that_came_back_give_their_shards_the_same_names(
