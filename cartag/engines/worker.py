@@ -177,6 +177,8 @@ class Looker:
         while batch := list(islice(photos, at_once)):
             began = time.monotonic()
             new = {h: pixels for h, pixels in pixels_of([photo for _, photo in batch]).items() if h not in seen}
+            for _, photo in batch:
+                self._eyes.heed(photo.facts, None)  # a panorama's cars are narrow by the tile
             looked = self._eyes.look(new) if new else {}
             said |= self._job.judge.verdicts(looked)
             seen |= looked

@@ -11,9 +11,11 @@ from unittest.mock import MagicMock
 
 import pytest
 from conftest import Gallery, write_catalog
+from PIL import Image
 from reviews import served
 
 import cartag
+from cartag.encoder.fake import COLOURS
 from cartag.errors import EngineError
 from cartag.settings import Settings
 from cartag.state import read_index, shard_folder
@@ -101,6 +103,22 @@ def test_names_of_former_cars_and_fields_of_others_outlast_a_run(
     assert [car.name for car in former] == ["Yellow Yeti"], "as long as she names it; of the others nobody speaks"
     assert found.foreign.header == {"house": "ours", "catalog": {"theirs": 1}}
     assert [hit.path for hit in cartag.find(gallery.path, "Yellow Yeti", index=index)] == ["red.jpg"]
+
+
+def test_a_small_car_in_a_panorama_is_kept_as_a_local_run_keeps_it(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path
+) -> None:
+    image = Image.new("RGB", (4000, 250), (128, 128, 128))
+    for colour, box in (("red", (400, 60, 540, 200)), ("blue", (3000, 100, 3010, 140))):
+        image.paste(COLOURS[colour], box)
+    image.save(gallery.path / "long.png")
+    gallery.paint("usual.jpg", "yellow")
+    (gallery.path / "broken.jpg").write_bytes(b"no photo")
+    gallery.tag(detector="fake")
+    tag(detector="fake")
+    found, wanted = (read_index(gallery.path, index).photos for index in (tmp_path / "index", None))
+    assert [one.car for one in wanted["long.png"].tags] == ["red-racer"], "0.035 of the whole, and 0.16 of a tile"
+    assert found == wanted
 
 
 def test_two_runs_on_photos_that_came_back_give_their_shards_the_same_names(
