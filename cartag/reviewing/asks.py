@@ -85,6 +85,11 @@ class Asks:
         with self._learning:
             session = self._session
             labels = session.labels or session.place.index
+            if session.labels is None and session.place.uri is not None:
+                raise ReviewError(
+                    f"{session.place.uri}: learning from an index on object storage needs hand labels beside it; begin "
+                    "the review with --labels FILE"
+                )
             self._proposal = propose(session.gallery, labels, settings=self._settings)
             return _told(self._proposal.report)
 

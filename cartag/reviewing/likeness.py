@@ -1,13 +1,13 @@
 """What looks like what, for a review: groups to name at once, photos like one photo, the odd ones within a name.
 
-All from the embeddings that `tag` left in the cache. Without these there is nothing alike, and the review goes on as
-ever.
+All from the embeddings that `tag` left in the cache, or in the shards. Without these there is nothing alike, and the
+review goes on as ever.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cartag.progress import Silent
 from cartag.reviewing import groups
 from cartag.reviewing.words import is_done, live_regions
 from cartag.settings import Settings
-from cartag.state import Index, Place, Views, tag_as_typed, views_of
+from cartag.state import Index, Place, Views, all_looks, tag_as_typed, views_among, views_of
 from cartag.values import Box, PhotoRecord, Region, as_model_has_it
 
 _SURE = 1e-3
@@ -123,11 +123,14 @@ class Likeness:
             records = [record for record in index if record.missing is not True]
             key = (index.header.model, *((r.path, r.sha256, *(x.box for x in live_regions(r))) for r in records))
             same = self._seen is not None and self._seen[1] == key
-            views = (
-                self._seen[2] if same and self._seen else views_of(records, self._place.state, self._identity(index))
-            )
+            views = self._seen[2] if same and self._seen else self._read(index, records)
             self._seen = index, key, views
             return views
+
+    def _read(self, index: Index, records: Sequence[PhotoRecord]) -> Views:
+        if index.shards is not None:
+            return views_among(records, all_looks(self._place))
+        return views_of(records, self._place.state, self._identity(index))
 
     def _identity(self, index: Index) -> str:
         try:

@@ -82,7 +82,7 @@ from .shards.shards import (
 from .sharedtexts import SharedTexts as SharedTexts
 from .store import Store as Store
 from .tally import Tally as Tally
-from .views import Views as Views, views_of as views_of
+from .views import Views as Views, views_among as views_among, views_of as views_of
 from .whereabouts import (
     Contents as Contents,
     Whereabouts as Whereabouts,

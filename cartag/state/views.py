@@ -6,12 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Error
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import UNSET
 
+from cartag.state.boxes import in_digits
 from cartag.state.store import Store
 from cartag.values import Box, PhotoRecord, shown_regions
+
+if TYPE_CHECKING:
+    from cartag.state.shards.columns import Looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +42,29 @@ def views_of(records: Iterable[PhotoRecord], folder: Path, identity: str) -> Vie
         wholes = Store.read_photos(folder, identity, hashes)
     except Error:
         regions, wholes = {}, {}
+    return _views(readable, wholes, regions)
+
+
+def views_among(records: Iterable[PhotoRecord], looks: Iterable[Mapping[str, Looks]]) -> Views:
+    """The same of the embeddings of a folder of shards, which come some thousand photos at a time, by content."""
+    readable = [record for record in records if record.sha256 is not UNSET]
+    hashes = {str(record.sha256) for record in readable}
+    wholes: dict[str, np.ndarray] = {}
+    regions: dict[str, dict[Box, np.ndarray]] = {}
+    for some in looks:
+        for key in some.keys() & hashes:
+            regions[key] = {in_digits(box): vector for box, vector in some[key] if box is not None}
+            wholes.update((key, vector) for box, vector in some[key] if box is None)
+    return _views(readable, wholes, regions)
+
+
+def _views(
+    records: Iterable[PhotoRecord], wholes: Mapping[str, np.ndarray], regions: Mapping[str, Mapping[Box, np.ndarray]]
+) -> Views:
     vectors: list[np.ndarray] = []
     paths: list[str] = []
     boxes: list[Box | None] = []
-    for record in readable:
+    for record in records:
         for box, vector in _of_one(record, wholes, regions.get(str(record.sha256), {})):
             vectors.append(vector)
             paths.append(record.path)
@@ -51,10 +75,7 @@ def views_of(records: Iterable[PhotoRecord], folder: Path, identity: str) -> Vie
 def _of_one(
     record: PhotoRecord, wholes: Mapping[str, np.ndarray], cached: Mapping[Box, np.ndarray]
 ) -> list[tuple[Box | None, np.ndarray]]:
-    digits: list[Box] = []
-    for region in shown_regions(record):
-        x, y, width, height = (round(value, 4) for value in region.box)
-        digits.append((x, y, width, height))
+    digits = [in_digits(region.box) for region in shown_regions(record)]
     found: list[tuple[Box | None, np.ndarray]] = [(box, cached[box]) for box in digits if box in cached]
     if found:
         return found

@@ -236,6 +236,43 @@ def test_a_car_added_in_a_review_leaves_what_is_said_beside_the_shards(
     assert [hit.path for hit in cartag.find(gallery.path, "goblin", index=index)] == ["day 1/green-5.jpg"]
 
 
+@pytest.mark.parametrize("where", ["a folder", "object storage"])
+def test_a_review_of_shards_knows_what_looks_alike(both: tuple[Gallery, Path], tmp_path: Path, where: str) -> None:
+    gallery, index = both[0], str(both[1])
+    if where == "object storage":
+        index = f"memory://{tmp_path.name}/alike"
+        cartag.merge(gallery.path, index)
+    like = [b'{"path": "day 1/red-1.jpg"}', b'{"path": "day 0/red-0.jpg", "box": [0.75, 0.41, 0.2, 0.18]}']
+    with served(gallery.path) as review:
+        groups, odd = review.ask("groups", b"").json(), review.ask("odd", b"").json()["odd"]
+        alike = [dict(review.ask("like", what).json()["like"]) for what in like]
+    assert groups["groups"]
+    assert odd
+    assert all(alike)
+    with served(gallery.path, index=index) as review:
+        assert review.ask("groups", b"").json() == groups
+        assert review.ask("odd", b"").json()["odd"] == pytest.approx(odd, abs=2e-3)
+        for what, known in zip(like, alike, strict=True):
+            assert dict(review.ask("like", what).json()["like"]) == pytest.approx(known, abs=2e-3)
+
+
+def test_learning_in_a_review_of_shards_says_what_it_lacks(both: tuple[Gallery, Path], tmp_path: Path) -> None:
+    gallery, uri = both[0], f"memory://{tmp_path.name}/learns"
+    cartag.merge(gallery.path, uri)
+    with served(gallery.path, index=uri) as review:
+        told = review.ask("learn", b"{}").json()["error"]
+        assert (
+            told == f"{uri}: learning from an index on object storage needs hand labels beside it; begin the review "
+            "with --labels FILE"
+        )
+    with served(gallery.path, index=uri, labels=tmp_path / "labels.csv") as review:
+        review.decide(("day 1/red-1.jpg", "car", "red-racer"), ("day 0/yellow-2.jpg", "none"))
+        assert review.ask("learn", b"{}").json()["photos"] == 2
+    with served(gallery.path, index=both[1]) as review:
+        review.decide(("day 1/red-1.jpg", "car", "red-racer"), ("day 0/yellow-2.jpg", "none"))
+        assert review.ask("learn", b"{}").json()["photos"] >= 2
+
+
 def test_a_merge_that_was_killed_is_begun_anew(both: tuple[Gallery, Path]) -> None:
     gallery, shards = both
     (shards / "cartag.json").unlink()
