@@ -18,7 +18,7 @@ from cartag.exporting.imagefolder import FILE_NAME
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.exporting.places import Place, places_of
 from cartag.paths import printable
-from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, pieces, read_photo
+from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, pieces
 from cartag.settings import usable_cores
 from cartag.state import Footprint
 
@@ -155,7 +155,7 @@ def _cut(job: Job, wanted: list[tuple[Photo, list[_Crop]]]) -> Iterator[tuple[Ph
     def pictures(one: tuple[Photo, list[_Crop]]) -> list[bytes] | str:
         photo, crops = one
         try:
-            data = read_photo(job.gallery, photo.disk)
+            data = job.bytes_of(photo)
             boxes = [crop.place.box for crop in crops]
             most = job.settings.max_pixels
             return pieces(data, boxes, SIDE, margin=MARGIN, max_pixels=most, raw=is_raw(photo.disk))

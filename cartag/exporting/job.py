@@ -12,11 +12,12 @@ from typing import Literal
 
 from msgspec import UNSET
 
-from cartag.errors import ExportError
+from cartag.errors import ExportError, PhotoError
 from cartag.paths import disk_path, printable
+from cartag.photos import content_hash, read_photo
 from cartag.progress import Progress
 from cartag.settings import Settings
-from cartag.state import Footprint, Index
+from cartag.state import Footprint, Index, tag_as_typed
 from cartag.values import IndexedCar, PhotoRecord, Tag
 
 Naming = Literal["ext", "stem"]
@@ -130,6 +131,18 @@ class Job:
     def disk_path(self, photo: Photo) -> str:
         """To open the photo: under the gallery as it was given."""
         return os.path.join(self.gallery, photo.disk)
+
+    def bytes_of(self, photo: Photo) -> bytes:
+        """The bytes of a photo, to make pictures of that are called by its content.
+
+        Raises:
+            PhotoError: it cannot be read, or is another one than when it was tagged: the picture would stay wrong.
+        """
+        data = read_photo(self.gallery, photo.disk)
+        if photo.record.sha256 not in (UNSET, content_hash(data)):
+            tag = tag_as_typed(self.gallery, index=self.settings.index)
+            raise PhotoError("unreadable", f"changed since it was tagged; run {tag}, and export again")
+        return data
 
 
 def photos_of(index: Index) -> Iterator[Photo]:

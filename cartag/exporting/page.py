@@ -18,7 +18,7 @@ from cartag import pages
 from cartag.errors import PhotoError, UsageError
 from cartag.exporting.job import Job, Photo, Remark, Step, Wanted, bytes_at
 from cartag.paths import printable
-from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, read_photo, small_jpeg
+from cartag.photos import check_holds_no_photo, check_is_no_gallery, is_gallery, is_raw, small_jpeg
 from cartag.settings import usable_cores
 from cartag.state import STATE_FOLDER, Footprint, digest_of
 from cartag.values import ERROR_REASONS
@@ -167,7 +167,7 @@ def _made(job: Job, wanted: Mapping[str, tuple[Photo, int]]) -> Iterator[tuple[s
     def picture(name: str) -> bytes | str:
         photo, side = wanted[name]
         try:
-            data = read_photo(job.gallery, photo.disk)
+            data = job.bytes_of(photo)
             return small_jpeg(data, side, job.settings.max_pixels, raw=is_raw(photo.disk))
         except PhotoError as e:
             return f"{photo.record.path} ({e.detail})"

@@ -267,6 +267,26 @@ def test_photos_that_cannot_be_read_now_are_said(tagged: Gallery, tmp_path: Path
     assert "green.jpg" in remark.message
 
 
+def test_the_page_never_keeps_a_picture_of_another_photo(gallery: Gallery, tmp_path: Path) -> None:
+    red, blue = gallery.paint("1.jpg", "red"), gallery.paint("2.jpg", "blue", size=(80, 48))
+    gallery.tag()
+    for old, new in ((red, "aside"), (blue, "1.jpg"), (gallery.path / "aside", "2.jpg")):  # and no `tag` yet
+        old.rename(gallery.path / new)
+    report = cartag.export(gallery.path, "html", to=tmp_path / "page", settings=Settings(html_photos="copy"))
+    assert not list((tmp_path / "page").rglob("*.jpg"))
+    (remark,) = report.remarks
+    assert remark.is_failure
+    assert (remark.count, "\n" in remark.message) == (4, False)
+    assert f"1.jpg (changed since it was tagged; run 'cartag tag {gallery.path}'" in remark.message
+    gallery.tag()
+    for photo in export_page(gallery, tmp_path / "page", html_photos="copy")["photos"]:
+        with Image.open(gallery.path / photo["path"]) as image:
+            size = image.size
+        for kind in ("thumb", "photo"):
+            with Image.open(tmp_path / "page" / photo[kind]) as made:
+                assert made.size == size, photo["path"]
+
+
 def test_no_name_becomes_markup_or_code(gallery: Gallery, tmp_path: Path) -> None:
     gallery.paint(NASTY, "red")
     gallery.path.rename(tmp_path / "<b>gallery & co")

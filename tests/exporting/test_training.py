@@ -200,6 +200,16 @@ def test_a_photo_that_is_gone_costs_its_own_pictures(placed: Gallery, tmp_path: 
     assert "yellow-yeti" not in {row["label"] for row in rows(tmp_path / "set").values()}
 
 
+def test_no_label_gets_the_car_of_another_photo(placed: Gallery, tmp_path: Path) -> None:
+    placed.paint("older.jpg", "blue", mark=5)  # and no `tag` yet
+    report = cartag.export(placed.path, "imagefolder", to=tmp_path / "set", crops=True)
+    (remark,) = report.remarks
+    assert remark.is_failure
+    assert f"older.jpg (changed since it was tagged; run 'cartag tag {placed.path}'" in remark.message
+    assert not list((tmp_path / "set").glob("yellow-yeti/*"))
+    assert "yellow-yeti" not in {row["label"] for row in rows(tmp_path / "set").values()}
+
+
 def test_folders_that_are_no_place_for_pictures(placed: Gallery, tmp_path: Path) -> None:
     for to, words in ((None, "--to DIR"), (placed.path, "is a gallery"), (placed.path / "set", "lies in a gallery")):
         with pytest.raises(UsageError, match=words):
