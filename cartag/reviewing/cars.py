@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from cartag.catalogs import catalog_file, load_catalog, match_exactly, with_cars
@@ -29,7 +30,7 @@ def written(index: Index, place: Place, name: str, aliases: Sequence[str]) -> tu
     source = default_catalog(index)
     target = catalog_file(source)
     if target is None:
-        target = place.index.with_name(f"{place.name}.catalog.yaml")
+        target = _copy(source, place)
         source = str(target) if os.path.lexists(target) else source
     old = load_catalog(source)
     if (there := match_exactly(name, old.cars)) is not None:
@@ -42,6 +43,22 @@ def written(index: Index, place: Place, name: str, aliases: Sequence[str]) -> tu
     except OSError as e:
         raise CatalogError(f"{target}: cannot be written ({e.strerror}); nothing was changed") from e
     return _indexed(catalog.cars[-1]), target
+
+
+def _copy(shipped: str, place: Place) -> Path:
+    """Where the copy of a catalog that ships with cartag is, or is to be: a copy of another one stays what it is."""
+    name = load_catalog(shipped).name
+    kinds = chain(("", f".{shipped}"), (f".{shipped}-{number}" for number in count(2)))
+    files = (place.index.with_name(f"{place.name}{kind}.catalog.yaml") for kind in kinds)
+    return next(file for file in files if not os.path.lexists(file) or _name_of(file) == name)
+
+
+def _name_of(file: Path) -> str | None:
+    """The name of a catalog; None where the file is none."""
+    try:
+        return load_catalog(file).name
+    except CatalogError:
+        return None
 
 
 def _indexed(car: Car) -> IndexedCar:

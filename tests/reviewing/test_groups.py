@@ -203,6 +203,32 @@ def test_of_a_catalog_that_ships_with_cartag_a_copy_is_made_beside_the_index(tag
     assert [car["name"] for car in tagged.raw()["catalog"]["cars"]][-2:] == ["Ferrari 488 GTB", "Ferrari 812"]
 
 
+def test_of_two_catalogs_that_ship_with_cartag_each_has_a_copy_of_its_own(tagged: Gallery) -> None:
+    files = {}
+    for catalog, car in (("mille-miglia-2013", "Lada Niva"), ("sports-cars", "Trabant 601")):
+        tagged.tag(catalog=catalog)
+        with served(tagged.path) as review:
+            files[catalog] = Path(asked(review, "car", name=car)["file"]).name
+        tagged.tag(catalog=None)
+        assert tagged.raw()["catalog"]["name"] == catalog
+        assert tagged.raw()["catalog"]["cars"][-1]["name"] == car
+    assert files["mille-miglia-2013"] == "cartag.catalog.yaml"
+    assert files["sports-cars"] == "cartag.sports-cars.catalog.yaml"
+    tagged.tag(catalog="mille-miglia-2013")
+    with served(tagged.path) as review:
+        assert Path(asked(review, "car", name="Trabant 601")["file"]).name == "cartag.catalog.yaml", "it is there still"
+
+
+def test_a_file_that_is_no_catalog_is_no_copy_and_stays(tagged: Gallery) -> None:
+    for name in ("cartag.catalog.yaml", "cartag.sports-cars.catalog.yaml"):
+        (tagged.path / name).write_text("mine: [")
+    tagged.tag(catalog="sports-cars")
+    with served(tagged.path) as review:
+        told = asked(review, "car", name="Trabant 601")
+    assert Path(told["file"]).name == "cartag.sports-cars-2.catalog.yaml"
+    assert (tagged.path / "cartag.catalog.yaml").read_text() == "mine: ["
+
+
 def test_a_car_whose_index_was_never_written_is_taken_up_again(review: Served, tagged: Gallery) -> None:
     text = tagged.catalog.read_text()  # as a review that died in between leaves it
     tagged.catalog.write_text(text.replace("templates:", "  - Green Goblin\ntemplates:"))
