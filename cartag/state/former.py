@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -10,13 +10,18 @@ from msgspec.structs import replace
 from cartag.values import Catalog, IndexedCar, IndexedCatalog, PhotoRecord, Tag, human_tags
 
 
-def catalog_of(catalog: Catalog, old: IndexedCatalog | None, records: Mapping[str, PhotoRecord]) -> IndexedCatalog:
-    """The catalog as the index keeps it, with the names of former cars that a person's tags still name."""
+def catalog_of(
+    catalog: Catalog, old: IndexedCatalog | None, records: Mapping[str, PhotoRecord], added: Collection[str] = ()
+) -> IndexedCatalog:
+    """The catalog as the index keeps it, with the names of former cars that a person's tags still name.
+
+    ``added`` are ids of cars whose names stay though nothing names them yet.
+    """
     cars = tuple(IndexedCar(id=c.id, name=c.name, make=c.make, aliases=c.aliases) for c in catalog.cars)
     named = {} if old is None else {car.id: car for car in old.named}
     gone = named.keys() - {car.id for car in cars}
     said = {tag.car for record in records.values() if gone and record.tags for tag in _said_tags(record)}
-    former = tuple(named[car] for car in sorted(gone & said))
+    former = tuple(named[car] for car in sorted(gone & said.union(added)))
     return IndexedCatalog(
         name=catalog.name, sha256=catalog.sha256, cars=cars, source=catalog.source, former=former or UNSET
     )

@@ -99,6 +99,8 @@ class Run(Basis):
     old: Index | None
     stamp: Stamp | None
     """Of the old index: whether somebody else changed it since."""
+    added: frozenset[str] = frozenset()
+    """Ids of cars that a review has added to the catalog while the run was under way, and that it has not scored."""
 
     @cached_property
     def old_is_current(self) -> bool:

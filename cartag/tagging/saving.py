@@ -78,7 +78,25 @@ def _heeding_edits(run: Run, work: Work, progress: Progress) -> tuple[Run, Recor
         return run, known
     progress.note("index: changed by others during this run; their changes are kept")
     records = {path: record if path in known else _as_it_lies(record, work) for path, record in edited.photos.items()}
-    return replace(run, old=edited), records
+    return replace(_with_added_cars(run, edited), old=edited), records
+
+
+def _with_added_cars(run: Run, edited: Index) -> Run:
+    """A review may have added cars meanwhile: they stay named, and the next run scores them.
+
+    Of a catalog that ships with cartag it has made a copy, and the index goes on with that: not where this run was
+    asked for another catalog than the index had.
+    """
+    if run.old is None:
+        return run
+    before, now = run.old.header.catalog, edited.header.catalog
+    catalog = run.catalog
+    went_on = catalog.source == before.source or (before.source is UNSET and catalog.name == before.name)
+    if went_on and now.source is not UNSET and now.source != before.source:
+        catalog = msgspec.structs.replace(
+            catalog, source=now.source
+        )  # with this run's digest: the next one scores anew
+    return replace(run, catalog=catalog, added=frozenset({c.id for c in now.named} - {c.id for c in before.named}))
 
 
 def _as_it_lies(record: PhotoRecord, work: Work) -> PhotoRecord:
@@ -128,7 +146,7 @@ def _header(run: Run, photos: Records, work: Work) -> IndexHeader:
         updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=IndexedModel(name=spec.name, source=spec.source, revision=run.files.revision, dtype=work.dtype or dtype),
         detector=run.sight.indexed if run.sight else UNSET,
-        catalog=catalog_of(run.catalog, old.header.catalog if old else None, photos),
+        catalog=catalog_of(run.catalog, old.header.catalog if old else None, photos, run.added),
         scoring=run.scoring,
     )
 

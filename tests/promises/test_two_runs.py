@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -16,6 +16,9 @@ from conftest import Gallery, human_tags
 from trials import start, wait_until_stopped
 
 from cartag.errors import IndexFileError
+from cartag.progress import Silent
+from cartag.reviewing.decisions import Decision
+from cartag.reviewing.session import Session
 from cartag.state import index as indexes
 from cartag.state.place import place_of
 
@@ -149,6 +152,50 @@ def test_a_tag_that_a_person_takes_back_while_a_run_is_under_way_stays_away(gall
         gallery.edit_photo("0.jpg", tags=[], outcome="unknown")
     assert ended(run)[0] == 0
     assert human_tags(gallery.record("0.jpg")) == []
+
+
+class _Meanwhile(Silent):
+    """Does something once, when the first photos of a run are done."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._acts = [act]
+
+    def advance(self, steps: int = 1) -> None:
+        while self._acts:
+            self._acts.pop()()
+
+
+@pytest.mark.parametrize("name", [None, "0.jpg"])
+def test_a_car_added_while_a_run_is_under_way_is_scored_by_the_next(gallery: Gallery, name: str | None) -> None:
+    def add() -> None:
+        session = Session(gallery.path, place_of(gallery.path))
+        session.add_car("Lada Niva", [])
+        if name is not None:
+            session.decide([Decision(path=name, truth="car", cars=("lada-niva",))])
+
+    gallery.tag(catalog="sports-cars")
+    gallery.paint("new.jpg", "red", mark=9)
+    gallery.tag(catalog=None, progress=_Meanwhile(add))
+    catalog = gallery.raw()["catalog"]
+    assert catalog["source"] == str(gallery.path / "cartag.catalog.yaml")
+    assert [car["id"] for car in catalog["former"]] == ["lada-niva"], "a review offers it"
+    assert gallery.tag(catalog=None).scored
+    catalog = gallery.raw()["catalog"]
+    assert catalog["cars"][-1]["id"] == "lada-niva"
+    assert "former" not in catalog
+
+
+def test_a_car_added_while_a_run_with_another_catalog_is_under_way_changes_not_what_was_asked_for(
+    gallery: Gallery,
+) -> None:
+    def add() -> None:
+        Session(gallery.path, place_of(gallery.path)).add_car("Lada Niva", [])
+
+    gallery.tag(catalog="sports-cars")
+    gallery.paint("new.jpg", "red", mark=9)
+    gallery.tag(progress=_Meanwhile(add))
+    assert gallery.raw()["catalog"]["source"] == str(gallery.catalog)
+    assert [car["id"] for car in gallery.raw()["catalog"]["former"]] == ["lada-niva"]
 
 
 def test_an_index_damaged_while_a_run_is_under_way_is_left_alone_and_the_run_is_not_lost(gallery: Gallery) -> None:
