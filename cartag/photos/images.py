@@ -23,6 +23,7 @@ from cartag.errors import PhotoError
 from cartag.paths import LEADS_OUT, leads_out
 from cartag.photos import jpegs, raw as raws, samples, tiffs
 from cartag.photos.framing import around, fit, resized_size, tiles
+from cartag.photos.walking import is_raw
 from cartag.values import Box, Decoded, ImageSpec
 
 # Pillow's own limit is a constant of 179 megapixels, below what phones take today. `decode` reads the size from the
@@ -121,13 +122,18 @@ def decode(data: bytes, spec: ImageSpec | None, max_pixels: int = DEFAULT_MAX_PI
     except MemoryError as e:
         raise PhotoError("too-large", _OUT_OF_MEMORY) from e
     except UnidentifiedImageError as e:
-        if not _is_heif(data):
-            raise PhotoError("not-an-image", "no decoder recognises the file") from e
-        raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", "HEIC/HEIF that cannot be decoded") from e
+        raise _unidentified(data, e) from e
     except Exception as e:  # a decoder fed with garbage raises whatever it likes; the photo becomes a record
         if (ended := _with_end(data, max_pixels)) is not None:
             return decode(ended, spec, max_pixels)
         raise PhotoError("truncated" if _is_cut_off(data, e) else "corrupt", _one_line(e)) from e
+
+
+def _unidentified(data: bytes, error: UnidentifiedImageError) -> PhotoError:
+    """Not in Pillow's words, which name an object of Python."""
+    if not _is_heif(data):
+        return PhotoError("not-an-image", "no decoder recognises the file")
+    return PhotoError("truncated" if _is_cut_off(data, error) else "corrupt", "HEIC/HEIF that cannot be decoded")
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -229,11 +235,14 @@ def jpeg_of(pixels: np.ndarray, *, progressive: bool = False) -> bytes:
 def orientation(path: Path) -> int:
     """How a photo has to be turned to be upright: an EXIF orientation, 1 to 8; 1 where nothing is said of it.
 
-    Of a JPEG only the beginning is read, where that is said.
+    Of a JPEG only the beginning is read, where that is said. Of a RAW file, by its extension, LibRaw says it: Pillow
+    opens those alone that look like a TIFF.
 
     Raises:
         PhotoError: it cannot be read, or no decoder recognises it.
     """
+    if is_raw(str(path)) and raws.reads_raw():
+        return raws.orientation(read_bytes(path))
     with suppress(OSError, PhotoError):
         if path.is_file():
             with path.open("rb") as f:
@@ -247,6 +256,10 @@ def _orientation_in(data: bytes) -> int:
     try:
         with _opened(data) as image:
             return _recorded_orientation(image)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as e:
+        raise _unidentified(data, e) from e
     except Exception as e:
         raise PhotoError("not-an-image", _one_line(e)) from e
 

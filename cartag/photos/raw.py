@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -49,6 +50,16 @@ def read(data: bytes, max_pixels: int) -> RawPicture:
     with _opened(data, max_pixels) as raw:
         width, height = _size(raw)
         return RawPicture(width, height, _preview(raw), _EXIF_OF_FLIP.get(raw.sizes.flip, 1))
+
+
+def orientation(data: bytes) -> int:
+    """How the photo has to be turned to be upright: the EXIF orientation; nothing of it is decoded.
+
+    Raises:
+        PhotoError: rawpy is not installed, or the file cannot be read.
+    """
+    with _opened(data, sys.maxsize) as raw:
+        return _EXIF_OF_FLIP.get(raw.sizes.flip, 1)
 
 
 def develop(data: bytes, least: int, max_pixels: int) -> RawPicture:

@@ -314,6 +314,12 @@ def test_exiftool_reads_every_region_with_a_tag(placed: Gallery) -> None:
     assert b": OK" in out.stdout
 
 
+def test_a_photo_that_is_none_any_more_is_said_in_cartags_words(placed: Gallery) -> None:
+    (placed.path / "turned.jpg").write_bytes(b"no picture")
+    (remark,) = cartag.export(placed.path, "xmp").remarks
+    assert "turned.jpg.xmp: left as it is: the photo cannot be read (no decoder recognises the file)," in remark.message
+
+
 @needs_exiftool
 def test_mwg_regions_are_written_too(placed: Gallery) -> None:
     cartag.export(placed.path, "xmp", regions="mwg")

@@ -6,6 +6,7 @@ The files are minimal DNGs made here (`tests/support/rawfiles.py`), read by the 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -154,6 +155,14 @@ def test_the_pixel_limit_holds() -> None:
     assert caught.value.reason == "too-large"
 
 
+# As Pillow knows it, by its first bytes, and as of an Olympus, which is read like it.
+@pytest.mark.parametrize("magic", [b"II*\0", b"IIRO"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_how_a_camera_was_held_is_known_of_every_raw_file(tmp_path: Path, orientation: int, magic: bytes) -> None:
+    (tmp_path / "a.orf").write_bytes(magic + raw_file(scene(), orientation=orientation)[4:])
+    assert images.orientation(tmp_path / "a.orf") == orientation
+
+
 # --- in a gallery -----------------------------------------------------------------------------------------------
 
 
@@ -202,6 +211,20 @@ def test_a_page_shows_raw_files_by_their_thumbnails(shot: Gallery, tmp_path: Pat
     ]
     with Image.open(io.BytesIO(thumb.read_bytes())) as image:
         assert image.size == (400, 300)
+
+
+def test_a_raw_file_that_pillow_does_not_know_gets_a_sidecar(gallery: Gallery) -> None:
+    """Its boxes lie in the photo as it is stored."""
+    data = raw_file(scene("yellow", "yellow"), preview=scene("yellow", "yellow"), orientation=6)
+    (gallery.path / "held.orf").write_bytes(b"IIRO" + data[4:])
+    gallery.tag()
+    assert (gallery.record("held.orf")["width"], gallery.record("held.orf")["height"]) == (300, 400)
+    box = [0.1, 0.2, 0.3, 0.4]
+    gallery.edit_photo("held.orf", tags=[{"car": "yellow-yeti", "score": 1.0, "source": "human", "box": box}])
+    report = cartag.export(gallery.path, "xmp")
+    assert not report.remarks
+    text = (gallery.path / "held.orf.xmp").read_text()
+    assert [float(re.findall(f"<Iptc4xmpExt:rb{side}>([^<]*)<", text)[0]) for side in "XYWH"] == [0.2, 0.6, 0.4, 0.3]
 
 
 def test_without_rawpy_raw_files_are_left_out_and_counted(shot: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
