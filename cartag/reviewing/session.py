@@ -23,7 +23,7 @@ from cartag.paths import disk_path
 from cartag.reviewing.cars import written
 from cartag.reviewing.decisions import Answer, Counts, Decision, Reviewed, Snapshot, State, what_she_said
 from cartag.reviewing.homes import homes_of, moved
-from cartag.reviewing.words import decided, is_done, is_same_answer, label_of, live_regions, restored
+from cartag.reviewing.words import decided, is_done, is_same_answer, label_of, live_regions, restored, with_former
 from cartag.state import (
     Index,
     Place,
@@ -144,7 +144,9 @@ class Session:
         return State(self._edition, self._steps[-1].number if self._steps else 0, len(self._owed))
 
     def _reviewed(self, record: PhotoRecord) -> Reviewed:
-        return Reviewed(record, None if self._labels is None else self._labels.get(record.path))
+        label = None if self._labels is None else self._labels.get(record.path)
+        former = self._index.header.catalog.former
+        return Reviewed(record, label if label is None or former is UNSET else with_former(label, former))
 
     @contextmanager
     def _exclusively(self, *, last: bool = False) -> Iterator[None]:

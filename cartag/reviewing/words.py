@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from cartag.catalogs import UNKNOWN
+from cartag.catalogs import UNKNOWN, match_exactly
 from cartag.errors import ReviewError
 from cartag.measuring import BoxLabel, Label
 from cartag.reviewing.decisions import Decision, Truth
@@ -21,6 +21,7 @@ from cartag.scoring import Verdict, follow
 from cartag.state import matched
 from cartag.values import (
     Box,
+    IndexedCar,
     ModelAnswer,
     Outcome,
     PhotoRecord,
@@ -124,6 +125,24 @@ def label_of(record: PhotoRecord, decision: Decision) -> Label:
     boxes = [BoxLabel(r.box, frozenset(tag.car for tag in r.tags), _other(not r.tags)) for r in hers]
     is_other = record.outcome == "unknown" or any(not region.tags for region in hers)
     return Label(record.path, frozenset(tag.car for tag in record.tags), _other(is_other), tuple(boxes))
+
+
+def with_former(label: Label, former: Sequence[IndexedCar]) -> Label:
+    """A label as its photo's tags have it: what names a former car, or one that the next `tag` will score, is that car.
+
+    In the file it is a name outside of the catalog, as it has to be for `eval` and `learn`.
+    """
+
+    def apart(words: Sequence[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+        found = {word: match_exactly(word, former) for word in words}
+        return frozenset(car.id for car in found.values() if car), tuple(w for w in words if not found[w])
+
+    if not former or not label.other:
+        return label
+    cars, other = apart(label.other)
+    boxes = [(box, *apart(box.other)) for box in label.boxes]
+    placed = tuple(BoxLabel(box.box, box.cars | named, rest) for box, named, rest in boxes)
+    return Label(label.file, label.cars | cars, other, placed)
 
 
 def _other(is_there: bool) -> tuple[str, ...]:

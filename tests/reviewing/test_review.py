@@ -340,6 +340,25 @@ def test_labels_that_are_there_are_shown_and_only_their_row_changes(tagged: Gall
         assert labels.read_bytes() == text.encode(), "with the columns that cartag does not know"
 
 
+def test_the_label_of_a_car_that_the_index_has_by_name_alone_is_that_car(tagged: Gallery) -> None:
+    """As long as the next `tag` has not scored it, or when it has left the catalog and she named photos by it."""
+    labels, wanted = tagged.path / "labels.csv", {"truth": "car", "cars": ["lada-niva"]}
+    with served(tagged.path, labels=labels) as review:
+        assert review.ask("car", json.dumps({"name": "Lada Niva", "aliases": []}).encode()).status == 200
+        review.decide(("a.jpg", "car", "lada-niva"), ("b.jpg", "car", "red-racer", "lada-niva"), ("o.jpg", "unknown"))
+        text = labels.read_text()
+        assert "a.jpg,lada-niva\n" in text
+        assert review.photo("a.jpg")["label"] == wanted
+        assert review.photo("b.jpg")["label"] == {"truth": "car", "cars": ["lada-niva", "red-racer"]}
+        assert review.photo("o.jpg")["label"] == {"truth": "unknown", "cars": []}
+        review.decide(("a.jpg", "car", "lada-niva"))
+        assert labels.read_text() == text
+    tagged.tag(catalog="sports-cars")
+    labels.write_text("file,label\na.jpg,unknown: Lada Niva\n")
+    with served(tagged.path, labels=labels) as review:
+        assert review.photo("a.jpg")["label"] == wanted
+
+
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_labels_of_a_spreadsheet_keep_what_parts_their_columns(tagged: Gallery, mark: str) -> None:
     labels = tagged.path / "labels.csv"
