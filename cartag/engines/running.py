@@ -34,7 +34,7 @@ from cartag.engines.pipeline import Done, run
 from cartag.engines.report import ClusterReport
 from cartag.engines.words import follow_photos
 from cartag.errors import EngineError, IndexFileError, UsageError
-from cartag.photos import RawPairs, Source, Walk, reads_raw, source_of
+from cartag.photos import RawPairs, Source, Walk, reads_raw, say_pairs, source_of
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.state import (
@@ -115,6 +115,7 @@ def tag_on_ray(
         pairs = cast(RawPairs, settings.raw_pairs) if reads_raw() else None
         listing = Path(temp) / "listed.parquet"
         walk = list_photos(source, listing, pairs, settings.not_hers, settings.engine_list_threads, progress)
+        say_pairs(walk, pairs, settings.raw_pairs, progress)
         basis = basis_of(beside, known, settings, progress)
         every = every_shard(place)  # before photos are held against it: what is done later is not planned for again
         this = _Run(source, place, settings, old, basis, every)

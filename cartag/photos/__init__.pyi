@@ -25,5 +25,6 @@ from .walking import (
     Walking as Walking,
     identified as identified,
     is_raw as is_raw,
+    say_pairs as say_pairs,
     walk as walk,
 )

@@ -15,6 +15,8 @@ from urllib.parse import quote_from_bytes
 from cartag.errors import GalleryError
 from cartag.paths import printable
 from cartag.photos.leave_out import LeaveOut
+from cartag.photos.raw import EXTRA
+from cartag.progress import Progress
 from cartag.values import PhotoFile
 
 PHOTO_EXTENSIONS = frozenset(
@@ -103,6 +105,18 @@ def walk(gallery: Path, raw_pairs: RawPairs | None = None, leave_out: Sequence[s
         photos += found
         folders += below
     return seen.walk(sorted(identified(photos), key=attrgetter("path")))
+
+
+def say_pairs(found: Walk, used: RawPairs | None, asked: str, progress: Progress) -> None:
+    """Says so where RAW files were asked for that cannot be read, and the JPEGs beside them were taken.
+
+    ``used`` is what the walk was given, ``asked`` the setting.
+    """
+    if used is None and asked != "jpeg" and found.raw_pairs:
+        progress.note(
+            f"raw_pairs: {asked} wants rawpy (pip install '{EXTRA}'); without it the JPEG was taken, beside "
+            f"{found.raw_pairs} RAW file{'s' if found.raw_pairs > 1 else ''}"
+        )
 
 
 class Entry(Protocol):

@@ -18,7 +18,7 @@ from msgspec import UNSET
 from cartag.errors import IndexFileError
 from cartag.learning import learned_files
 from cartag.paths import as_typed
-from cartag.photos import RawPairs, Walk, reads_raw, walk
+from cartag.photos import RawPairs, Walk, reads_raw, say_pairs, walk
 from cartag.progress import Progress, Silent
 from cartag.settings import Settings, load_settings
 from cartag.state import Index, outcome_counts, place_of, remove_leftovers, running
@@ -112,6 +112,7 @@ def tag(
     place = place_of(gallery, settings.index)
     pairs = cast(RawPairs, settings.raw_pairs) if reads_raw() else None
     photos = walk(gallery, pairs, settings.not_hers)  # first of all: a mistyped folder should not wait for a model
+    say_pairs(photos, pairs, settings.raw_pairs, progress)
     check_is_one_file(place)
     with running(place):
         remove_leftovers(place)

@@ -15,7 +15,15 @@ from conftest import paint, write_catalog
 from hypothesis import given, settings, strategies as st
 
 import cartag
-from cartag.errors import CartagError, EngineError, GalleryError, IndexFileError, SettingsError, UsageError
+from cartag.errors import (
+    CartagError,
+    CatalogError,
+    EngineError,
+    GalleryError,
+    IndexFileError,
+    SettingsError,
+    UsageError,
+)
 from cartag.photos import Source, source_of, walk
 from cartag.progress import Silent
 from cartag.values import RETRIED_REASONS, PhotoFile
@@ -245,6 +253,16 @@ def test_what_is_asked_for_wrongly_is_said_in_a_line(tmp_path: Path) -> None:
     paint(photos / "a.jpg")
     cartag.tag(photos, model="fake", catalog=write_catalog(tmp_path))
     refused(IndexFileError, r"in a folder of its own: --index URI", photos, index=photos)
+
+
+def test_without_rawpy_it_is_said_that_the_jpeg_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cartag.engines.running.reads_raw", lambda: False)
+    paint(tmp_path / "photos" / "a.jpg")
+    (tmp_path / "photos" / "a.dng").write_bytes(b"the same")
+    notes = Notes()
+    options = {"index": tmp_path / "index", "raw_pairs": "raw", "progress": notes, "catalog": "nowhere"}
+    refused(CatalogError, "no catalog 'nowhere'", tmp_path / "photos", **options)  # so that no cluster is started
+    assert "raw_pairs: raw wants rawpy (pip install 'cartag[raw]')" in "\n".join(notes.said)
 
 
 def test_a_bucket_that_is_not_there(store: Storage, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import notes
 import numpy as np
 import pytest
 from conftest import Gallery, counts, image_bytes, later
@@ -232,6 +233,24 @@ def test_without_rawpy_raw_files_are_left_out_and_counted(shot: Gallery, monkeyp
     report = shot.tag(raw_pairs="raw")
     assert cars(shot) == {"both.jpg": ["blue-bolt"]}
     assert (report.raw_files, report.raw_pairs) == (1, 1)
+
+
+@pytest.mark.parametrize("pairs", ["jpeg", "raw", "both"])
+def test_without_rawpy_it_is_said_that_the_jpeg_was_taken(
+    shot: Gallery, monkeypatch: pytest.MonkeyPatch, pairs: str
+) -> None:
+    def told() -> list[str]:
+        return [note for note in notes.tag(shot, raw_pairs=pairs) if "rawpy" in note]
+
+    assert not told()
+    monkeypatch.setattr("cartag.tagging.tagging.reads_raw", lambda: False)
+    wanted = (
+        f"raw_pairs: {pairs} wants rawpy (pip install 'cartag[raw]'); without it the JPEG was taken, beside 1 RAW file"
+    )
+    assert told() == ([] if pairs == "jpeg" else [wanted])
+    (shot.path / "both.jpg").unlink()
+    shot.paint("other.jpg", "blue")
+    assert not told(), "no pair is there"
 
 
 def test_without_rawpy_a_raw_file_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
