@@ -93,9 +93,8 @@ def _with_added_cars(run: Run, edited: Index) -> Run:
     catalog = run.catalog
     went_on = catalog.source == before.source or (before.source is UNSET and catalog.name == before.name)
     if went_on and now.source is not UNSET and now.source != before.source:
-        catalog = msgspec.structs.replace(
-            catalog, source=now.source
-        )  # with this run's digest: the next one scores anew
+        # With this run's digest: the next one scores anew.
+        catalog = msgspec.structs.replace(catalog, source=now.source)
     return replace(run, catalog=catalog, added=frozenset({c.id for c in now.named} - {c.id for c in before.named}))
 
 
