@@ -116,7 +116,8 @@ def tag_on_ray(
         listing = Path(temp) / "listed.parquet"
         walk = list_photos(source, listing, pairs, settings.not_hers, settings.engine_list_threads, progress)
         say_pairs(walk, pairs, settings.raw_pairs, progress)
-        basis = basis_of(beside, known, settings, progress)
+        # What was learned for an index on object storage lies in the cache of whoever learned it, for runs from there.
+        basis = basis_of(beside or place_of(Path(), settings.index), known, settings, progress)
         every = every_shard(place)  # before photos are held against it: what is done later is not planned for again
         this = _Run(source, place, settings, old, basis, every)
         _check_kind(this, retag)

@@ -16,7 +16,7 @@ from reviews import served
 
 import cartag
 from cartag.encoder.fake import COLOURS
-from cartag.errors import EngineError
+from cartag.errors import EngineError, IndexFileError
 from cartag.settings import Settings
 from cartag.state import read_index, shard_folder
 
@@ -55,8 +55,13 @@ def tag(gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
     def run(**options: Any) -> Any:
         settings = Settings(engine_shard_size=3, engine_batch_size=2, engine_actor_cpus=1, decode_threads=1)
-        options = {"catalog": gallery.catalog, "model": "fake", "settings": settings} | options
-        return cartag.tag(gallery.path, engine="ray", index=tmp_path / "index", **options)
+        options = {
+            "catalog": gallery.catalog,
+            "model": "fake",
+            "settings": settings,
+            "index": tmp_path / "index",
+        } | options
+        return cartag.tag(gallery.path, engine="ray", **options)
 
     return run
 
@@ -103,6 +108,27 @@ def test_names_of_former_cars_and_fields_of_others_outlast_a_run(
     assert [car.name for car in former] == ["Yellow Yeti"], "as long as she names it; of the others nobody speaks"
     assert found.foreign.header == {"house": "ours", "catalog": {"theirs": 1}}
     assert [hit.path for hit in cartag.find(gallery.path, "Yellow Yeti", index=index)] == ["red.jpg"]
+
+
+@pytest.mark.parametrize("scheme", ["memory://", ""])
+def test_what_was_learned_is_used_by_the_next_run_that_does_all_again(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path, scheme: str
+) -> None:
+    index = f"memory://{tmp_path.name}/index" if scheme else str(tmp_path / "an index")
+    catalog = write_catalog(tmp_path, "cars: [Red Racer, Phantom]\nother_cars: [Orange Other]\nno_car: [green grass]\n")
+    for i in range(2):
+        gallery.paint(f"red-{i}.jpg", "red", mark=i)
+        gallery.paint(f"phantom-{i}.jpg", "silver", mark=4 + i)
+    tag(catalog=catalog, index=index)
+    assert cartag.find(gallery.path, "phantom", index=index) == []
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\nphantom-0.jpg,Phantom\nred-0.jpg,Red Racer\n")
+    assert cartag.learn(gallery.path, labels, index=index).kept
+    with pytest.raises(IndexFileError, match="with --retag"):
+        tag(catalog=catalog, index=index)
+    tag(catalog=catalog, index=index, retag=True)
+    found = cartag.find(gallery.path, "phantom", index=index)
+    assert sorted(hit.path for hit in found) == ["phantom-0.jpg", "phantom-1.jpg"]
 
 
 def test_a_small_car_in_a_panorama_is_kept_as_a_local_run_keeps_it(
