@@ -55,6 +55,7 @@ from cartag.state import (
     running,
     shard_folder,
     taken_names,
+    with_added_cars,
     write_header,
     write_shard,
 )
@@ -298,19 +299,23 @@ def _digest(text: str) -> str:
 def _written_header(this: _Run, dtype: str, *, anew: bool) -> IndexHeader:
     """The header as it has to be; written where it says anything else than its date, or ``anew``.
 
-    What others wrote into it is kept, during the run too: their fields, and cars that people's words name.
+    What others wrote into it is kept, during the run too: their fields, cars that people's words name, and those that
+    a review added.
     """
     basis, spec = this.basis, this.basis.files.spec
     old = _header_of(this.place)
     said = {} if old is None else read_said(this.place).records
     foreign = {} if old is None else read_foreign_header(this.place, old)
+    catalog, added = basis.catalog, frozenset[str]()
+    if this.old is not None and old is not None:
+        catalog, added = with_added_cars(catalog, this.old.catalog, old.catalog)
     header = IndexHeader(
         schema_version=SCHEMA_VERSION,
         generator=f"cartag {__version__}",
         updated=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=IndexedModel(name=spec.name, source=spec.source, revision=basis.files.revision, dtype=dtype),
         detector=basis.sight.indexed if basis.sight else UNSET,
-        catalog=catalog_of(basis.catalog, old.catalog if old else None, said),
+        catalog=catalog_of(catalog, old.catalog if old else None, said, added),
         scoring=basis.scoring,
     )
     if not anew and old is not None:

@@ -1,6 +1,6 @@
 from .boxes import in_digits as in_digits, matched as matched, overlap as overlap
 from .footprint import Footprint as Footprint, digest_of as digest_of
-from .former import catalog_of as catalog_of, with_names as with_names
+from .former import catalog_of as catalog_of, with_added_cars as with_added_cars, with_names as with_names
 from .index import (
     SCHEMA_VERSION as SCHEMA_VERSION,
     Foreign as Foreign,

@@ -27,6 +27,18 @@ def catalog_of(
     )
 
 
+def with_added_cars(catalog: Catalog, before: IndexedCatalog, now: IndexedCatalog) -> tuple[Catalog, frozenset[str]]:
+    """The catalog of a run during which a review may have added cars, and the ids of these: the next run scores them.
+
+    Of a catalog that ships with cartag the review has made a copy, and the index goes on with that: not where the run
+    was asked for another catalog than the index had. ``before`` is what the index had when the run began.
+    """
+    goes_on = catalog.source == before.source or (before.source is UNSET and catalog.name == before.name)
+    if goes_on and now.source is not UNSET and now.source != before.source:
+        catalog = replace(catalog, source=now.source)  # with this run's digest: the next one scores anew
+    return catalog, frozenset({car.id for car in now.named} - {car.id for car in before.named})
+
+
 def with_names(
     catalog: IndexedCatalog, known: Mapping[str, IndexedCar], records: Iterable[PhotoRecord]
 ) -> IndexedCatalog:

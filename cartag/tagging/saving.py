@@ -21,6 +21,7 @@ from cartag.state import (
     read_index_if_there,
     replacing,
     stamp_of,
+    with_added_cars,
     with_foreign_fields,
     write_index,
 )
@@ -78,24 +79,10 @@ def _heeding_edits(run: Run, work: Work, progress: Progress) -> tuple[Run, Recor
         return run, known
     progress.note("index: changed by others during this run; their changes are kept")
     records = {path: record if path in known else _as_it_lies(record, work) for path, record in edited.photos.items()}
-    return replace(_with_added_cars(run, edited), old=edited), records
-
-
-def _with_added_cars(run: Run, edited: Index) -> Run:
-    """A review may have added cars meanwhile: they stay named, and the next run scores them.
-
-    Of a catalog that ships with cartag it has made a copy, and the index goes on with that: not where this run was
-    asked for another catalog than the index had.
-    """
     if run.old is None:
-        return run
-    before, now = run.old.header.catalog, edited.header.catalog
-    catalog = run.catalog
-    went_on = catalog.source == before.source or (before.source is UNSET and catalog.name == before.name)
-    if went_on and now.source is not UNSET and now.source != before.source:
-        # With this run's digest: the next one scores anew.
-        catalog = msgspec.structs.replace(catalog, source=now.source)
-    return replace(run, catalog=catalog, added=frozenset({c.id for c in now.named} - {c.id for c in before.named}))
+        return replace(run, old=edited), records
+    catalog, added = with_added_cars(run.catalog, run.old.header.catalog, edited.header.catalog)
+    return replace(run, catalog=catalog, added=added, old=edited), records
 
 
 def _as_it_lies(record: PhotoRecord, work: Work) -> PhotoRecord:

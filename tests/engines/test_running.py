@@ -11,14 +11,16 @@ from unittest.mock import MagicMock
 
 import pytest
 from conftest import Gallery, write_catalog
+from msgspec import UNSET
 from PIL import Image
 from reviews import served
 
 import cartag
 from cartag.encoder.fake import COLOURS
 from cartag.errors import EngineError, IndexFileError
+from cartag.reviewing.session import Session
 from cartag.settings import Settings
-from cartag.state import read_index, shard_folder
+from cartag.state import place_of, read_index, shard_folder
 
 pytest.importorskip("ray", reason="the extra cartag[ray] is not installed")
 
@@ -108,6 +110,30 @@ def test_names_of_former_cars_and_fields_of_others_outlast_a_run(
     assert [car.name for car in former] == ["Yellow Yeti"], "as long as she names it; of the others nobody speaks"
     assert found.foreign.header == {"house": "ours", "catalog": {"theirs": 1}}
     assert [hit.path for hit in cartag.find(gallery.path, "Yellow Yeti", index=index)] == ["red.jpg"]
+
+
+def test_a_car_added_while_a_run_is_under_way_is_looked_for_by_the_next_that_does_all_again(
+    gallery: Gallery, tag: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    gallery.paint("a.jpg", "red")
+    tag(catalog="sports-cars")
+
+    def run_beside_a_review(*arguments: Any) -> Done:
+        Session(gallery.path, place_of(gallery.path, index)).add_car("Lada Niva", [])
+        return _run_here(*arguments)
+
+    gallery.paint("b.jpg", "blue")
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "run", run_beside_a_review)
+        assert tag(catalog=None).embedded == 1
+    catalog = read_index(gallery.path, index).header.catalog
+    assert catalog.source == str(index / "cartag.catalog.yaml")
+    assert catalog.former
+    assert [car.id for car in catalog.former] == ["lada-niva"]
+    tag(catalog=None, retag=True)
+    catalog = read_index(gallery.path, index).header.catalog
+    assert (catalog.cars[-1].id, catalog.former) == ("lada-niva", UNSET)
 
 
 @pytest.mark.parametrize("scheme", ["memory://", ""])
