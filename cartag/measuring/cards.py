@@ -8,10 +8,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from cartag.errors import PhotoError
 from cartag.measuring.detection import found_in
 from cartag.paths import disk_path
-from cartag.photos import is_raw, read_photo, small_jpeg
+from cartag.photos import content_hash, is_raw, read_photo, small_jpeg
 from cartag.state import Index
 from cartag.values import Box, PhotoRecord, as_model_has_it
 
@@ -71,6 +73,8 @@ class Pictures:
         on_disk = record.path_on_disk if isinstance(record.path_on_disk, str) else None
         try:
             photo = read_photo(self._gallery, disk_path(path, on_disk))
+            if record.sha256 not in (UNSET, content_hash(photo)):
+                raise PhotoError("unreadable", "changed since it was tagged")
             data = small_jpeg(photo, _THUMBNAIL, raw=is_raw(path))
             source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
             drawing = _boxes(as_model_has_it(record) or record, wrong)

@@ -45,10 +45,14 @@ def reported(gallery: Gallery, tmp_path: Path) -> Path:
     gallery.paint("b.jpg", "blue")
     gallery.paint("c.jpg", "orange")
     gallery.paint("gone.jpg", "red")
+    gallery.paint("swapped.jpg", "red", mark=3)
     gallery.tag()
     labels = tmp_path / "labels.csv"
-    labels.write_text('file,label\n"a<b>""&.jpg",Blue Bolt\nb.jpg,Blue Bolt\nc.jpg,unknown\ngone.jpg,Blue Bolt\n')
+    labels.write_text(
+        'file,label\n"a<b>""&.jpg",Blue Bolt\nb.jpg,Blue Bolt\nc.jpg,unknown\ngone.jpg,Blue Bolt\nswapped.jpg,Blue Bolt\n'
+    )
     (gallery.path / "gone.jpg").unlink()
+    gallery.paint("swapped.jpg", "yellow")
     before = snapshot(gallery.path)
     cartag.evaluate(gallery.path, labels, report=tmp_path / "report", against=gallery.index_file)
     assert snapshot(gallery.path) == before
@@ -80,11 +84,12 @@ def test_mistakes_have_their_thumbnails_and_photos_that_are_gone_their_reason(re
     page = (reported / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") >= 1
     assert "vanished" in page
+    assert "<div class=nothing>unreadable: changed since it was tagged</div>" in page, "not the picture of another one"
 
 
 def test_the_figures_are_those_of_the_evaluation(reported: Path) -> None:
     raw = json.loads((reported / "metrics.json").read_bytes())
-    assert raw["photos"] == 4
+    assert raw["photos"] == 5
     assert raw["mistakes"][0]["kind"] == "wrong tag"
     assert raw["against"]["differences"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
