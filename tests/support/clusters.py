@@ -204,7 +204,7 @@ def kill_one(cluster: Any, title: str) -> int:
     return 0
 
 
-def wait_for(said: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait_for(said: Callable[[], Any], seconds: float = 150.0) -> Any:
     """What ``said`` says as soon as it is true."""
     until = time.monotonic() + seconds
     while not (found := said()):
