@@ -110,7 +110,9 @@ def _run(arguments: list[str]) -> int | str | None:
         where = "" if e.filename is None else f"{printable(os.fsdecode(e.filename))}: "
         output.say(f"cartag: {where}{e.strerror or e}; mend that, and try again")
         return _exit_code(arguments)
-    except Exception:  # a mistake of ours; `find` must not seem to say "nothing matched"
+    except Exception as e:  # a mistake of ours; `find` must not seem to say "nothing matched"
+        if tag.is_stop(e):  # before the command began
+            return tag.INTERRUPTED
         traceback.print_exc()
         return _exit_code(arguments)
     return 0

@@ -139,7 +139,9 @@ def command(
             address=address,
             progress=progress,
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as e:
+        if not is_stop(e):
+            raise
         progress.finish()
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
@@ -204,3 +206,9 @@ def _counted(found: Mapping[str, int]) -> str:
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     more = ["..."] if len(ordered) > _SHOWN else []
     return ", ".join([f"{count} {name}" for name, count in ordered[:_SHOWN]] + more)
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether somebody stopped the run: Python 3.11 makes a RuntimeError of an interrupt that comes while a class is
+    made, as in the middle of an import."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)

@@ -22,6 +22,8 @@ from conftest import Gallery, Seen, check_index, write_catalog
 from faults import POINTS
 from trials import BATCH, PAUSES, Trial, check_words, leftovers, make_trial, wait_until_stopped, without_date
 
+import cartag
+from cartag.cli import _run
 from cartag.errors import IndexFileError
 
 resource = pytest.importorskip("resource", reason="limits of POSIX")
@@ -122,8 +124,27 @@ def test_a_stopped_run_keeps_what_was_done_and_says_so(trial: Trial, point: str,
     assert 0 <= trial.embedded - trial.photos_to_embed <= BATCH
 
 
+@pytest.mark.parametrize("reason", [KeyboardInterrupt(), ValueError("no stop")])
+def test_a_stop_while_a_class_is_made_is_one_too(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: BaseException
+) -> None:
+    def importing(*arguments: object, **options: object) -> None:
+        raise RuntimeError("Error calling __set_name__ on 'cached_property' instance") from reason
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cartag.cli.app", importing)
+        assert _run(["tag", str(gallery.path)]) == (INTERRUPTED if isinstance(reason, KeyboardInterrupt) else 1)
+        assert ("Traceback" in capsys.readouterr().err) is not isinstance(reason, KeyboardInterrupt)
+    monkeypatch.setattr(cartag, "tag", importing)
+    code, err = _run(["tag", str(gallery.path)]), capsys.readouterr().err
+    if isinstance(reason, KeyboardInterrupt):
+        assert (code, err) == (INTERRUPTED, "cartag: stopped; what was done is kept, run the same command to go on\n")
+    else:
+        assert (code, "Traceback" in err) == (1, True)
+
+
 @pytest.mark.stress
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
 def test_stops_at_random_moments(gallery: Gallery, sign: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     trial, chance, stops = make_trial(gallery, 600), random.Random(sign), 0
