@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import cars, check, eval, export, find, learn, merge, models, output, review, show, streams, tag
+from cartag.cli import cars, check, eval, export, find, learn, merge, models, output, review, show, stops, streams, tag
 from cartag.errors import CartagError, UsageError
 from cartag.paths import printable
 from cartag.version import __version__
@@ -111,7 +111,7 @@ def _run(arguments: list[str]) -> int | str | None:
         output.say(f"cartag: {where}{e.strerror or e}; mend that, and try again")
         return _exit_code(arguments)
     except Exception as e:  # a mistake of ours; `find` must not seem to say "nothing matched"
-        if tag.is_stop(e):  # before the command began
+        if stops.is_stop(e):  # before the command began
             return tag.INTERRUPTED
         traceback.print_exc()
         return _exit_code(arguments)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cartag.cli import output
+from cartag.cli import output, stops
 from cartag.cli.options import CatalogName, Format, TableFormat
 from cartag.cli.output import counted
 from cartag.paths import as_typed, printable
@@ -122,7 +122,9 @@ def command(
 
     progress = output.TerminalProgress()
     try:
-        report = cartag.tag(
+        with stops.held_back():
+            tag = cartag.tag  # which imports it
+        report = tag(
             gallery,
             catalog=catalog,
             model=model,
@@ -140,7 +142,7 @@ def command(
             progress=progress,
         )
     except (KeyboardInterrupt, RuntimeError) as e:
-        if not is_stop(e):
+        if not stops.is_stop(e):
             raise
         progress.finish()
         output.say("cartag: stopped; what was done is kept, run the same command to go on")
@@ -206,9 +208,3 @@ def _counted(found: Mapping[str, int]) -> str:
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     more = ["..."] if len(ordered) > _SHOWN else []
     return ", ".join([f"{count} {name}" for name, count in ordered[:_SHOWN]] + more)
-
-
-def is_stop(error: BaseException) -> bool:
-    """Whether somebody stopped the run: Python 3.11 makes a RuntimeError of an interrupt that comes while a class is
-    made, as in the middle of an import."""
-    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)

@@ -23,7 +23,7 @@ from faults import POINTS
 from trials import BATCH, PAUSES, Trial, check_words, leftovers, make_trial, wait_until_stopped, without_date
 
 import cartag
-from cartag.cli import _run
+from cartag.cli import _run, stops
 from cartag.errors import IndexFileError
 
 resource = pytest.importorskip("resource", reason="limits of POSIX")
@@ -141,6 +141,24 @@ def test_a_stop_while_a_class_is_made_is_one_too(
         assert (code, err) == (INTERRUPTED, "cartag: stopped; what was done is kept, run the same command to go on\n")
     else:
         assert (code, "Traceback" in err) == (1, True)
+
+
+def test_a_stop_waits_for_what_is_imported() -> None:
+    heard = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    done = []
+
+    def stopped_meanwhile() -> None:
+        with stops.held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_meanwhile()
+    assert done == ["all of it"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == heard
+    with stops.held_back():
+        pass
 
 
 @pytest.mark.stress
