@@ -129,10 +129,11 @@ def install(faults: Faults) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell has it ignored by what it starts in the background
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is imported here a user's run imports when it listens
     install(Faults(os.environ.get("FAULT", ""), os.environ.get("FAULT_LOG", "")))
     from cartag.cli import main
 
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell has it ignored by what it starts in the background
     main()
