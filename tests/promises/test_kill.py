@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,6 +142,18 @@ def test_a_stop_while_a_class_is_made_is_one_too(
         assert (code, err) == (INTERRUPTED, "cartag: stopped; what was done is kept, run the same command to go on\n")
     else:
         assert (code, "Traceback" in err) == (1, True)
+
+
+def test_a_stop_while_the_command_line_is_put_together_is_no_traceback() -> None:
+    code = (
+        "import os, signal, time, typer.main\n"
+        "stop = lambda *_: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(9))\n"
+        "typer.main.get_params_from_function = stop\n"
+        "from cartag.cli import main\n"
+        "main(['tag', 'nowhere'])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (INTERRUPTED, "", "")
 
 
 def test_a_stop_waits_for_what_is_imported() -> None:
