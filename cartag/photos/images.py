@@ -51,10 +51,6 @@ _TO_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_GAP = 2.0
-"""How many times as large as it is wanted a picture to cut from still is when its filter begins: squares of pixels are
-averaged before. That is half the time for a camera's photo, and less than a grey level on average
-(`tests/photos/test_shaping.py`)."""
 _EXTREME_ASPECT = 16
 _SAME_ASPECT = 0.03
 _JPEG_QUALITY = 82
@@ -408,10 +404,7 @@ def shaped(picture: np.ndarray, spec: ImageSpec) -> np.ndarray:
     image = Image.fromarray(picture)
     if spec.fit == "crop" and max(image.size) > _EXTREME_ASPECT * min(image.size):
         image = _less_extreme(image)
-    size = resized_size(image.size, spec)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling(spec.resample), reducing_gap=_GAP)
-    return fit(np.asarray(image), spec)
+    return fit(np.asarray(_resize(image, resized_size(image.size, spec), spec, None)), spec)
 
 
 def glances(picture: np.ndarray, spec: ImageSpec) -> tuple[np.ndarray, ...]:
@@ -431,8 +424,8 @@ def cut(picture: np.ndarray, box: Box, spec: ImageSpec) -> np.ndarray:
     window = around(box, image.size, spec)
     shape = (max(1, round(window[2] - window[0])), max(1, round(window[3] - window[1])))
     size = (spec.width, spec.height) if spec.fit in ("squash", "crop") else resized_size(shape, spec)
-    pixels = image.resize(size, Image.Resampling(spec.resample), box=window, reducing_gap=_GAP)
-    return fit(np.asarray(pixels), spec)
+    pixels = np.asarray(image.resize(size, Image.Resampling(spec.resample), box=window))
+    return fit(pixels, spec)
 
 
 def _reduced(rgb: Image.Image, least: tuple[int, int]) -> Image.Image:
