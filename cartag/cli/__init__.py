@@ -110,10 +110,8 @@ def _run(arguments: list[str]) -> int | str | None:
         where = "" if e.filename is None else f"{printable(os.fsdecode(e.filename))}: "
         output.say(f"cartag: {where}{e.strerror or e}; mend that, and try again")
         return _exit_code(arguments)
-    except KeyboardInterrupt:  # while the command line is put together; typer answers one that comes later
-        return tag.INTERRUPTED
-    except Exception as e:  # a mistake of ours; `find` must not seem to say "nothing matched"
-        if stops.is_stop(e):  # before the command began
+    except (Exception, KeyboardInterrupt) as e:  # a mistake of ours; `find` must not seem to say "nothing matched"
+        if stops.is_stop(e):  # while the command line is put together; typer answers one that comes later
             return tag.INTERRUPTED
         traceback.print_exc()
         return _exit_code(arguments)

@@ -19,6 +19,8 @@ def is_stop(error: BaseException) -> bool:
 def held_back() -> Iterator[None]:
     """Lets a stop wait for what is imported here: msgspec may crash where one comes while it makes a class.
 
+    What the process does not heed, as a script's jobs in the background do not heed Ctrl-C, it does not heed here.
+
     Raises:
         KeyboardInterrupt: at the end, where one came.
     """
@@ -26,7 +28,8 @@ def held_back() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {sign: signal.signal(sign, lambda sign, _: came.append(sign)) for sign in _SIGNS}
+    heeded = [sign for sign in _SIGNS if signal.getsignal(sign) not in (signal.SIG_IGN, None)]
+    before = {sign: signal.signal(sign, lambda sign, _: came.append(sign)) for sign in heeded}
     try:
         yield
     finally:

@@ -174,6 +174,16 @@ def test_a_stop_waits_for_what_is_imported() -> None:
         pass
 
 
+def test_a_stop_that_is_not_heeded_is_none_while_something_is_imported_either() -> None:
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what a script leaves in the background
+    try:
+        with stops.held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
 @pytest.mark.stress
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM], ids=lambda sign: sign.name)
