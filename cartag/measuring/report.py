@@ -5,7 +5,7 @@ Nothing is fetched when it is opened; every name in it is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cartag.errors import UsageError
-from cartag.measuring import cards
+from cartag.measuring import cards, charts
+from cartag.measuring.charts import counted, percent
 from cartag.paths import printable, printable_values, why_no_folder
 from cartag.photos import check_holds_no_photo, check_is_no_gallery
 from cartag.state import Footprint, Index, digest_of
@@ -124,22 +125,24 @@ def page_of(e: Evaluation, index: Index, pictures: cards.Pictures) -> str:
         _headlines(e),
         _against(e),
         _section(
-            "Cars", _car_bars(e), "Bars: recall (blue), precision (grey); the thin line on each is its 95 % interval."
+            "Cars",
+            charts.car_bars(e),
+            "Bars: recall (blue), precision (grey); the thin line on each is its 95 % interval.",
         ),
         _section(
             "Confusion",
-            _confusion(e, names),
+            charts.confusion(e, names),
             "Rows: what the photo shows. Columns: the answer. Photos with one label; point at a cell for its names.",
         ),
         '<div class="pair">',
         _section(
             "Reliability",
-            _reliability(e),
+            charts.reliability(e),
             "A dot on the line: of photos scored 0.8, eight in ten are right. Below the line: too sure of itself.",
         ),
         _section(
             "Coverage and accuracy",
-            _coverage(e),
+            charts.coverage(e),
             "Answering only the surest photos: how many are answered, and how many of these are right.",
         ),
         "</div>",
@@ -222,7 +225,7 @@ def _against(e: Evaluation) -> str:
     return _section(
         f"Against {c.against}",
         table,
-        f"This less the other, in percentage points, on {_counted(c.photos, 'photo')}. {verdict}",
+        f"This less the other, in percentage points, on {counted(c.photos, 'photo')}. {verdict}",
     )
 
 
@@ -231,131 +234,6 @@ def _meaning(name: str, i: Interval) -> str:
         return "no clear difference"
     worse_when_high = name.startswith(("fpr", "brier", "ece", "aurc"))
     return "better" if (i.low > 0) != worse_when_high else "worse"
-
-
-def _car_bars(e: Evaluation) -> str:
-    rows = []
-    for car in e.cars:
-        if not car.photos and not car.tagged:
-            continue
-        bars = "".join(
-            _bar(kind, interval)
-            for kind, interval in (("recall", car.recall_interval), ("precision", car.precision_interval))
-        )
-        photos, tags = _counted(car.photos, "photo"), _counted(car.tagged, "tag")
-        text = f"{_percent(car.recall)} of {photos}, {_percent(car.precision)} of {tags}"
-        rows.append(
-            f"<div class=car><span>{escape(car.name)}</span><div class=bars>{bars}</div><small>{text}</small></div>"
-        )
-    return "".join(rows) or "<p>No photo of a car of the catalog.</p>"
-
-
-def _bar(kind: str, i: Interval | None) -> str:
-    if i is None:
-        return "<div class=track></div>"
-    whisker = f"left:{100 * i.low:.1f}%;width:{100 * (i.high - i.low):.1f}%"
-    title = f"{kind} {_percent(i.value)}, 95 % interval {100 * i.low:.1f} – {100 * i.high:.1f} %"
-    return (
-        f'<div class=track title="{title}"><div class="bar {kind}" style="width:{100 * i.value:.1f}%"></div>'
-        f'<i style="{whisker}"></i></div>'
-    )
-
-
-def _confusion(e: Evaluation, names: Mapping[str, str]) -> str:
-    rows = list(e.confusion)
-    columns = list(dict.fromkeys(column for row in e.confusion.values() for column in row))
-    order = [*names, "unknown", "none", "no-car", "error"]
-    columns.sort(key=lambda c: order.index(c) if c in order else len(order))
-    if not rows:
-        return "<p>No photo with a single label.</p>"
-    cell, left, top = 34, 210, 178
-    width, height = left + cell * len(columns) + 130, top + cell * len(rows) + 8
-    out = [
-        f'<svg viewBox="0 0 {width} {height}" style="min-width:{min(width, 620)}px" '
-        'role="img" aria-label="confusion matrix">'
-    ]
-    for x, column in enumerate(columns):
-        at = left + cell * x + cell / 2
-        out.append(
-            f'<text transform="translate({at + 4:.0f} {top - 8}) rotate(-50)">'
-            f"{escape(_short(names.get(column, column)))}</text>"
-        )
-    for y, row in enumerate(rows):
-        total = sum(e.confusion[row].values())
-        base = top + cell * y
-        out.append(
-            f'<text x="{left - 8}" y="{base + cell / 2 + 5:.0f}" text-anchor="end">'
-            f"{escape(_short(names.get(row, row)))}</text>"
-        )
-        for x, column in enumerate(columns):
-            n = e.confusion[row].get(column, 0)
-            right = column == {"none": "no-car"}.get(row, row)
-            tone = "right" if right else "wrong"
-            opacity = 0.15 + 0.85 * n / total if n else 0
-            title = f"{names.get(row, row)}, answered {names.get(column, column)}: {n} of {total}"
-            out.append(
-                f'<rect class="cell {tone}" x="{left + cell * x + 1}" y="{base + 1}" width="{cell - 2}" '
-                f'height="{cell - 2}" style="fill-opacity:{opacity:.2f}"><title>{escape(title)}</title></rect>'
-            )
-            if n:
-                tone = "count over" if opacity > 0.6 else "count"
-                out.append(
-                    f'<text class="{tone}" x="{left + cell * (x + 0.5):.0f}" y="{base + cell / 2 + 5:.0f}">{n}</text>'
-                )
-    return f"<div class=wide>{''.join(out)}</svg></div>"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 26 else name[:25] + "…"
-
-
-def _reliability(e: Evaluation) -> str:
-    most = max((b.photos for b in e.reliability), default=1)
-    marks = [_line([(0, 0), (1, 1)], "guide")]
-    for b in e.reliability:
-        x, y = _place(b.confidence, b.accuracy)
-        radius = 4 + 5 * (b.photos / most) ** 0.5
-        title = f"{_counted(b.photos, 'photo')}, mean score {b.confidence:.2f}, {_percent(b.accuracy)} right"
-        marks.append(
-            f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{escape(title)}</title></circle>'
-        )
-    return _chart("".join(marks), "mean score", "share right")
-
-
-def _coverage(e: Evaluation) -> str:
-    if not e.coverage:
-        return "<p>Nothing to show.</p>"
-    return _chart(
-        _line([(c.coverage, c.accuracy) for c in e.coverage], "curve"), "share of photos answered", "share right"
-    )
-
-
-def _chart(marks: str, x_title: str, y_title: str) -> str:
-    grid = []
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        (x, bottom), (left, y) = _place(tick, 0), _place(0, tick)
-        grid.append(f'<path class="grid" d="M{x:.1f} 20V{bottom:.1f}M{left:.1f} {y:.1f}H380"/>')
-        grid.append(f'<text x="{x:.1f}" y="{bottom + 20:.0f}" text-anchor="middle">{100 * tick:.0f}</text>')
-        grid.append(f'<text x="{left - 8:.0f}" y="{y + 4:.1f}" text-anchor="end">{100 * tick:.0f}</text>')
-    titles = (
-        f'<text x="220" y="352" text-anchor="middle">{escape(x_title)}, %</text>'
-        f'<text transform="translate(16 160) rotate(-90)" text-anchor="middle">{escape(y_title)}, %</text>'
-    )
-    name = f"{escape(y_title)} by {escape(x_title)}"
-    return f'<svg viewBox="0 0 400 360" role="img" aria-label="{name}">{"".join(grid)}{titles}{marks}</svg>'
-
-
-def _place(x: float, y: float) -> tuple[float, float]:
-    return 60 + 320 * x, 310 - 290 * y
-
-
-def _line(points: Iterable[tuple[float, float]], kind: str) -> str:
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in (_place(*point) for point in points))
-    return f'<path class="{kind}" d="M{path}"/>'
 
 
 def _outcomes(e: Evaluation) -> str:
@@ -376,7 +254,7 @@ BOXES = {
 
 def _groups(e: Evaluation) -> str:
     rows = [
-        (GROUPS[name], str(g.photos), *map(_percent, (g.accuracy, g.precision, g.recall, *_of_boxes(g.boxes))))
+        (GROUPS[name], str(g.photos), *map(percent, (g.accuracy, g.precision, g.recall, *_of_boxes(g.boxes))))
         for name, g in e.groups.items()
     ]
     header = ("photos with", "photos", "exactly right", "precision", "recall", "boxes found", "boxes right")
@@ -393,14 +271,14 @@ def _boxes(e: Evaluation) -> str:
     if e.boxes is None:
         return ""
     rows = [
-        (title, "–" if i is None else _percent(i.value), str(getattr(e.boxes, of)), "" if i is None else _span(name, i))
+        (title, "–" if i is None else percent(i.value), str(getattr(e.boxes, of)), "" if i is None else _span(name, i))
         for name, (title, of) in BOXES.items()
         for i in (getattr(e.boxes, name),)
     ]
     return _section(
         "Boxes",
         _table(("figure", "share", "of", "95 % interval"), rows),
-        f"On the {_counted(e.boxes.photos, 'photo')} whose labels have boxes. "
+        f"On the {counted(e.boxes.photos, 'photo')} whose labels have boxes. "
         "A box is found where an IoU of 0.5 says so.",
     )
 
@@ -412,17 +290,13 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
 def _signed(name: str, value: float) -> str:
     return f"{value:+.3f}" if name in _NO_PERCENTAGE else f"{100 * value:+.1f}"
 
 
 def _figure(name: str, value: float) -> str:
     """A Brier score is no percentage, nor is an area."""
-    return f"{value:.3f}" if name in _NO_PERCENTAGE else _percent(value)
+    return f"{value:.3f}" if name in _NO_PERCENTAGE else percent(value)
 
 
 def _span(name: str, i: Interval) -> str:
