@@ -46,7 +46,7 @@ class Mix:
 
 
 def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.Generator) -> View:
-    """A view of one of all kinds, made of photographs and scenery of this fold alone."""
+    """A view of one of all kinds, made of photographs and scenery of this fold alone, or of what is `COMMON`."""
     chance = rng.random()
     if chance < mix.photos:
         view = photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
@@ -56,7 +56,7 @@ def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.G
         view = pasted(sources, fold, folds, rng)
     elif chance < mix.photos + mix.side_by_side + mix.pasted + mix.details:
         view = detail(sources, fold, rng)
-    elif rng.random() < 0.3 and (empty := [s for s in sources.by_fold[fold] if s.is_empty]):
+    elif rng.random() < 0.3 and (empty := [s for s in sources.by_fold.get(fold, ()) if s.is_empty]):
         view = photo_view(sources, empty[rng.integers(len(empty))], GLANCE_HW, rng)
     else:
         view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
@@ -198,7 +198,7 @@ class _Pasted:
 def pasted(sources: Sources, fold: int, folds: int, rng: np.random.Generator) -> View:
     """Cars of all sizes on scenery or on a photograph, some behind others."""
     height, width = GLANCE_HW
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 and fold in sources.by_fold:
         view = photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
     else:
         view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
@@ -258,7 +258,7 @@ def _placed(
     """A car in a view (H, W, 3), its mask (H, W), and how much of it is to be seen there (H, W), edges softened."""
     height, width = GLANCE_HW
     chance = rng.random()
-    if chance < 0.3:  # cut out of a photograph
+    if chance < 0.3 and fold in sources.by_fold:  # cut out of a photograph
         scene = next((s for s in (_drawn(sources, fold, rng) for _ in range(8)) if len(s.cars) == 1), None)
         if scene is None:
             return None
