@@ -43,7 +43,7 @@ class Cycle:
     is_common: bool = False  # made of what belongs to no fold: all networks go on from the same one
 
 
-# What cars look like, and cars that hide each other, is learned once, for the network that ships and for all folds, from
+# What cars look like, and how they hide each other, is learned once, for the network that ships and for all folds, from
 # crops and cut-outs. Then come photographs. The third cycle makes it quiet: on scenery, where the one before still sees
 # cars that were pasted there. The last goes on with cars that hide each other, and with details of cars.
 GROUND = Cycle("look-ground", 36_000, 3.0, Mix(0.0, 0.0, 0.85), (1.2e-3, 5e-4), 29, is_common=True)
