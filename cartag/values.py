@@ -107,6 +107,9 @@ class ImageSpec:
     std: tuple[float, float, float]
     drafted: int = 2
     """How many times as large, on both sides, a JPEG is decoded before it is resized to that."""
+    gap: float | None = None
+    """How many times as large a picture still is, at least, when the filter begins to resize it: squares of pixels are
+    averaged before (Pillow's ``reducing_gap``). None: the filter sees them all."""
 
 
 ModelKind = Literal["model", "detector"]

@@ -14,7 +14,7 @@ from .device import (
 from .folding import folded as folded, has_batch_norms as has_batch_norms
 from .graphs import Graph as Graph, GraphError as GraphError, read_weights as read_weights
 from .passes import CorePasses as CorePasses
-from .processor import image_config as image_config, triple as triple
+from .processor import image_config as image_config, reducing_gap as reducing_gap, triple as triple
 from .replicas import Replicas as Replicas
 from .runtime import graphs_for as graphs_for, takes_graphs as takes_graphs, without_graphs as without_graphs
 from .table import (

@@ -26,6 +26,18 @@ def image_config(folder: Path) -> dict[str, Any]:
     raise ModelError(f"{folder}: no preprocessor_config.json; the folder is not a complete checkpoint")
 
 
+def reducing_gap(config: dict[str, Any]) -> float | None:
+    """``reducing_gap`` of a processor config, see `ImageSpec.gap`: the bundled models have it, those of a hub do not.
+
+    Raises:
+        TypeError, ValueError: it is no number from 1 on.
+    """
+    gap = config.get("reducing_gap")
+    if gap is not None and not (gap := float(gap)) >= 1:
+        raise ValueError(f"reducing_gap {gap}: must be 1 or more")
+    return gap
+
+
 def triple(values: Any) -> tuple[float, float, float]:
     """A mean or a deviation of three channels; one number stands for all.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cartag.checkpoints import image_config, triple
+from cartag.checkpoints import image_config, reducing_gap, triple
 from cartag.errors import ModelError
 from cartag.values import ImageSpec
 
@@ -40,5 +40,6 @@ def _image_spec(folder: Path, config: dict[str, Any]) -> ImageSpec:
         raise ModelError(f"{folder}: its processor config names no size; the folder is not a complete checkpoint")
     if isinstance(size, dict) and size.get("height") and size.get("width"):
         height, width = int(size["height"]), int(size["width"])
-        return ImageSpec(height, width, "squash", min(height, width), resample, mean, std)
+        gap = reducing_gap(config)
+        return ImageSpec(height, width, "squash", min(height, width), resample, mean, std, gap=gap)
     return ImageSpec(_LONG_SIDE, _LONG_SIDE, "native", _LONG_SIDE, resample, mean, std)

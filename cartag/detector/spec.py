@@ -17,6 +17,7 @@ WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
 _BILINEAR = 2
+_GAP = 2.0
 _SMALL, _LARGE = 1 / 12, 1 / 4  # of the photo's width
 
 
@@ -73,6 +74,7 @@ def write_look_spec(folder: Path, spec: LookSpec, height: int, width: int) -> No
         "do_resize": True,
         "size": {"height": height, "width": width},
         "resample": _BILINEAR,
+        "reducing_gap": _GAP,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
     }

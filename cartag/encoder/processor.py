@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cartag.checkpoints import image_config, triple
+from cartag.checkpoints import image_config, reducing_gap, triple
 from cartag.errors import ModelError
 from cartag.values import ImageSpec
 
@@ -52,4 +52,5 @@ def _image_spec(folder: Path, config: dict[str, Any], fit: str) -> ImageSpec:
         resample=resample,
         mean=mean,
         std=std,
+        gap=reducing_gap(config),
     )

@@ -424,8 +424,7 @@ def cut(picture: np.ndarray, box: Box, spec: ImageSpec) -> np.ndarray:
     window = around(box, image.size, spec)
     shape = (max(1, round(window[2] - window[0])), max(1, round(window[3] - window[1])))
     size = (spec.width, spec.height) if spec.fit in ("squash", "crop") else resized_size(shape, spec)
-    pixels = np.asarray(image.resize(size, Image.Resampling(spec.resample), box=window))
-    return fit(pixels, spec)
+    return fit(np.asarray(_resize(image, size, spec, window)), spec)
 
 
 def _reduced(rgb: Image.Image, least: tuple[int, int]) -> Image.Image:
@@ -439,8 +438,8 @@ def _resize(
 ) -> Image.Image:
     if box is None and rgb.size == size:
         return rgb
-    # No reducing_gap: `draft` has already shrunk camera photos, and the others get exactly the reference's pixels.
-    return rgb.resize(size, Image.Resampling(spec.resample), box=box)
+    # A hub's model has no gap, so that it gets exactly the pixels of its own processor.
+    return rgb.resize(size, Image.Resampling(spec.resample), box=box, reducing_gap=spec.gap)
 
 
 def _is_cut_off(data: bytes, error: Exception) -> bool:

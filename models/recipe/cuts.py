@@ -13,7 +13,7 @@ from cartag.progress import Silent
 from cartag.scoring import Sight
 from cartag.settings import Settings
 from cartag.values import Box, ImageSpec
-from models.recipe.pictures import MEAN, RUN_HW, STD
+from models.recipe.pictures import GAP, MEAN, RUN_HW, STD
 
 _BICUBIC = 3
 _AT_ONCE = 64
@@ -21,7 +21,7 @@ _AT_ONCE = 64
 
 def spec_of(hw: tuple[int, int]) -> ImageSpec:
     """A picture squashed to height x width."""
-    return ImageSpec(*hw, "squash", min(hw), _BICUBIC, (MEAN,) * 3, (STD,) * 3)
+    return ImageSpec(*hw, "squash", min(hw), _BICUBIC, (MEAN,) * 3, (STD,) * 3, gap=GAP)
 
 
 class Cuts:

@@ -24,7 +24,7 @@ from transformers import (
 from models.recipe import digests, graphs, options
 from models.recipe.cuts import shown
 from models.recipe.model import Model
-from models.recipe.pictures import MEAN, RUN_HW, STD
+from models.recipe.pictures import GAP, MEAN, RUN_HW, STD
 from models.recipe.progress import say
 from models.recipe.text import LOGIT_SCALE, embed_texts, tokens_of
 from models.recipe.towers import ARCHITECTURE, DIMS, POOLING, embed
@@ -52,6 +52,9 @@ def export(model: Model, to: Path) -> None:
     tokens_of(model.tokenizer, [""])  # how it pads and cuts off is written with it, once it has been used
     VisionTextDualEncoderProcessor(images, model.tokenizer).save_pretrained(to)
     images.save_pretrained(to)
+    processor = to / "preprocessor_config.json"
+    how = json.loads(processor.read_text(encoding="utf-8")) | {"reducing_gap": GAP}
+    processor.write_text(json.dumps(how, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def dual_encoder(model: Model) -> VisionTextDualEncoderModel:

@@ -13,6 +13,7 @@ MEAN, STD = 0.5, 0.5  # of every channel, as timm's pretrained configuration say
 CROP_HW, PHOTO_HW = (192, 256), (432, 576)  # what crops and whole photographs are kept at, height x width
 AROUND_HW = (288, 384)  # what is kept of a photograph around its car, to train on
 RUN_HW = (192, 256)  # what the shipped model takes: the car and a margin, squashed
+GAP = 2.0  # ... and how a large picture becomes that, see `ImageSpec.gap`
 
 
 @dataclass

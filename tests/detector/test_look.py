@@ -143,6 +143,8 @@ def _cut(folder: Path) -> None:
         (_edit("config.json", architecture="resnet18"), "cannot be loaded"),
         (_edit("preprocessor_config.json", size={"height": 150, "width": 224}), "multiples of 16"),
         (_edit("preprocessor_config.json", size={"longest_edge": 1024}), "multiples of 16"),
+        (_edit("preprocessor_config.json", reducing_gap=0.5), "reducing_gap 0.5: must be 1 or more"),
+        (_edit("preprocessor_config.json", reducing_gap=[2]), "cannot be understood"),
     ],
 )
 def test_a_damaged_one_is_one_line_with_its_place(damage: Callable[[Path], None], words: str, tmp_path: Path) -> None:
