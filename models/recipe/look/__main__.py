@@ -32,6 +32,7 @@ from models.recipe.smoke import make_toy_data
 from models.recipe.world import read_world
 
 MADE = ("model.safetensors", graph.GRAPH, "config.json", "preprocessor_config.json")
+_PARTS = "one part; default: all but graph; figures: report, with the whole tool's figures left as they stand"
 OUT = Path(__file__).resolve().parents[2] / "look"
 
 
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--folds", type=int, default=3)
     found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
-    found.add_argument("--only", choices=("ship", "folds", "report", "graph"), help="one part; default: all but graph")
+    found.add_argument("--only", choices=("ship", "folds", "report", "figures", "graph"), help=_PARTS)
     found.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
     return found
 
@@ -74,17 +75,18 @@ def main() -> int:
             save(trained(views, args.work, tag, fold, args.seed), args.work / f"look-{tag}", spec)
     if args.only in (None, "ship"):
         save(trained(views, args.work, "all", None, args.seed), args.out, spec)
-    if args.only in (None, "report"):
+    if args.only in (None, "report", "figures"):
         seen: list[Seen] = []
         for fold, tag in enumerate(tags):
             find = finder(trained(views, args.work, tag, fold, args.seed))
             seen += seen_of(world, sources, args.data, fold, args.folds, find)
         folders = [args.work / f"look-{tag}" for tag in tags]
+        stands = args.only == "figures"
         metrics = {
             "bounds": card.name_of(*args.least),
             "photographs": len(world.photos),
             "thresholds": card.metrics_of(seen),
-            "tool": tool.measure(world, sources, args.data, folders),
+            "tool": card.tool_of(args.out) if stands else tool.measure(world, sources, args.data, folders),
         }
         card.write(args.out, metrics)
         write_digests(args.out)

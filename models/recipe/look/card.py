@@ -131,6 +131,11 @@ def _tool(tool: dict[str, Any]) -> list[str]:
     return rows
 
 
+def tool_of(out: Path) -> Any:
+    """What was measured of the whole tool when ``out`` was last written."""
+    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))["tool"]
+
+
 def write(out: Path, metrics: dict[str, Any]) -> None:
     """Writes both files; the text around the tables stays."""
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
