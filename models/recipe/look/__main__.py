@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     found = argparse.ArgumentParser(prog="python -m models.recipe.look", description=__doc__)
     found.add_argument("--data", type=Path, help="folder with train/, train.csv, photos/, photos.csv, boxes.csv")
-    found.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints (6 GB)")
+    found.add_argument("--work", type=Path, help="scratch folder for caches and checkpoints (14 GB)")
     found.add_argument("--out", type=Path, default=OUT)
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--folds", type=int, default=3)
