@@ -14,7 +14,7 @@ from cartag.values import ImageSpec, ModelFiles
 
 DECIDED_BY = ("architecture", "model_type")
 """What of a config decides the graph."""
-_ON_CORE = 4
+_ON_CORE = 2
 """Glances a pass on a core: of more the activations no longer stay in its caches."""
 
 

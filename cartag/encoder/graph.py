@@ -22,8 +22,8 @@ DECIDED_BY = ("model_type", "projection_dim", "text_config", "vision_config")
 _IMAGE, _TEXT = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
 _SCALE = "logit_scale"
 _COUNTED = "num_batches_tracked"  # of training
-_PHOTOS, _TEXTS = 4, 32
-"""Photos and texts a pass on a core. More photos take as long each and need more memory; texts are small."""
+_PHOTOS, _TEXTS = 2, 32
+"""Photos and texts a pass on a core. With more photos the activations no longer stay in its caches; texts are small."""
 
 
 class GraphEncoder:
