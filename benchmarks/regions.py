@@ -77,6 +77,8 @@ def _alone(photos: Path, gallery: Path, everything: Path) -> int:
         shutil.copyfile(file, everything / f"{number:05}.jpg")
     found = _tagged(everything, "all").photos
     chosen = [path for path, record in sorted(found.items()) if len(record.regions or ()) == 1][:_PHOTOGRAPHS]
+    if not chosen:
+        raise SystemExit(f"{photos}: no photograph of one car in it")
     gallery.mkdir(parents=True)
     for path in chosen:
         shutil.copyfile(everything / path, gallery / path)

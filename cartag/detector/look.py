@@ -17,7 +17,7 @@ from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
 
 _ON_CORE = 4
-"""Glances a pass on a core: of more the activations no longer stay in its caches."""
+"""Glances a pass on a core by torch: of more the activations no longer stay in its caches."""
 
 
 class LookDetector:

@@ -53,7 +53,7 @@ def _sides(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
     weights = agrees / (1 + np.exp(-cells[0, down, right].astype(np.float64))) ** 2
     total = weights.sum((0, 1))
     # A box without a size agrees with nothing, not even with itself.
-    mean = (said * weights).sum((1, 2)) / np.where(total > 0, total, 1)
+    mean = (np.where(agrees, said, 0) * weights).sum((1, 2)) / np.where(total > 0, total, 1)
     return np.where(total > 0, mean, sides[:, rows, columns])
 
 

@@ -62,6 +62,42 @@ def test_a_piece_of_a_surer_car_is_none() -> None:
     assert len(boxes_of(cells((10, 10, 1.0, 7), (8, 12, 1.5, 2)), 0.25)) == 2  # a car in front of another
 
 
+def test_each_side_of_a_car_is_as_far_from_its_middle_as_its_own_cell_says() -> None:
+    answer = cells((10, 14, 2.0, 1))
+    answer[1:, 10, 14] = 2, 3, 4, 5  # left, top, right, bottom
+    (box,) = boxes_of(answer, 0.25)
+    np.testing.assert_allclose(box[:4], [12.5 / 28, 7.5 / 20, 6 / 28, 8 / 20], atol=1e-6)
+
+
+def test_cells_beside_a_peak_have_a_say_in_its_sides_by_how_sure_they_are_of_the_same_car() -> None:
+    answer = cells((10, 14, 2.0, 4))
+    said = {(10, 15): (1.0, (5.5, 4.5, 2.5, 4.0)), (11, 13): (0.0, (2.5, 5.0, 5.0, 3.5))}  # shifted by a half or so
+    for (row, column), (logit, sides) in said.items():
+        answer[0, row, column], answer[1:, row, column] = logit, sides
+    answer[0, 9, 14], answer[1:, 9, 14] = 1.9, (1, 1, 1, 1)  # as sure, of something else
+    boxes = np.array([[10.5, 6.5, 18.5, 14.5], [10.0, 6.0, 18.0, 14.5], [11.0, 6.5, 18.5, 15.0]])
+    weights = (1 / (1 + np.exp(-np.array([2.0, 1.0, 0.0])))) ** 2
+    x0, y0, x1, y1 = (weights[:, None] * boxes).sum(0) / weights.sum()
+    (box,) = boxes_of(answer, 0.6)
+    np.testing.assert_allclose(box[:4], [x0 / 28, y0 / 20, (x1 - x0) / 28, (y1 - y0) / 20], atol=1e-5)
+
+
+def test_a_cell_three_away_has_no_say() -> None:
+    answer = cells((10, 14, 2.0, 6))
+    answer[0, 10, 17], answer[1:, 10, 17] = 1.9, (9, 6, 4, 6)
+    (box,) = boxes_of(answer, 0.25)[:1]
+    np.testing.assert_allclose(box[:4], [8.5 / 28, 4.5 / 20, 12 / 28, 12 / 20], atol=1e-6)
+
+
+def test_at_an_edge_no_cell_has_a_say_twice() -> None:
+    answer = cells((0, 0, 2.0, 4))
+    answer[0, 0, 1], answer[1:, 0, 1] = 1.0, (5, 4, 4, 4)  # one cell wider to the right
+    weights = (1 / (1 + np.exp(-np.array([2.0, 1.0])))) ** 2
+    right = (weights * [4.5, 5.5]).sum() / weights.sum()
+    (box,) = boxes_of(answer, 0.25)
+    np.testing.assert_allclose(box[:4], [0, 0, right / 28, 4.5 / 20], atol=1e-6)
+
+
 @settings(max_examples=60)
 @given(answer=arrays.arrays(np.float32, (5, 6, 8), elements=st.floats(-20, 20, width=32)))
 def test_boxes_are_always_within_the_photo_and_have_a_size(answer: np.ndarray) -> None:

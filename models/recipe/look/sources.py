@@ -15,7 +15,7 @@ from models.recipe.world import World
 
 COMMON = -1
 """Instead of a fold: what all networks see, and none is measured on."""
-_FOR_ALL = 4  # one in so many of the pictures without a car
+FOR_ALL = 4  # one in so many of the pictures without a car
 _SURE = 0.5  # of the teacher: a second box on a photograph of one car is believed from here on
 _WITHIN = 0.7  # of a box that lies so far in a larger one: a piece of that car, or the same one twice
 
@@ -93,7 +93,7 @@ def read_sources(world: World, data: Path, folds: int) -> Sources:
 def fold_of_nothing(item: Item, folds: int) -> int:
     """The fold of a picture without a car, or `COMMON`."""
     number = zlib.crc32(item.file.encode())
-    return COMMON if number % _FOR_ALL == 0 else number // _FOR_ALL % folds
+    return COMMON if number % FOR_ALL == 0 else number // FOR_ALL % folds
 
 
 def _scene(photo: Photo, fold: int, rows: list[tuple[str, Place]], count: str) -> Scene:

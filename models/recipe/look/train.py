@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from cartag.detector.network import Look
 from models.recipe import checkpoints
 from models.recipe.look.scenes import GLANCE_HW, Mix, any_view
-from models.recipe.look.sources import COMMON, Sources
+from models.recipe.look.sources import COMMON, FOR_ALL, Sources
 from models.recipe.look.targets import CELLS_HW, Targets, loss_of, targets_of
 from models.recipe.pictures import MEAN, STD
 from models.recipe.progress import say
@@ -51,6 +52,11 @@ FIRST = Cycle("look", 30_000, 1.0, Mix(0.5, 0.16, 0.26), (8e-4, 4e-4), 21)
 AGAIN = Cycle("look-again", 18_000, 1.0, Mix(0.42, 0.12, 0.14), (6e-4, 3e-4), 25)
 LAST = Cycle("look-last", 24_000, 1.5, Mix(0.36, 0.1, 0.26, 0.06), (5e-4, 3e-4), 27)
 CYCLES = (GROUND, FIRST, AGAIN, LAST)
+
+
+def _digest(*decides: object) -> str:
+    """For names in the scratch folder: what another recipe left there is not taken for this one's."""
+    return f"{zlib.crc32(repr(decides).encode()):08x}"
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def views_of(sources: Sources, work: Path, folds: int, seed: int, cycle: Cycle) 
     global _shared
     total = cycle.views // _AT_ONCE * _AT_ONCE
     shape = (total, 24, GLANCE_HW[0] // 4, GLANCE_HW[1] // 4)
-    stem = str(work / f"{cycle.name}-views")
+    decides = _digest(cycle.views, cycle.mix, cycle.number, cycle.is_common, FOR_ALL, folds, seed)
+    stem = str(work / f"{cycle.name}-views-{decides}")
     names = ("heat", "asked", "sides", "near")
     if not Path(f"{stem}.folds.npy").exists():
         fronts = np.lib.format.open_memmap(f"{stem}.fronts.npy", mode="w+", dtype=np.float16, shape=shape)
@@ -181,7 +188,7 @@ def train(cycle: Cycle, views: Views, work: Path, tag: str, without: int | None,
     """Trains a network through a cycle, and goes on where it was stopped; gives the mean of its last steps."""
     rows = np.arange(len(views.folds)) if without is None else np.flatnonzero(views.folds != without)
     steps = max(1, round(cycle.epochs * len(rows) / BATCH))
-    saved = work / f"{cycle.name}-{tag}.pt"
+    saved = work / f"{cycle.name}-{tag}-{_digest(CYCLES, BATCH, FOR_ALL, seed)}.pt"
     average = copy.deepcopy(network)
     network.front.requires_grad_(False)
     adam = torch.optim.AdamW(_groups(network, cycle.rates), weight_decay=0.02)
