@@ -27,7 +27,8 @@ def image_config(folder: Path) -> dict[str, Any]:
 
 
 def reducing_gap(config: dict[str, Any]) -> float | None:
-    """``reducing_gap`` of a processor config, see `ImageSpec.gap`: the bundled models have it, those of a hub as a rule do not.
+    """``reducing_gap`` of a processor config, see `ImageSpec.gap`. The bundled models have it, those of a hub as a rule
+    do not.
 
     Raises:
         TypeError, ValueError: it is no number from 1 on.
