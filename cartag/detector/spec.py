@@ -17,7 +17,7 @@ WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
 _BILINEAR = 2
-_GAP = 1.0  # a glance is so small that what is averaged before changes no figure, and takes two thirds of the time
+_GAP = 1.0  # a glance is so small that averaging before hardly changes a figure, in two thirds of the time
 _SMALL, _LARGE = 1 / 12, 1 / 4  # of the photo's width
 
 
