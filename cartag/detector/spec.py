@@ -16,8 +16,8 @@ from cartag.values import ImageSpec
 WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
-_BILINEAR = 2
-_GAP = 1.0  # a glance is so small that averaging before hardly changes a figure, in two thirds of the time
+BILINEAR = 2
+GAP = 1.0  # a glance is so small that averaging before hardly changes a figure, in two thirds of the time
 _SMALL, _LARGE = 1 / 12, 1 / 4  # of the photo's width
 
 
@@ -73,8 +73,8 @@ def write_look_spec(folder: Path, spec: LookSpec, height: int, width: int) -> No
     processor = {
         "do_resize": True,
         "size": {"height": height, "width": width},
-        "resample": _BILINEAR,
-        "reducing_gap": _GAP,
+        "resample": BILINEAR,
+        "reducing_gap": GAP,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
     }

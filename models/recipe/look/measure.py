@@ -9,15 +9,17 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
-from cartag.detector.spec import LookSpec, sure_enough
+from cartag.detector.spec import BILINEAR, GAP, LookSpec, sure_enough
+from cartag.photos import PICTURE, decode, shaped
+from cartag.values import ImageSpec
 from models.recipe.labels import held_out
 from models.recipe.look.scenes import GLANCE_HW, View, pasted
 from models.recipe.look.sources import Place, Sources, fold_of_nothing, read_boxes
 from models.recipe.look.train import normalised
+from models.recipe.photos import Photo
 from models.recipe.world import World
 
 FAINTEST = 0.05  # from which on boxes are kept, so that every threshold above can be read off
@@ -76,10 +78,10 @@ def finder(network: Look, least: float = FAINTEST) -> Finder:
     return find
 
 
-def glances(pixels: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures as the detector is shown them (N, H, W, 3)."""
-    size = GLANCE_HW[::-1]
-    return np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BILINEAR)) for p in pixels])
+def glances(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures as the tool shows them to the detector (N, H, W, 3)."""
+    spec = ImageSpec(*GLANCE_HW, "squash", min(GLANCE_HW), BILINEAR, (0.5,) * 3, (0.5,) * 3, gap=GAP)
+    return np.stack([shaped(picture, spec) for picture in pictures])
 
 
 def seen_of(world: World, sources: Sources, data: Path, fold: int, folds: int, find: Finder) -> list[Seen]:
@@ -87,7 +89,7 @@ def seen_of(world: World, sources: Sources, data: Path, fold: int, folds: int, f
     boxes = read_boxes(data)
     files = {p.row: p for p in world.photos}
     seen: list[Seen] = []
-    for scene, found in _found(sources.by_fold[fold], lambda s: sources.pixels[s.row], find):
+    for scene, found in _found(sources.by_fold[fold], lambda s: _read(data, files[s.row]), find):
         rows = boxes.get(files[scene.row].file, [])
         cars = [p.box for kind, p in rows if kind == "car"]
         unclear = [p.box for kind, p in rows if kind != "car"]
@@ -120,6 +122,13 @@ def _found(things: Sequence[_T], pixels: Callable[[_T], np.ndarray], find: Finde
     for start in range(0, len(things), 128):
         found += find(glances([pixels(thing) for thing in things[start : start + 128]]))
     return list(zip(things, found, strict=True))
+
+
+def _read(data: Path, photo: Photo) -> np.ndarray:
+    """A photograph as the tool reads it, and not as it is kept to train on."""
+    pixels = decode((data / "photos" / photo.file).read_bytes(), PICTURE).pixels
+    assert pixels is not None
+    return pixels
 
 
 def _large(rows: Sequence[tuple[str, Place]]) -> list[Place]:
