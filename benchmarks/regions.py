@@ -8,13 +8,11 @@ two turns but the texts. Every turn loads the models anew. "Times off" is the me
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -58,9 +56,8 @@ def measure(work: Path, *, runs: int, copies: int, photos: Path | None = None) -
         gallery = work / name.replace(" ", "-").replace(",", "")
         _compare(report, f"drawings, {name}", gallery, _copied(gallery, cars, side, copies), runs)
     if photos is not None:
-        place = work / f"photographs-{crc32(os.fsencode(photos.resolve())):08x}"  # of its own for every folder
-        gallery = place / "of-one-car"
-        count = _alone(photos, gallery, place / "all")
+        gallery = work / "photographs"
+        count = _alone(photos, gallery, work / "all-photographs")
         _compare(report, f"{count} photographs of one car", gallery, count, runs)
     return report
 
@@ -78,14 +75,14 @@ def _compare(report: Report, name: str, gallery: Path, count: int, runs: int) ->
 def _alone(photos: Path, gallery: Path, everything: Path) -> int:
     """A gallery of photographs in which one car is found, spread evenly over a folder; their number."""
     files = [file for file in sorted(photos.rglob("*")) if file.suffix.lower() in (".jpg", ".jpeg")]
-    everything.mkdir(parents=True, exist_ok=True)
+    _emptied(everything)
     for number, file in enumerate(files[:: max(1, len(files) // (3 * _PHOTOGRAPHS))]):
         shutil.copyfile(file, everything / f"{number:05}.jpg")
     found = _tagged(everything, "all").photos
     chosen = [path for path, record in sorted(found.items()) if len(record.regions or ()) == 1][:_PHOTOGRAPHS]
     if not chosen:
         raise SystemExit(f"{photos}: no photograph of one car in it")
-    gallery.mkdir(parents=True, exist_ok=True)
+    _emptied(gallery)
     for path in chosen:
         shutil.copyfile(everything / path, gallery / path)
     return len(chosen)
@@ -93,7 +90,7 @@ def _alone(photos: Path, gallery: Path, everything: Path) -> int:
 
 def _copied(gallery: Path, cars: int, side: int | None, copies: int) -> int:
     """A gallery of drawings with so many cars, each several times, no two alike; the number of photos."""
-    gallery.mkdir(parents=True, exist_ok=True)
+    _emptied(gallery)
     with (_GALLERY / "labels.csv").open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["label"] != "none"]
     chosen = [row["file"] for row in rows if len(row["label"].split("|")) == cars]
@@ -106,6 +103,12 @@ def _copied(gallery: Path, cars: int, side: int | None, copies: int) -> int:
             image.putpixel((0, 0), (copy, copy, copy))
             image.save(gallery / f"{copy}-{file}", quality=90)
     return len(chosen) * copies
+
+
+def _emptied(folder: Path) -> None:
+    """Of what an earlier run in the same place of work left there, which may be other photos."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _run(gallery: Path, mode: str) -> float:

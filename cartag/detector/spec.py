@@ -16,8 +16,8 @@ from cartag.values import ImageSpec
 WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR = "preprocessor_config.json"
-BILINEAR = 2
-GAP = 1.0  # a glance is so small that averaging before hardly changes a figure, in two thirds of the time
+_BILINEAR = 2
+_GAP = 1.0  # a glance is so small that averaging before hardly changes a figure, in two thirds of the time
 _SMALL, _LARGE = 1 / 12, 1 / 4  # of the photo's width
 
 
@@ -68,15 +68,21 @@ def glance_spec(folder: Path) -> ImageSpec:
     return spec
 
 
+def glance_of(height: int, width: int) -> ImageSpec:
+    """How `look` is trained to want them, at such a size."""
+    return ImageSpec(height, width, "squash", min(height, width), _BILINEAR, (0.5,) * 3, (0.5,) * 3, gap=_GAP)
+
+
 def write_look_spec(folder: Path, spec: LookSpec, height: int, width: int) -> None:
     """Writes it, and how `look` wants its photos."""
+    glance = glance_of(height, width)
     processor = {
         "do_resize": True,
         "size": {"height": height, "width": width},
-        "resample": BILINEAR,
-        "reducing_gap": GAP,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
+        "resample": glance.resample,
+        "reducing_gap": glance.gap,
+        "image_mean": list(glance.mean),
+        "image_std": list(glance.std),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in ((_CONFIG, msgspec.to_builtins(spec)), (_PROCESSOR, processor)):

@@ -31,7 +31,7 @@ class World:
     items: list[Item]
     crops: Pictures
     photos: list[Photo]
-    wholes: Pictures  # of the photographs, as the tool decodes them
+    wholes: Pictures  # of the photographs, squashed to PHOTO_HW
     drawings: list[Photo]
     drawing_wholes: Pictures | None
     names: Names

@@ -12,9 +12,8 @@ import torch
 
 from cartag.detector.network import Look
 from cartag.detector.peaks import boxes_of
-from cartag.detector.spec import BILINEAR, GAP, LookSpec, sure_enough
+from cartag.detector.spec import LookSpec, glance_of, sure_enough
 from cartag.photos import PICTURE, decode, shaped
-from cartag.values import ImageSpec
 from models.recipe.labels import held_out
 from models.recipe.look.scenes import GLANCE_HW, View, pasted
 from models.recipe.look.sources import Place, Sources, fold_of_nothing, read_boxes
@@ -78,10 +77,9 @@ def finder(network: Look, least: float = FAINTEST) -> Finder:
     return find
 
 
-def glances(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures as the tool shows them to the detector (N, H, W, 3)."""
-    spec = ImageSpec(*GLANCE_HW, "squash", min(GLANCE_HW), BILINEAR, (0.5,) * 3, (0.5,) * 3, gap=GAP)
-    return np.stack([shaped(picture, spec) for picture in pictures])
+def glance(picture: np.ndarray) -> np.ndarray:
+    """A picture as the tool shows it to the detector (160, 224, 3); of a panorama that shows tiles."""
+    return shaped(picture, glance_of(*GLANCE_HW))
 
 
 def seen_of(world: World, sources: Sources, data: Path, fold: int, folds: int, find: Finder) -> list[Seen]:
@@ -89,14 +87,15 @@ def seen_of(world: World, sources: Sources, data: Path, fold: int, folds: int, f
     boxes = read_boxes(data)
     files = {p.row: p for p in world.photos}
     seen: list[Seen] = []
-    for scene, found in _found(sources.by_fold[fold], lambda s: _read(data, files[s.row]), find):
+    for scene, found in _found(sources.by_fold[fold], lambda s: glance(_read(data, files[s.row])), find):
         rows = boxes.get(files[scene.row].file, [])
         cars = [p.box for kind, p in rows if kind == "car"]
         unclear = [p.box for kind, p in rows if kind != "car"]
         kind = "empty" if files[scene.row].cars == ("none",) else "photo"
         seen.append(Seen(kind, cars, unclear, scene.is_blind, found, len(_large(rows)) > 1))
     nothing = [item for item in sources.nothing if fold_of_nothing(item, folds) == fold]
-    seen += [Seen("scenery", [], [], False, f) for _, f in _found(nothing, lambda i: sources.crop_pixels[i.row], find)]
+    scenery = _found(nothing, lambda item: glance(sources.crop_pixels[item.row]), find)
+    seen += [Seen("scenery", [], [], False, found) for _, found in scenery]
     return seen + composites(world, sources, fold, folds, find)
 
 
@@ -117,10 +116,10 @@ def _of_view(view: View, found: np.ndarray) -> Seen:
     return Seen("composite", [box(r) for r in view.cars], [box(r) for r in view.unclear], view.is_blind, found)
 
 
-def _found(things: Sequence[_T], pixels: Callable[[_T], np.ndarray], find: Finder) -> list[tuple[_T, np.ndarray]]:
+def _found(things: Sequence[_T], glance_at: Callable[[_T], np.ndarray], find: Finder) -> list[tuple[_T, np.ndarray]]:
     found: list[np.ndarray] = []
     for start in range(0, len(things), 128):
-        found += find(glances([pixels(thing) for thing in things[start : start + 128]]))
+        found += find(np.stack([glance_at(thing) for thing in things[start : start + 128]]))
     return list(zip(things, found, strict=True))
 
 
