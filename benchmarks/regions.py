@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,14 +76,14 @@ def _compare(report: Report, name: str, gallery: Path, count: int, runs: int) ->
 def _alone(photos: Path, gallery: Path, everything: Path) -> int:
     """A gallery of photographs in which one car is found, spread evenly over a folder; their number."""
     files = [file for file in sorted(photos.rglob("*")) if file.suffix.lower() in (".jpg", ".jpeg")]
-    _emptied(everything)
+    everything.mkdir(parents=True)
     for number, file in enumerate(files[:: max(1, len(files) // (3 * _PHOTOGRAPHS))]):
         shutil.copyfile(file, everything / f"{number:05}.jpg")
     found = _tagged(everything, "all").photos
     chosen = [path for path, record in sorted(found.items()) if len(record.regions or ()) == 1][:_PHOTOGRAPHS]
     if not chosen:
         raise SystemExit(f"{photos}: no photograph of one car in it")
-    _emptied(gallery)
+    gallery.mkdir(parents=True)
     for path in chosen:
         shutil.copyfile(everything / path, gallery / path)
     return len(chosen)
@@ -90,7 +91,7 @@ def _alone(photos: Path, gallery: Path, everything: Path) -> int:
 
 def _copied(gallery: Path, cars: int, side: int | None, copies: int) -> int:
     """A gallery of drawings with so many cars, each several times, no two alike; the number of photos."""
-    _emptied(gallery)
+    gallery.mkdir(parents=True)
     with (_GALLERY / "labels.csv").open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["label"] != "none"]
     chosen = [row["file"] for row in rows if len(row["label"].split("|")) == cars]
@@ -103,12 +104,6 @@ def _copied(gallery: Path, cars: int, side: int | None, copies: int) -> int:
             image.putpixel((0, 0), (copy, copy, copy))
             image.save(gallery / f"{copy}-{file}", quality=90)
     return len(chosen) * copies
-
-
-def _emptied(folder: Path) -> None:
-    """Of what an earlier run in the same place of work left there, which may be other photos."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
 
 
 def _run(gallery: Path, mode: str) -> float:
@@ -130,9 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = measuring.parser("regions", __doc__ or "")
     parser.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs to measure on as well")
     options = parser.parse_args(arguments)
-    with measuring.workplace(options.work) as work:
+    with measuring.workplace(options.work) as work, tempfile.TemporaryDirectory(dir=work) as place:
         copies = _QUICK_COPIES if options.quick else _COPIES
-        report = measure(work, runs=options.runs or 3, copies=copies, photos=options.photos)
+        report = measure(Path(place), runs=options.runs or 3, copies=copies, photos=options.photos)
     measuring.publish(report, options)
 
 

@@ -69,7 +69,7 @@ def glance_spec(folder: Path) -> ImageSpec:
 
 
 def glance_of(height: int, width: int) -> ImageSpec:
-    """How `look` is trained to want them, at such a size."""
+    """How a `look` that is written here wants its photos, at such a size."""
     return ImageSpec(height, width, "squash", min(height, width), _BILINEAR, (0.5,) * 3, (0.5,) * 3, gap=_GAP)
 
 
