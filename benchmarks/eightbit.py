@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def measure_look(folder: Path, sample: int, work: Path) -> Report:
     """Has half of the sample looked at in float32 and in eight bits, calibrated on the other half."""
     files = Path(resolve_detector("look", Silent()).folder)
     spec = read_look_spec(files)
-    ranges, held = _halves(folder, glance_spec(files), sample)
+    ranges, held = _halves(folder, replace(glance_spec(files), narrow=None), sample)  # in one shape, to be stacked
     heads = ("way", "boxes", "mean overlap", "of 95 % at least", "lost", "new", "core-ms a glance", "times as quick")
     report = Report("eightbit", heads)
     for name, exact, found, slow, quick in _both(LOOK, files, {}, ranges, held, work):

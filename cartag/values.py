@@ -110,6 +110,8 @@ class ImageSpec:
     gap: float | None = None
     """How many times as large a picture still is, at least, when the filter begins to resize it: squares of pixels are
     averaged before (Pillow's ``reducing_gap``). None: the filter sees them all."""
+    narrow: tuple[int, int] | None = None
+    """Of ``squash``: height and width, in place of the others, for a photo that is narrow (`framing.is_narrow`)."""
 
 
 ModelKind = Literal["model", "detector"]

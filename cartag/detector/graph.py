@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cartag.checkpoints import CorePasses, Graph, read_weights
-from cartag.detector.peaks import boxes_of
+from cartag.detector.peaks import boxes_of, by_shape
 from cartag.detector.spec import WEIGHTS, glance_spec, read_look_spec, sure_enough
 from cartag.values import ImageSpec, ModelFiles
 
@@ -36,8 +36,9 @@ class GraphLook:
         self._passes = CorePasses(on_core=_ON_CORE)
 
     def boxes(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Boxes (n, 5) of glances, uint8 RGB of `image_spec`'s height and width: x, y, width, height, confidence."""
-        if not photos:
-            return []
-        cells = self._passes.run(lambda some: self._graph.run(glances=np.stack(some)), photos)
+        """Boxes (n, 5) of glances, uint8 RGB as `image_spec` has them: x, y, width, height, confidence."""
+        cells = by_shape(lambda some: self._passes.run(self._cells, some), photos)
         return [sure_enough(boxes_of(answer, self._spec.least), self._spec) for answer in cells]
+
+    def _cells(self, glances: Sequence[np.ndarray]) -> np.ndarray:
+        return self._graph.run(glances=np.stack(glances))

@@ -88,7 +88,8 @@ def identity(files: ModelFiles) -> str:
         return FakeDetector.identity
     spec = read_image_spec(Path(files.folder))
     name = files.spec.name.replace("/", "--")
-    return f"{name}@{files.revision}/{spec.fit}{spec.width}x{spec.height}/{THRESHOLD:g}-{DOUBLE:g}"
+    narrow = f"+{spec.narrow[1]}x{spec.narrow[0]}" if spec.narrow else ""
+    return f"{name}@{files.revision}/{spec.fit}{spec.width}x{spec.height}{narrow}/{THRESHOLD:g}-{DOUBLE:g}"
 
 
 def kind(files: ModelFiles) -> str:

@@ -11,7 +11,7 @@ import torch
 
 from cartag.checkpoints import Passes, choose_device, folded, without_tf32
 from cartag.detector.network import Look
-from cartag.detector.peaks import boxes_of
+from cartag.detector.peaks import boxes_of, by_shape
 from cartag.detector.spec import WEIGHTS, LookSpec, glance_spec, read_look_spec, sure_enough, write_look_spec
 from cartag.errors import ModelError
 from cartag.values import ImageSpec, ModelFiles
@@ -41,10 +41,8 @@ class LookDetector:
         self._passes = Passes(self._device, on_core=_ON_CORE)
 
     def boxes(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Boxes (n, 5) of glances, uint8 RGB of `image_spec`'s height and width: x, y, width, height, confidence."""
-        if not photos:
-            return []
-        cells = self._passes.run(self._cells, photos).numpy()
+        """Boxes (n, 5) of glances, uint8 RGB as `image_spec` has them: x, y, width, height, confidence."""
+        cells = by_shape(lambda some: self._passes.run(self._cells, some).numpy(), photos)
         return [sure_enough(boxes_of(answer, self._spec.least), self._spec) for answer in cells]
 
     def _cells(self, glances: Sequence[np.ndarray]) -> torch.Tensor:
@@ -68,11 +66,11 @@ def _loaded(architecture: str, path: Path) -> Look:
     return network
 
 
-def write(folder: Path, spec: LookSpec, network: Look, height: int, width: int) -> None:
+def write(folder: Path, spec: LookSpec, network: Look, glance: ImageSpec) -> None:
     """Writes config and weights, these as float16."""
     from safetensors.torch import save_file
 
-    write_look_spec(folder, spec, height, width)
+    write_look_spec(folder, spec, glance)
     weights: dict[str, Any] = {
         key: value.half().contiguous() if value.is_floating_point() else value
         for key, value in network.state_dict().items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 _NEAR = 2
@@ -14,6 +16,18 @@ _WITHIN = 0.85
 """Share of a box that lies in a surer one, from which on it is a piece of that car: a door, a mirrored front."""
 _PIECE = 0.45
 """... if it is not larger than this share of the other: a car in front of another one may lie within its box."""
+
+
+def by_shape(
+    answers_to: Callable[[Sequence[np.ndarray]], np.ndarray], glances: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """What ``answers_to`` makes of glances (h, w, 3), in their order: those of one shape share a call, for they go
+    through the network together, and wide and narrow ones do not."""
+    answers: dict[int, np.ndarray] = {}
+    for shape in sorted({glance.shape for glance in glances}):
+        of_it = [i for i, glance in enumerate(glances) if glance.shape == shape]
+        answers.update(zip(of_it, answers_to([glances[i] for i in of_it]), strict=True))
+    return [answers[i] for i in range(len(glances))]
 
 
 def boxes_of(cells: np.ndarray, least: float) -> np.ndarray:

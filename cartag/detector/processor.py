@@ -18,8 +18,9 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def read_image_spec(folder: Path) -> ImageSpec:
     """The image side of ``preprocessor_config.json``.
 
-    A detector with one size (``height`` and ``width``) has photos squashed to it; one whose size is that of an edge, or
-    a largest one, keeps their shape.
+    A detector with one size (``height`` and ``width``) has photos squashed to it, those that are narrow to
+    ``size_narrow``, which `look` has and those of a hub do not; one whose size is that of an edge, or a largest one,
+    keeps their shape.
 
     Raises:
         ModelError: no processor config, or one that does not say what a detector needs to know.
@@ -39,7 +40,14 @@ def _image_spec(folder: Path, config: dict[str, Any]) -> ImageSpec:
     if not sides or not all(0 < side <= _LARGEST for side in sides):
         raise ModelError(f"{folder}: its processor config names no size; the folder is not a complete checkpoint")
     if isinstance(size, dict) and size.get("height") and size.get("width"):
-        height, width = int(size["height"]), int(size["width"])
-        gap = reducing_gap(config)
-        return ImageSpec(height, width, "squash", min(height, width), resample, mean, std, gap=gap)
+        (height, width), gap = _sides(size), reducing_gap(config)
+        narrow = _sides(config["size_narrow"]) if config.get("size_narrow") else None
+        return ImageSpec(height, width, "squash", min(height, width), resample, mean, std, gap=gap, narrow=narrow)
     return ImageSpec(_LONG_SIDE, _LONG_SIDE, "native", _LONG_SIDE, resample, mean, std)
+
+
+def _sides(size: dict[str, Any]) -> tuple[int, int]:
+    height, width = int(size["height"]), int(size["width"])
+    if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
+        raise ValueError(f"a size of {height} x {width} pixels")
+    return height, width

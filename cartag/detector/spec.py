@@ -63,22 +63,25 @@ def glance_spec(folder: Path) -> ImageSpec:
         ModelError: there is no processor config, or one that does not fit its network.
     """
     spec = read_image_spec(folder)
-    if spec.fit != "squash" or spec.height % 16 or spec.width % 16:
+    sides = (spec.height, spec.width, *(spec.narrow or ()))
+    if spec.fit != "squash" or any(side % 16 for side in sides):
         raise ModelError(f"{folder}: look wants its photos squashed to sides that are multiples of 16")
     return spec
 
 
-def glance_of(height: int, width: int) -> ImageSpec:
-    """How a `look` that is written here wants its photos, at such a size."""
-    return ImageSpec(height, width, "squash", min(height, width), _BILINEAR, (0.5,) * 3, (0.5,) * 3, gap=_GAP)
+def glance_of(wide: tuple[int, int], narrow: tuple[int, int]) -> ImageSpec:
+    """How a `look` that is written here wants its photos: heights and widths of those that are wide and narrow."""
+    half = (0.5,) * 3
+    return ImageSpec(*wide, "squash", min(wide), _BILINEAR, half, half, gap=_GAP, narrow=narrow)
 
 
-def write_look_spec(folder: Path, spec: LookSpec, height: int, width: int) -> None:
+def write_look_spec(folder: Path, spec: LookSpec, glance: ImageSpec) -> None:
     """Writes it, and how `look` wants its photos."""
-    glance = glance_of(height, width)
+    narrow = glance.narrow and {"height": glance.narrow[0], "width": glance.narrow[1]}
     processor = {
         "do_resize": True,
-        "size": {"height": height, "width": width},
+        "size": {"height": glance.height, "width": glance.width},
+        "size_narrow": narrow,
         "resample": glance.resample,
         "reducing_gap": glance.gap,
         "image_mean": list(glance.mean),

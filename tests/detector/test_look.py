@@ -142,6 +142,24 @@ def test_a_photo_does_not_depend_on_those_beside_it(look: detectors.Detector) ->
         np.testing.assert_allclose(look.boxes([alone])[0], boxes, atol=1e-4)
 
 
+def test_a_narrow_photo_is_a_glance_of_its_own_shape(look: detectors.Detector) -> None:
+    with Image.open(ROOT / "data" / "gallery" / "mille-miglia-2013-01.jpg") as image:
+        drawing = np.asarray(image.convert("RGB"))
+    height, width = drawing.shape[:2]
+    wide, high = (shaped(picture, look.image_spec) for picture in (drawing, _on_a_high_ground(drawing)))
+    assert (wide.shape, high.shape) == ((128, 192, 3), (160, 160, 3))
+    (on_wide, on_high, again) = look.boxes([wide, high, wide])
+    np.testing.assert_array_equal(on_wide, again)
+    assert len(on_wide) == len(on_high) == 1
+    x, y, w, h = on_high[0, :4] * (width, 2 * height, width, 2 * height)
+    assert overlap(on_wide[0, :4].tolist(), [x / width, (y - height) / height, w / width, h / height]) > 0.7
+
+
+def _on_a_high_ground(picture: np.ndarray) -> np.ndarray:
+    """The picture below as much of its upper edge again."""
+    return np.concatenate([np.repeat(picture[:1], len(picture), axis=0), picture])
+
+
 @pytest.mark.parametrize("size", [(1, 1), (900, 3), (3, 900)])
 def test_pictures_of_any_shape_can_be_looked_at(look: detectors.Detector, size: tuple[int, int]) -> None:
     picture = np.zeros((size[1], size[0], 3), np.uint8)
@@ -179,6 +197,9 @@ def _cut(folder: Path) -> None:
         (_edit("config.json", architecture="resnet18"), "cannot be loaded"),
         (_edit("preprocessor_config.json", size={"height": 150, "width": 224}), "multiples of 16"),
         (_edit("preprocessor_config.json", size={"longest_edge": 1024}), "multiples of 16"),
+        (_edit("preprocessor_config.json", size_narrow={"height": 150, "width": 160}), "multiples of 16"),
+        (_edit("preprocessor_config.json", size_narrow={"height": 160, "width": 0}), "160 x 0 pixels"),
+        (_edit("preprocessor_config.json", size_narrow={"height": 160}), "cannot be understood"),
         (_edit("preprocessor_config.json", reducing_gap=0.5), "reducing_gap 0.5: must be 1 or more"),
         (_edit("preprocessor_config.json", reducing_gap=[2]), "cannot be understood"),
     ],

@@ -47,6 +47,20 @@ def test_a_picture_made_small_in_two_steps_is_nearly_the_same(name: str, gap: fl
         assert 0 < apart.mean() < levels
 
 
+@pytest.mark.parametrize(
+    ("size", "narrow"),
+    [((1600, 1066), False), ((1333, 1000), False), ((1250, 1000), False), ((1249, 1000), True), ((1000, 1000), True)]
+    + [((1000, 1500), True), ((900, 4), False), ((4, 900), True), ((1, 1), True)],
+)
+def test_a_narrow_photo_is_squashed_to_a_square(size: tuple[int, int], narrow: bool) -> None:
+    width, height = size
+    spec = SPECS["look"]
+    assert spec.narrow == (160, 160)
+    shown = shaped(np.zeros((height, width, 3), np.uint8), spec)
+    assert shown.shape == ((160, 160, 3) if narrow else (128, 192, 3))
+    assert shaped(np.zeros((height, width, 3), np.uint8), replace(spec, narrow=None)).shape == (128, 192, 3)
+
+
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_without_a_gap_it_is_one_step(spec: ImageSpec) -> None:
     picture, hub = a_drawing(), replace(spec, gap=None)

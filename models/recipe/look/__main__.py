@@ -23,8 +23,7 @@ from cartag.progress import Silent
 from cartag.state import overlap
 from models.recipe.look import card, graph, tool
 from models.recipe.look.card import BOUNDS
-from models.recipe.look.measure import Seen, finder, seen_of
-from models.recipe.look.scenes import GLANCE_HW
+from models.recipe.look.measure import GLANCE, Seen, finder, seen_of
 from models.recipe.look.sources import read_sources
 from models.recipe.look.train import CYCLES, begun, train, trained, views_of
 from models.recipe.progress import say
@@ -120,7 +119,7 @@ def smoke(seed: int) -> int:
 
 def save(network: Look, to: Path, spec: LookSpec) -> None:
     """Writes a detector's folder, weights in float16."""
-    write(to, spec, network, *GLANCE_HW)
+    write(to, spec, network, GLANCE)
     (to / "model.safetensors").chmod(0o644)
     graph.write(to)
     write_digests(to)

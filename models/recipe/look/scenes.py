@@ -11,7 +11,7 @@ import numpy as np
 from models.recipe.labels import Item
 from models.recipe.look.sources import Scene, Sources, fold_of_nothing
 
-GLANCE_HW = (160, 224)  # what the network sees of a photo
+VIEW_HW = (160, 224)  # what the network is trained on
 _KEPT, _FAINT = 0.5, 0.1  # share of a car to be seen from which it is one, and below which it is a mere detail
 _SMALLEST = 0.035  # of the view's width: what is narrower is not asked for
 Rect = tuple[float, float, float, float]  # left, top, right, bottom in fractions of a view
@@ -49,7 +49,7 @@ def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.G
     """A view of one of all kinds, made of photographs and scenery of this fold alone, or of what is `COMMON`."""
     chance = rng.random()
     if chance < mix.photos:
-        view = photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
+        view = photo_view(sources, _drawn(sources, fold, rng), VIEW_HW, rng)
     elif chance < mix.photos + mix.side_by_side:
         view = side_by_side(sources, fold, rng)
     elif chance < mix.photos + mix.side_by_side + mix.pasted:
@@ -57,9 +57,9 @@ def any_view(sources: Sources, fold: int, folds: int, mix: Mix, rng: np.random.G
     elif chance < mix.photos + mix.side_by_side + mix.pasted + mix.details:
         view = detail(sources, fold, rng)
     elif rng.random() < 0.3 and (empty := [s for s in sources.by_fold.get(fold, ()) if s.is_empty]):
-        view = photo_view(sources, empty[rng.integers(len(empty))], GLANCE_HW, rng)
+        view = photo_view(sources, empty[rng.integers(len(empty))], VIEW_HW, rng)
     else:
-        view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
+        view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], VIEW_HW, rng))
     view.pixels = recoloured(view.pixels, rng)
     if rng.random() < 0.5:
         view.pixels = np.ascontiguousarray(view.pixels[:, ::-1])
@@ -114,11 +114,11 @@ def detail(sources: Sources, fold: int, rng: np.random.Generator) -> View:
     """A small part of a car: a wheel, a badge, a line of the body. That is no car."""
     scene = next((s for s in (_drawn(sources, fold, rng) for _ in range(8)) if s.cars), None)
     if scene is None:
-        return photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
+        return photo_view(sources, _drawn(sources, fold, rng), VIEW_HW, rng)
     x, y, w, h = max((place.box for place in scene.cars), key=lambda box: box[2] * box[3])
     share = math.sqrt(rng.uniform(0.01, _FAINT))  # of its sides
     w, h, x, y = w * share, h * share, x + w * rng.uniform(0.05, 0.95 - share), y + h * rng.uniform(0.05, 0.95 - share)
-    return View(_window(sources.pixels[scene.row], (x, y, x + w, y + h), GLANCE_HW, rng))
+    return View(_window(sources.pixels[scene.row], (x, y, x + w, y + h), VIEW_HW, rng))
 
 
 def _seen(box: tuple[float, float, float, float], window: Rect) -> tuple[Rect, float]:
@@ -165,7 +165,7 @@ def _fitted(pixels: np.ndarray, hw: tuple[int, int], rng: np.random.Generator) -
 
 def side_by_side(sources: Sources, fold: int, rng: np.random.Generator) -> View:
     """Two or four photographs in one picture."""
-    height, width = GLANCE_HW
+    height, width = VIEW_HW
     rows, columns = ((1, 2), (2, 1), (2, 2))[rng.choice(3, p=(0.55, 0.15, 0.3))]
     view = View(np.zeros((height, width, 3), np.uint8))
     ys = [0, *(height // rows * i for i in range(1, rows)), height]
@@ -197,11 +197,11 @@ class _Pasted:
 
 def pasted(sources: Sources, fold: int, folds: int, rng: np.random.Generator) -> View:
     """Cars of all sizes on scenery or on a photograph, some behind others."""
-    height, width = GLANCE_HW
+    height, width = VIEW_HW
     if rng.random() < 0.3 and fold in sources.by_fold:
-        view = photo_view(sources, _drawn(sources, fold, rng), GLANCE_HW, rng)
+        view = photo_view(sources, _drawn(sources, fold, rng), VIEW_HW, rng)
     else:
-        view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], GLANCE_HW, rng))
+        view = View(_fitted(sources.crop_pixels[_nothing(sources, fold, folds, rng).row], VIEW_HW, rng))
         if rng.random() < 0.12:
             view.pixels[:] = rng.integers(0, 256, 3)
     there = [
@@ -256,7 +256,7 @@ def _placed(
     sources: Sources, fold: int, size: float, line: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """A car in a view (H, W, 3), its mask (H, W), and how much of it is to be seen there (H, W), edges softened."""
-    height, width = GLANCE_HW
+    height, width = VIEW_HW
     chance = rng.random()
     if chance < 0.3 and fold in sources.by_fold:  # cut out of a photograph
         scene = next((s for s in (_drawn(sources, fold, rng) for _ in range(8)) if len(s.cars) == 1), None)

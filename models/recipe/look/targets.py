@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cartag.detector.network import STRIDE
-from models.recipe.look.scenes import GLANCE_HW, View
+from models.recipe.look.scenes import VIEW_HW, View
 
-CELLS_HW = (GLANCE_HW[0] // STRIDE, GLANCE_HW[1] // STRIDE)
+CELLS_HW = (VIEW_HW[0] // STRIDE, VIEW_HW[1] // STRIDE)
 _SPREAD = 0.54  # of the middle of a car, as a share of its size (Liu et al. 2020, alpha and beta)
 _BLIND = 0.0  # weight of the background of a photograph whose car nobody drew a box around
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cartag.detector.network import Look
 from models.recipe import checkpoints
-from models.recipe.look.scenes import GLANCE_HW, Mix, any_view
+from models.recipe.look.scenes import VIEW_HW, Mix, any_view
 from models.recipe.look.sources import COMMON, FOR_ALL, Sources
 from models.recipe.look.targets import CELLS_HW, Targets, loss_of, targets_of
 from models.recipe.pictures import MEAN, STD
@@ -120,7 +120,7 @@ def views_of(sources: Sources, work: Path, folds: int, seed: int, cycle: Cycle) 
     """All views of a cycle, made once and kept in the scratch folder."""
     global _shared
     total = cycle.views // _AT_ONCE * _AT_ONCE
-    shape = (total, 24, GLANCE_HW[0] // 4, GLANCE_HW[1] // 4)
+    shape = (total, 24, VIEW_HW[0] // 4, VIEW_HW[1] // 4)
     decides = _digest(cycle.views, cycle.mix, cycle.number, cycle.is_common, FOR_ALL, folds, seed)
     stem = str(work / f"{cycle.name}-views-{decides}")
     names = ("heat", "asked", "sides", "near")
