@@ -27,8 +27,8 @@ def glances() -> list[np.ndarray]:
     drawings = []
     for number, path in enumerate(sorted((ROOT / "data" / "gallery").glob("*.jpg"))):
         with Image.open(path) as image:
-            width, height = image.size
-            drawings.append(np.asarray(image.crop((0, 0, height, height)) if number % 4 == 1 else image))
+            square = (0, 0, image.height, image.height)
+            drawings.append(np.asarray(image.crop(square) if number % 4 == 1 else image))
     shown = [images.shaped(drawing, spec) for drawing in drawings]
     assert len({glance.shape for glance in shown}) == 2  # wide ones and narrow ones in turns
     return shown

@@ -49,8 +49,17 @@ def test_a_picture_made_small_in_two_steps_is_nearly_the_same(name: str, gap: fl
 
 @pytest.mark.parametrize(
     ("size", "narrow"),
-    [((1600, 1066), False), ((1333, 1000), False), ((1250, 1000), False), ((1249, 1000), True), ((1000, 1000), True)]
-    + [((1000, 1500), True), ((900, 4), False), ((4, 900), True), ((1, 1), True)],
+    [
+        ((1600, 1066), False),
+        ((1333, 1000), False),
+        ((1250, 1000), False),
+        ((1249, 1000), True),
+        ((1000, 1000), True),
+        ((1000, 1500), True),
+        ((900, 4), False),
+        ((4, 900), True),
+        ((1, 1), True),
+    ],
 )
 def test_a_narrow_photo_is_squashed_to_a_square(size: tuple[int, int], narrow: bool) -> None:
     width, height = size
