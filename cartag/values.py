@@ -111,7 +111,7 @@ class ImageSpec:
     """How many times as large a picture still is, at least, when the filter begins to resize it: squares of pixels are
     averaged before (Pillow's ``reducing_gap``). None: the filter sees them all."""
     narrow: tuple[int, int] | None = None
-    """Of ``squash``: height and width, in place of the others, for a photo that is narrow (`framing.is_narrow`)."""
+    """Of ``squash``: another height and width, for photos whose shape is nearer to that one."""
 
 
 ModelKind = Literal["model", "detector"]

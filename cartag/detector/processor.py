@@ -18,9 +18,9 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def read_image_spec(folder: Path) -> ImageSpec:
     """The image side of ``preprocessor_config.json``.
 
-    A detector with one size (``height`` and ``width``) has photos squashed to it, those that are narrow to
-    ``size_narrow``, which `look` has and those of a hub do not; one whose size is that of an edge, or a largest one,
-    keeps their shape.
+    A detector with one size (``height`` and ``width``) has photos squashed to it, or to its ``size_narrow`` where that
+    is nearer to their shape, which `look` has and those of a hub do not; one whose size is that of an edge, or a
+    largest one, keeps their shape.
 
     Raises:
         ModelError: no processor config, or one that does not say what a detector needs to know.

@@ -25,19 +25,12 @@ _LONG = 2.5
 _WIDE_TILE, _HIGH_TILE = 2.0, 4 / 3
 """Length of a tile of a wide photo, and of a high one, in short sides, at most: where a car fits into half of it."""
 _MOST_TILES = 8
-_NARROW = 1.25
-"""Aspect below which a photo is narrow; the narrowest that cameras take lying, 4:3, is not."""
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def is_panorama(width: int, height: int) -> bool:
     """Whether a photo of this size is looked at in `tiles`."""
     return max(width, height) > _LONG * min(width, height)
-
-
-def is_narrow(width: int, height: int) -> bool:
-    """Whether a photo of this size is high, square or nearly so: squashed to a wide shape its cars would be slivers."""
-    return width < _NARROW * height
 
 
 def tiles(width: int, height: int) -> tuple[Box, ...]:
@@ -61,8 +54,7 @@ def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
     """Width and height of the whole photo at the model's scale, before any crop or padding."""
     width, height = size
     if spec.fit == "squash":
-        height, width = spec.narrow if spec.narrow and is_narrow(*size) else (spec.height, spec.width)
-        return width, height
+        return _squashed(width / height, spec)
     if spec.fit == "crop":
         # Rounded down, as the processors of `transformers` do.
         short, long = min(size), max(size)
@@ -80,6 +72,13 @@ def resized_size(size: tuple[int, int], spec: ImageSpec) -> tuple[int, int]:
     else:
         scale = min(1.0, _NATIVE_LONG_SIDE / max(size))
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _squashed(aspect: float, spec: ImageSpec) -> tuple[int, int]:
+    """Width and height of that of its shapes which is nearest to the photo's: in another its cars would be slivers."""
+    shapes = [(spec.width, spec.height), *([spec.narrow[::-1]] if spec.narrow else [])]
+    width, height = min(shapes, key=lambda shape: abs(math.log(shape[0] / shape[1] / aspect)))
+    return width, height
 
 
 def around(box: Box, size: tuple[int, int], spec: ImageSpec) -> tuple[float, float, float, float]:

@@ -111,7 +111,7 @@ def as_shown(world: World, tower: ImageTower, train: list[Photo], tag: str) -> B
     named = [c for c in world.cuttings_of(train) if c.photo >= 0 and c.key and not c.no_car]
     parts = [[c.photo for c in named[i : i + AT_ONCE]] for i in range(0, len(named), AT_ONCE)]
     looked = [
-        embed(tower, shown(world.wholes.pixels[rows], [world.photo_boxes[r] for r in rows]), RUN_HW, pooled=True)
+        embed(tower, shown(world.wholes, rows, [world.photo_boxes[r] for r in rows]), RUN_HW, pooled=True)
         for rows in parts
     ]
     features = functional.normalize(torch.cat(looked), dim=1).clone()

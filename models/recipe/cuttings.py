@@ -12,9 +12,8 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from cartag.photos.framing import around
 from cartag.values import Box
-from models.recipe.cuts import spec_of
+from models.recipe.cuts import spec_of, window_of
 from models.recipe.labels import Item
 from models.recipe.photos import Photo
 from models.recipe.pictures import AROUND_HW, RUN_HW, Pictures
@@ -79,14 +78,13 @@ def cut_out(sources: Sequence[tuple[Pictures, list[Cut]]], to: Path) -> tuple[Pi
     The cache has a digest of what was cut in its name: other boxes are other cuttings.
     """
     jobs = [(pictures, job) for pictures, own in sources for job in own]
-    where = repr([(n, job.picture, job.box) for n, (_, own) in enumerate(sources) for job in own])
+    places = [(n, job, pictures.aspects[job.picture]) for n, (pictures, own) in enumerate(sources) for job in own]
+    where = repr([(n, job.picture, job.box, float(aspect)) for n, job, aspect in places])
     to = to.with_name(f"{to.name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}")
     if not Path(f"{to}.aspect.npy").exists():
         out, aspects = np.empty((len(jobs), *AROUND_HW, 3), np.uint8), np.zeros(len(jobs), dtype=np.float32)
         for i, (pictures, job) in enumerate(jobs):
-            picture = pictures.pixels[job.picture]
-            out[i], shape = wider(picture, job.box)
-            aspects[i] = pictures.aspects[job.picture] * shape / (picture.shape[1] / picture.shape[0])
+            out[i], aspects[i] = wider(pictures, job.picture, job.box)
         for ending, values in (
             (".npy", out),
             (".alpha.npy", np.full(out.shape[:3], 255, np.uint8)),
@@ -99,12 +97,14 @@ def cut_out(sources: Sequence[tuple[Pictures, list[Cut]]], to: Path) -> tuple[Pi
     return Pictures.open(to), cuttings
 
 
-def wider(picture: np.ndarray, box: Box | None) -> tuple[np.ndarray, float]:
-    """What is around a car (h, w, 3), and width / height of the part of the picture that it shows."""
+def wider(pictures: Pictures, row: int, box: Box | None) -> tuple[np.ndarray, float]:
+    """What is around a car (h, w, 3), and width / height of the part of the photograph that it shows."""
+    picture = pictures.pixels[row]
     height, width = picture.shape[:2]
     whole = (0.0, 0.0, float(width), float(height))
-    left, top, right, bottom = whole if box is None else around(box, (width, height), spec_of(RUN_HW))
+    left, top, right, bottom = whole if box is None else window_of(pictures, row, box, spec_of(RUN_HW))
     w, h = _WIDER * (right - left), _WIDER * (bottom - top)
     window = (max(0.0, left - w), max(0.0, top - h), min(width, right + w), min(height, bottom + h))
     taken = Image.fromarray(picture).resize(AROUND_HW[::-1], Image.Resampling.BICUBIC, box=window)
-    return np.asarray(taken), (window[2] - window[0]) / (window[3] - window[1])
+    shape = (window[2] - window[0]) / width / ((window[3] - window[1]) / height)
+    return np.asarray(taken), float(pictures.aspects[row]) * shape

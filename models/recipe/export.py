@@ -98,7 +98,7 @@ def run(world: World, tag: str, out: Path) -> None:
     """Writes the model of the training `tag` with its graphs, and looks whether it is the same when loaded anew."""
     model = Model.read(world, tag)
     export(model, out)
-    sample = shown(world.crops.pixels[:8], [[]] * 8)
+    sample = shown(world.crops, range(8), [[]] * 8)
     say(f"exported; smallest cosine to the towers {check_export(model, out, sample):.6f}")
     graphs.write(out)
     digests.write(out)

@@ -15,7 +15,7 @@ from models.recipe import checkpoints
 from models.recipe.cuts import shown
 from models.recipe.names import OWN_CATALOG, Names, catalog_named
 from models.recipe.photos import Photo
-from models.recipe.pictures import RUN_HW
+from models.recipe.pictures import RUN_HW, Pictures
 from models.recipe.spellings import fitting, spellings
 from models.recipe.text import TextTower, embed_texts, read_tokenizer
 from models.recipe.towers import ImageTower, embed, round_weights, stage1_tower, stage2_tower
@@ -42,16 +42,16 @@ class Model:
         image.set_projection(state["project"])
         return cls(image.eval(), text.eval(), tokenizer)
 
-    def see(self, world: World, pixels: np.ndarray) -> np.ndarray:
-        """Unit embeddings (N, 256) of the largest car in each of some pictures (N, H, W, 3) uint8, cut as the tool cuts
-        it, by the detector that ships."""
-        return embed(self.image, shown(pixels, world.cuts.boxes(pixels)), RUN_HW).numpy()
+    def see(self, world: World, pictures: Pictures, rows: list[int]) -> np.ndarray:
+        """Unit embeddings (N, 256) of the largest car in each of some pictures, cut as the tool cuts it by the
+        detector that ships."""
+        return embed(self.image, shown(pictures, rows, world.cuts.boxes(pictures, rows)), RUN_HW).numpy()
 
     def see_photos(self, world: World, photos: list[Photo]) -> np.ndarray:
         """Unit embeddings (N, 256) of the largest car in each photograph, cut by a detector that never saw it."""
         parts = [photos[i : i + 64] for i in range(0, len(photos), 64)]
         seen = [
-            embed(self.image, shown(world.wholes.pixels[rows], [world.photo_boxes[r] for r in rows]), RUN_HW)
+            embed(self.image, shown(world.wholes, rows, [world.photo_boxes[r] for r in rows]), RUN_HW)
             for rows in ([p.row for p in part] for part in parts)
         ]
         return np.concatenate([part.numpy() for part in seen])

@@ -15,14 +15,14 @@ import numpy as np
 from scipy.optimize import minimize
 
 from cartag.detector.config import LOOK
-from cartag.photos import cut, shaped
 from cartag.scoring.calibration import Calibration, Presence
 from cartag.scoring.presence import is_doubtful, weighed
 from cartag.scoring.scoring import ClassSet, Scores, score
-from models.recipe.cuts import Cuts, spec_of
+from cartag.values import Box
+from models.recipe.cuts import Cuts, as_seen, spec_of
 from models.recipe.held import Held
 from models.recipe.model import Model
-from models.recipe.pictures import RUN_HW
+from models.recipe.pictures import RUN_HW, Pictures
 from models.recipe.text import LOGIT_SCALE
 from models.recipe.towers import embed
 from models.recipe.world import World
@@ -50,20 +50,19 @@ def boxes_of(world: World, held: Held, model: Model, detector: Path, calibration
     asked: list[np.ndarray] = []
     sure = Presence(detector=LOOK, cut=1, whole=0, found=0, bias=0, sure=SURE)
     photos = [photo for photo in held.photos if photo.car != "detail"]
-    for photo, boxes in zip(photos, _found(detector, world.wholes.pixels[[p.row for p in photos]]), strict=True):
-        whole = world.wholes.pixels[photo.row]
+    for photo, boxes in zip(photos, _found(detector, world.wholes, [p.row for p in photos]), strict=True):
         is_asked = is_doubtful([confidence for _, confidence in boxes], sure)
         for box, confidence in boxes if photo.car == "none" else boxes[:1]:
             rows.append((confidence, len(asked) if is_asked else -1, photo.car == "none"))
-            pictures.append(cut(whole, box, spec))
+            pictures.append(as_seen(world.wholes, photo.row, spec, box))
         if is_asked:
-            asked.append(shaped(whole, spec))
+            asked.append(as_seen(world.wholes, photo.row, spec))
     no_car = np.append(_scores(model, asked, held.classes, calibration).no_car if asked else [], np.nan)
     found, number, empty = (np.array(column) for column in zip(*rows, strict=True))
     return Boxes(_scores(model, pictures, held.classes, calibration), found, no_car[number], empty)
 
 
-def _found(folder: Path, pixels: np.ndarray) -> list[list[tuple[tuple[float, float, float, float], float]]]:
+def _found(folder: Path, pictures: Pictures, rows: list[int]) -> list[list[tuple[Box, float]]]:
     """Boxes with their confidences, largest first, by the detector of a folder with bounds below its own."""
     with tempfile.TemporaryDirectory() as temp:
         lenient = Path(shutil.copytree(folder, Path(temp) / folder.name))
@@ -71,7 +70,7 @@ def _found(folder: Path, pixels: np.ndarray) -> list[list[tuple[tuple[float, flo
         config |= {"least": LENIENT[0], "least_small": LENIENT[1]}
         (lenient / "config.json").write_text(json.dumps(config), encoding="utf-8")
         (lenient / "digests.json").unlink(missing_ok=True)
-        return Cuts(lenient).found(pixels)
+        return Cuts(lenient).found(pictures, rows)
 
 
 def _scores(model: Model, pictures: list[np.ndarray], classes: ClassSet, calibration: Calibration) -> Scores:

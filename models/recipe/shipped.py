@@ -23,7 +23,7 @@ def stanford_figures(world: World, model: Model) -> dict[str, Any]:
     """Held-out Stanford crops by text against the 196 names, and precision at ten of body styles on them."""
     test = [i for i in world.items if held_out(i)]
     keys = sorted(world.names.stanford)
-    vectors = model.see(world, world.crops.pixels[[i.row for i in test]])
+    vectors = model.see(world, world.crops, [i.row for i in test])
     cosines = vectors @ model.names(world.names, keys).T
     own = np.array([keys.index(f"{i.name} {i.year}") for i in test])
     ranks = (cosines > cosines[np.arange(len(own)), own][:, None]).sum(1)
@@ -46,7 +46,7 @@ def colour_figures(world: World, model: Model) -> dict[str, float]:
     """Precision at ten of queries such as 'red Porsche Boxster' among the cut-outs, the only pictures whose colour is
     written down; they are training pictures, and the card says so."""
     cutouts = [i for i in world.items if i.cutout]
-    vectors = model.see(world, world.crops.pixels[[i.row for i in cutouts]])
+    vectors = model.see(world, world.crops, [i.row for i in cutouts])
     counts: dict[tuple[str, str], int] = {}
     for i in cutouts:
         counts[i.colour, family_of(i.name)] = counts.get((i.colour, family_of(i.name)), 0) + 1
@@ -67,7 +67,7 @@ def drawing_figures(world: World, model: Model, calibration: Calibration, count:
     drawn = draw(count, TEST_SEED, folder)
     pictures = Pictures.open(folder.parent / "drawings-test-cache")
     classes = model.classes(catalog_named(OWN_CATALOG))
-    cosines = model.see(world, pictures.pixels[[d.row for d in drawn]]) @ classes.embeddings.T
+    cosines = model.see(world, pictures, [d.row for d in drawn]) @ classes.embeddings.T
     named = [i for i, d in enumerate(drawn) if d.car in classes.cars]
     right = sum(classes.cars[int(cosines[i, : len(classes.cars)].argmax())] == drawn[i].car for i in named)
     verdicts = decisions(cosines, classes, calibration)

@@ -96,6 +96,6 @@ def smoke(seed: int) -> int:
         stage3.train(world, part, 12)
         model = Model.read(world, part.tag)
         export.export(model, work / "model")
-        cosine = export.check_export(model, work / "model", shown(world.wholes.pixels[:4], [[]] * 4))
+        cosine = export.check_export(model, work / "model", shown(world.wholes, range(4), [[]] * 4))
         say(f"losses per epoch {[round(x, 3) for x in losses]}, export cosine {cosine:.6f}")
         return 0 if losses[-1] < 0.9 * losses[0] and cosine > 0.999 else 1

@@ -58,12 +58,12 @@ class World:
             raise SystemExit(f"{missing[0]}: missing in {self.work}; run python -m models.recipe.look first")
         fold = folds_of(self.photos, self.wholes.pixels, self.folds)
         of_fold = [[p.row for p, f in zip(self.photos, fold, strict=True) if f == k] for k in range(self.folds)]
-        kept = self.work / f"photo-boxes-{_digest_of(looks, of_fold)}.json"
+        kept = self.work / f"photo-boxes-{_digest_of(looks, of_fold, self.wholes.aspects)}.json"
         if not kept.exists():
             found: dict[int, list[Box]] = {}
             for look, rows in zip(looks, of_fold, strict=True):
                 cuts = self.cuts if self.is_trial else Cuts(look)
-                found |= dict(zip(rows, cuts.boxes(self.wholes.pixels[rows]), strict=True))
+                found |= dict(zip(rows, cuts.boxes(self.wholes, rows), strict=True))
             with tempfile.NamedTemporaryFile("w", dir=self.work, encoding="utf-8", delete=False) as part:
                 json.dump(found, part)
             Path(part.name).replace(kept)
@@ -75,7 +75,7 @@ class World:
         """Of the photographs, and of what is taken for a car in pictures without any."""
         of_photos = cuts_of_photos(self.photos, [self.photo_boxes[p.row] for p in self.photos])
         rows = [i.row for i in self.nothing]
-        of_nothing = cuts_of_nothing(self.nothing, self.cuts.boxes(self.crops.pixels[rows]))
+        of_nothing = cuts_of_nothing(self.nothing, self.cuts.boxes(self.crops, rows))
         return cut_out([(self.wholes, of_photos), (self.crops, of_nothing)], self.work / "photo-cuttings")
 
     @functools.cached_property
@@ -84,7 +84,7 @@ class World:
         if self.drawing_wholes is None:
             return None
         rows = [d.row for d in self.drawings]
-        boxes = self.cuts.boxes(self.drawing_wholes.pixels[rows])
+        boxes = self.cuts.boxes(self.drawing_wholes, rows)
         cuts = [replace(cut, photo=-1) for cut in cuts_of_photos(self.drawings, boxes)]
         return cut_out([(self.drawing_wholes, cuts)], self.work / "drawing-cuttings")
 
@@ -109,9 +109,9 @@ class World:
         return self.crops.pixels[rng.choice(rows, size=count)]
 
 
-def _digest_of(looks: list[Path], of_fold: list[list[int]]) -> str:
-    """Of detectors and of the photographs that each is shown: others make other boxes."""
-    found = hashlib.sha256(repr(of_fold).encode())
+def _digest_of(looks: list[Path], of_fold: list[list[int]], aspects: np.ndarray) -> str:
+    """Of detectors, of the photographs that each is shown, and of their shapes: others make other boxes."""
+    found = hashlib.sha256(repr(of_fold).encode() + aspects.tobytes())
     for folder in looks:
         for file in sorted(folder.glob("*")) if folder.exists() else ():
             found.update(file.name.encode() + file.read_bytes())

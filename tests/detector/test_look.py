@@ -155,6 +155,13 @@ def test_a_narrow_photo_is_a_glance_of_its_own_shape(look: detectors.Detector) -
     assert overlap(on_wide[0, :4].tolist(), [x / width, (y - height) / height, w / width, h / height]) > 0.7
 
 
+def test_both_shapes_are_in_its_identity(tmp_path: Path) -> None:
+    assert "/squash192x128+160x160/" in detectors.identity(resolve_detector("look", Silent()))
+    folder = Path(shutil.copytree(LOOK, tmp_path / "look"))
+    _edit("preprocessor_config.json", size_narrow=None)(folder)
+    assert "/squash192x128/" in detectors.identity(resolve_detector(str(folder), Silent()))
+
+
 def _on_a_high_ground(picture: np.ndarray) -> np.ndarray:
     """The picture below as much of its upper edge again."""
     return np.concatenate([np.repeat(picture[:1], len(picture), axis=0), picture])

@@ -52,8 +52,9 @@ def test_a_picture_made_small_in_two_steps_is_nearly_the_same(name: str, gap: fl
     [
         ((1600, 1066), False),
         ((1333, 1000), False),
-        ((1250, 1000), False),
-        ((1249, 1000), True),
+        ((1280, 1024), False),
+        ((1225, 1000), False),
+        ((1224, 1000), True),
         ((1000, 1000), True),
         ((1000, 1500), True),
         ((900, 4), False),

@@ -18,9 +18,9 @@ from cartag.checkpoints import resolve_detector
 from cartag.detector.look import write
 from cartag.detector.network import ARCHITECTURE, Look
 from cartag.detector.spec import LookSpec
-from cartag.photos import shaped
 from cartag.progress import Silent
 from cartag.state import overlap
+from models.recipe.cuts import as_seen
 from models.recipe.look import card, graph, tool
 from models.recipe.look.card import BOUNDS
 from models.recipe.look.measure import GLANCE, Seen, finder, seen_of
@@ -108,7 +108,7 @@ def smoke(seed: int) -> int:
         files = resolve_detector(str(work / "look"), Silent())
         detector = detectors.load(files, device="cpu")
         shown = [scene for scene in sources.scenes if scene.cars]
-        found = detector.boxes([shaped(sources.pixels[s.row], detector.image_spec) for s in shown])
+        found = detector.boxes([as_seen(world.wholes, s.row, detector.image_spec) for s in shown])
         hits = sum(
             any(overlap(box[:4].tolist(), scene.cars[0].box) >= 0.5 for box in boxes)
             for scene, boxes in zip(shown, found, strict=True)
