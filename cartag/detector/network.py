@@ -57,7 +57,16 @@ class Look(nn.Module):
 
     def answer(self, fronts: torch.Tensor) -> torch.Tensor:
         """What follows from what the front says (N, 24, H / 4, W / 4): training computes that once."""
+        return self.cells(self.features(fronts))
+
+    def features(self, fronts: torch.Tensor) -> torch.Tensor:
+        """Those that cells are made of (N, 64, H / 8, W / 8)."""
         middle = self.middle(fronts)
         deep = functional.interpolate(self.from_deep(self.deep(middle)), scale_factor=2.0, mode="nearest")
-        cells: torch.Tensor = self.head(functional.relu(self.from_middle(middle) + deep))
-        return torch.cat([cells[:, :1], functional.softplus(cells[:, 1:]) * 4], dim=1)
+        found: torch.Tensor = self.head[:-1](functional.relu(self.from_middle(middle) + deep))
+        return found
+
+    def cells(self, features: torch.Tensor) -> torch.Tensor:
+        """The answer (N, 5, H / 8, W / 8)."""
+        found: torch.Tensor = self.head[-1](features)
+        return torch.cat([found[:, :1], functional.softplus(found[:, 1:]) * 4], dim=1)

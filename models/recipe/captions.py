@@ -45,14 +45,19 @@ def attribute_captions(
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """`count` captions by colour, body, make and family, each with the images of the batch it is true of (count, B),
     and with those of which nobody knows (count, B)."""
-    texts, truth, unsure = [], [], []
+    texts: list[str] = []
+    truth: list[np.ndarray] = []
+    unsure: list[np.ndarray] = []
+    colours, makes = (np.array([values[j] for j in chosen]) for values in (bank.colour, bank.make))
+    families, bodies = ([values[j] for j in chosen] for values in (bank.family, bank.body))
+    empty = bank.empty[chosen].astype(bool)
     pick = [i for i in chosen if bank.colour[i] or bank.body[i] or bank.make[i] or bank.empty[i]]
     while len(texts) < count and pick:
         i = pick[rng.integers(len(pick))]
         if bank.empty[i]:
             texts.append(NOT_A_CAR[rng.integers(len(NOT_A_CAR))])
-            truth.append([bool(bank.empty[j]) for j in chosen])
-            unsure.append([False] * len(chosen))
+            truth.append(empty)
+            unsure.append(np.zeros_like(empty))
             continue
         use = {k: rng.random() < 0.55 for k in ("colour", "body", "make", "family")}
         use["make"] = use["make"] and not use["family"]
@@ -68,14 +73,19 @@ def attribute_captions(
         if not parts[3] and not parts[2] and rng.random() < 0.6:
             said += " car"
         texts.append(ATTRIBUTE_TEMPLATES[rng.integers(len(ATTRIBUTE_TEMPLATES))].format(said))
-        fitting = [
-            not bank.empty[j]
-            and (not parts[0] or bank.colour[j] == parts[0])
-            and (not parts[1] or bank.make[j] == parts[1])
-            and (not parts[2] or shows(bank.family[j], parts[2]))
-            for j in chosen
-        ]
-        called = [is_called(bank.body[j], parts[3]) if parts[3] else True for j in chosen]
-        truth.append([fits and body is True for fits, body in zip(fitting, called, strict=True)])
-        unsure.append([fits and body is None for fits, body in zip(fitting, called, strict=True)])
+        fits = ~empty
+        if parts[0]:
+            fits = fits & (colours == parts[0])
+        if parts[1]:
+            fits = fits & (makes == parts[1])
+        if parts[2]:
+            fits = fits & _each(families, {family: shows(family, parts[2]) for family in set(families)})
+        called = {body: is_called(body, parts[3]) if parts[3] else True for body in set(bodies)}
+        truth.append(fits & _each(bodies, {body: found is True for body, found in called.items()}))
+        unsure.append(fits & _each(bodies, {body: found is None for body, found in called.items()}))
     return texts, np.array(truth, dtype=bool), np.array(unsure, dtype=bool)
+
+
+def _each(values: list[str], holds: dict[str, bool]) -> np.ndarray:
+    """Of which values it holds: every kind of them has been asked once."""
+    return np.array([holds[value] for value in values], dtype=bool)

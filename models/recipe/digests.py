@@ -16,9 +16,9 @@ MADE_LATER = ("tokenizer.json", "calibration.json")
 
 
 def recipe_digest() -> str:
-    """SHA-256 of names and contents of all modules of this package."""
-    found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    """SHA-256 of names and contents of all modules of this package, and of what they compile."""
+    found, own = hashlib.sha256(), Path(__file__).parent
+    for path in sorted([*own.glob("*.py"), *own.glob("*.cpp")]):
         content = path.read_bytes()
         found.update(f"{path.name}\0{len(content)}\0".encode() + content)
     return found.hexdigest()

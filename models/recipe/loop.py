@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.recipe import quick
 from models.recipe.towers import ImageTower
 
 WORKERS, PER_WORKER = 2, 20  # threads, each with one core and its share of the batch
@@ -56,6 +57,9 @@ class Team:
                 owner, _, leaf = name.rpartition(".")
                 setattr(twin.get_submodule(owner), leaf, own)
             self.towers.append(twin)
+        if tower.bfloat16 and self.device.type == "cpu":
+            for one in self.towers:
+                quick.quicken(one)
         self.weights = [p for m in (tower, heads) for p in m.parameters() if p.requires_grad]
         self.pool = ThreadPoolExecutor(WORKERS)
 

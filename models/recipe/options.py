@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,6 +28,11 @@ def parser(text: str | None) -> ArgumentParser:
     found.add_argument("--seed", type=int, default=2013)
     found.add_argument("--drawings", type=int, default=260)
     found.add_argument("--device", default="cpu", help="where image towers are trained: cpu (default) or cuda")
+    found.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="image towers compute in it while they are trained (on a processor that needs a C++ compiler)",
+    )
     return found
 
 
@@ -51,7 +57,7 @@ def open_world(found: ArgumentParser, args: Namespace, *, drawings: bool = True)
     count = args.drawings if drawings else 0
     world = read_world(args.data, args.work, args.seed, count, args.device, getattr(args, "folds", FOLDS))
     say("caches ready")
-    return world
+    return replace(world, bfloat16=args.bfloat16)
 
 
 def run(found: ArgumentParser, stage: Callable[[World, Namespace], None], *, drawings: bool = True) -> None:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from models.recipe.pictures import MEAN, STD, Pictures
+
+_LUMA = np.array([0.299, 0.587, 0.114])
 
 cv2.setNumThreads(1)  # each of the threads does its own pictures
 
@@ -59,7 +60,7 @@ def random_views(
         mask = warped(sources.alphas[i], matrix, hw, cv2.BORDER_CONSTANT).astype(np.float32)[..., None] / 255
         behind = backdrop(scenery[i], hw, rng)
         views[i] = (mask * views[i] + (1 - mask) * behind).round().astype(np.uint8)
-    return recolour(torch.from_numpy(views).permute(0, 3, 1, 2).float(), strength, rng)
+    return recolour(views, strength, rng)
 
 
 def backdrop(scenery: np.ndarray, hw: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -135,45 +136,47 @@ def warped(source: np.ndarray, matrix: np.ndarray, hw: tuple[int, int], border: 
     return np.asarray(cv2.warpAffine(source, pixel, (width, height), flags=flags, borderMode=border))
 
 
-def recolour(view: Tensor, strength: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Brightness, contrast, saturation, white balance, hue, grey, blur, noise and holes on views in 0..255."""
-    count, _, height, width = view.shape
-    view = view / 255
-
-    def amount(low: float, high: float, shape: tuple[int, ...] = (1, 1, 1)) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (count, *shape)).astype(np.float32))
-
-    width_of = 0.2 + 0.2 * strength
-    view = view * amount(1 - width_of, 1 + width_of) * amount(0.92, 1.08, (3, 1, 1))
-    grey = (view * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    mean = grey.mean((1, 2, 3), keepdim=True)
-    view = mean + (view - mean) * amount(1 - width_of, 1 + width_of)
-    saturation = amount(0.6, 1.35)
-    kept = torch.from_numpy(rng.random(count) >= 0.25 * strength)
-    for i in torch.nonzero(~kept).flatten().tolist():
-        chance = rng.random()
-        if chance < 0.25:
-            saturation[i] = 0.0
-        elif chance < 0.75:  # another hue: mix the channels by a rotation about the grey axis
-            a = rng.uniform(0.5, 2 * math.pi - 0.5)
-            c, s = math.cos(a), math.sin(a) / math.sqrt(3)
-            m = (1 - c) / 3
-            matrix = torch.tensor([[c + m, m - s, m + s], [m + s, c + m, m - s], [m - s, m + s, c + m]])
-            view[i] = torch.einsum("ij,jhw->ihw", matrix, view[i])
-        else:
-            view[i] = view[i][torch.from_numpy(rng.permutation(3))]
-    grey = view.mean(1, keepdim=True)
-    view = (grey + (view - grey) * saturation).clamp(0, 1)
+def recolour(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Brightness, contrast, saturation, white balance, hue, grey, blur, noise and holes on views (B, H, W, 3) uint8;
+    gives what `random_views` does."""
+    count, height, width, _ = pixels.shape
+    spread = 0.2 + 0.2 * strength
+    brightness, balance = rng.uniform(1 - spread, 1 + spread, (count, 1)), rng.uniform(0.92, 1.08, (count, 3))
+    contrast, saturation = rng.uniform(1 - spread, 1 + spread, count), rng.uniform(0.6, 1.35, count)
+    kept = rng.random(count) >= 0.25 * strength
+    views = np.empty(pixels.shape, np.float32)
+    for i in range(count):  # whatever is done to a pixel's three channels is one matrix
+        gain = np.diag(brightness[i] * balance[i] / 255)
+        mean = float(_LUMA @ gain @ cv2.mean(pixels[i])[:3])
+        turn = np.eye(3) if kept[i] else hue(rng)
+        grey = np.full((3, 3), 1 / 3)
+        turn = (grey + saturation[i] * (np.eye(3) - grey)) @ turn
+        matrix = np.column_stack([contrast[i] * turn @ gain, (1 - contrast[i]) * mean * turn.sum(1)])
+        np.clip(cv2.transform(pixels[i].astype(np.float32), matrix), 0, 1, out=views[i])
     for i in np.flatnonzero(rng.random(count) < 0.15 * strength):
         k = rng.uniform(0.35, 0.8)
-        small = functional.interpolate(view[i : i + 1], scale_factor=k, mode="area")
-        view[i] = functional.interpolate(small, size=(height, width), mode="bilinear")[0]
+        small = cv2.resize(views[i], (int(k * width), int(k * height)), interpolation=cv2.INTER_AREA)
+        views[i] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     for i in np.flatnonzero(rng.random(count) < 0.2 * strength):
         h, w = int(height * rng.uniform(0.1, 0.4)), int(width * rng.uniform(0.1, 0.4))
         y, x = rng.integers(0, height - h), rng.integers(0, width - w)
-        view[i, :, y : y + h, x : x + w] = torch.from_numpy(rng.uniform(0, 1, (3, 1, 1)).astype(np.float32))
-    noisy = np.flatnonzero(rng.random(count) < 0.1 * strength)
-    if len(noisy):
-        noise = rng.normal(0, 0.04, (len(noisy), 3, height, width)).astype(np.float32)
-        view[noisy] = (view[noisy] + torch.from_numpy(noise)).clamp(0, 1)
-    return ((view - MEAN) / STD).contiguous(memory_format=torch.channels_last), kept
+        views[i, y : y + h, x : x + w] = rng.uniform(0, 1, 3)
+    for i in np.flatnonzero(rng.random(count) < 0.1 * strength):
+        noise = rng.standard_normal((height, width, 3), dtype=np.float32)
+        np.clip(views[i] + 0.04 * noise, 0, 1, out=views[i])
+    views -= MEAN
+    views /= STD
+    return torch.from_numpy(views).permute(0, 3, 1, 2), torch.from_numpy(kept)
+
+
+def hue(rng: np.random.Generator) -> np.ndarray:
+    """A random matrix (3, 3) after which a car has another colour: grey, another hue, or channels in another order."""
+    chance = rng.random()
+    if chance < 0.25:
+        return np.full((3, 3), 1 / 3)
+    if chance < 0.75:  # a rotation about the grey axis
+        a = rng.uniform(0.5, 2 * math.pi - 0.5)
+        c, s = math.cos(a), math.sin(a) / math.sqrt(3)
+        m = (1 - c) / 3
+        return np.array([[c + m, m - s, m + s], [m + s, c + m, m - s], [m - s, m + s, c + m]])
+    return np.eye(3)[rng.permutation(3)]

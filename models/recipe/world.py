@@ -38,6 +38,7 @@ class World:
     work: Path
     seed: int
     device: str = "cpu"  # where image towers are trained; all else is quick enough on a processor
+    bfloat16: bool = False  # what image towers compute in while they are trained
     folds: int = FOLDS
     is_trial: bool = False  # photographs may be cut by the detector that ships, which saw them
 

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--folds", type=int, default=3)
     found.add_argument("--least", type=float, nargs=2, default=BOUNDS[2], help="confidence of large and of small cars")
     found.add_argument("--only", choices=("ship", "folds", "report", "figures", "graph"), help=_PARTS)
+    found.add_argument("--bfloat16", action="store_true", help="what is trained computes in it (needs a C++ compiler)")
     found.add_argument("--smoke", action="store_true", help="a minute on made-up pictures; fails unless losses fall")
     return found
 
@@ -71,9 +72,10 @@ def main() -> int:
     tags = [f"fold{fold}of{args.folds}" for fold in range(args.folds)]
     if args.only != "ship":
         for fold, tag in enumerate(tags):
-            save(trained(views, args.work, tag, fold, args.seed), args.work / f"look-{tag}", spec)
+            network = trained(views, args.work, tag, fold, args.seed, bfloat16=args.bfloat16)
+            save(network, args.work / f"look-{tag}", spec)
     if args.only in (None, "ship"):
-        save(trained(views, args.work, "all", None, args.seed), args.out, spec)
+        save(trained(views, args.work, "all", None, args.seed, bfloat16=args.bfloat16), args.out, spec)
     if args.only in (None, "report", "figures"):
         seen: list[Seen] = []
         for fold, tag in enumerate(tags):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib.resources
 import math
 import multiprocessing
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from cartag.detector.network import Look
-from models.recipe import checkpoints
+from models.recipe import checkpoints, quick
 from models.recipe.look.scenes import VIEW_HW, Mix, any_view
 from models.recipe.look.sources import COMMON, FOR_ALL, Sources
 from models.recipe.look.targets import CELLS_HW, Targets, loss_of, targets_of
@@ -99,6 +100,12 @@ def normalised(pixels: np.ndarray) -> Tensor:
     )
 
 
+@functools.cache
+def _front(seed: int) -> nn.Module:
+    """The part that is not trained."""
+    return quick.fused([begun(seed).front])
+
+
 _shared: tuple[Sources, int, int, Cycle] | None = None  # of this process and those forked from it
 
 
@@ -111,7 +118,8 @@ def _made(number: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     of = [COMMON if cycle.is_common else i % folds for i in range(_AT_ONCE)]
     made = [(any_view(sources, fold, folds, cycle.mix, rng), fold) for fold in of]
     with torch.inference_mode():
-        fronts = begun(seed).eval().front(normalised(np.stack([view.pixels for view, _ in made])))
+        pixels = normalised(np.stack([view.pixels for view, _ in made]))
+        fronts = torch.cat([_front(seed)(view) for view in pixels.split(1)])  # what one makes fits into a core's cache
     parts = [np.stack(part) for part in zip(*(targets_of(view) for view, _ in made), strict=True)]
     return fronts.half().numpy(), parts, np.array([fold for _, fold in made], np.int8)
 
@@ -175,16 +183,29 @@ def _order(rows: np.ndarray, steps: int, seed: int) -> Iterator[np.ndarray]:
         left = left[BATCH:]
 
 
-def trained(views: dict[str, Views], work: Path, tag: str, without: int | None, seed: int) -> Look:
-    """A network trained through all cycles on all views but those made of the fold ``without``."""
+def trained(
+    views: dict[str, Views], work: Path, tag: str, without: int | None, seed: int, *, bfloat16: bool = False
+) -> Look:
+    """A network trained through all cycles on all views but those made of the fold ``without``; with ``bfloat16`` it
+    computes in it meanwhile."""
     network = begun(seed)
     for cycle in CYCLES:
         which, but = ("common", None) if cycle.is_common else (tag, without)
-        network = train(cycle, views[cycle.name], work, which, but, network, seed)
+        network = train(cycle, views[cycle.name], work, which, but, network, seed, bfloat16=bfloat16)
     return network
 
 
-def train(cycle: Cycle, views: Views, work: Path, tag: str, without: int | None, network: Look, seed: int) -> Look:
+def train(
+    cycle: Cycle,
+    views: Views,
+    work: Path,
+    tag: str,
+    without: int | None,
+    network: Look,
+    seed: int,
+    *,
+    bfloat16: bool = False,
+) -> Look:
     """Trains a network through a cycle, and goes on where it was stopped; gives the mean of its last steps."""
     rows = np.arange(len(views.folds)) if without is None else np.flatnonzero(views.folds != without)
     steps = max(1, round(cycle.epochs * len(rows) / BATCH))
@@ -204,13 +225,17 @@ def train(cycle: Cycle, views: Views, work: Path, tag: str, without: int | None,
             network.load_state_dict(state["network"])
             adam.load_state_dict(state["adam"])
             rates.load_state_dict(state["rates"])
+    if bfloat16:
+        quick.quicken(network)
     _mode(network)
     began, sums = time.time(), [0.0, 0.0]
     for step, chosen in enumerate(_order(rows, steps, seed + cycle.number)):
         if step < start:
             continue
         fronts = torch.from_numpy(views.fronts[chosen]).float().contiguous(memory_format=torch.channels_last)
-        heat, sides = loss_of(network.answer(fronts), views.targets.of(chosen))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            features = network.features(fronts)
+        heat, sides = loss_of(network.cells(features.float()), views.targets.of(chosen))
         adam.zero_grad(set_to_none=True)
         (heat + 2.0 * sides).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
