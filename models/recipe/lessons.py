@@ -19,7 +19,7 @@ from models.recipe.spellings import Spelling, spellings
 from models.recipe.text import LOGIT_SCALE
 from models.recipe.towers import DIMS
 
-TEXTS_A_STEP, PICTURES_A_STEP, ATTRIBUTES_A_STEP = 200, 256, 40
+TEXTS_A_STEP, PICTURES_A_STEP, ATTRIBUTES_A_STEP = 200, 256, 120
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from models.recipe.names import Names
 from models.recipe.towers import DIMS, DISCRIMINANTS
 
 SHRINKAGE, WHOLE_SHARE = 0.3, 0.15
-TRAINED_SHARE = 2.0  # how much longer the trained half of an embedding is than the discriminants
+TRAINED_SHARE = 1.0  # how much longer the trained half of an embedding is than the discriminants
+RIDGE = 1e-3
 
 
 def discriminants(bank: Bank) -> Tensor:
@@ -65,3 +66,16 @@ def prototypes(bank: Bank, project: Tensor, names: Names) -> Tensor:
     for key in np.unique(bank.key[bank.key >= 0]):
         means[key] = functional.normalize(vectors[bank.key == key].mean(0), dim=0)
     return means
+
+
+def classifiers(bank: Bank, project: Tensor, trained: Tensor, weights: Tensor) -> Tensor:
+    """Unit vectors (names, 256): where the classifier of each name points in embeddings by `project` (256, F).
+
+    Its `weights` (names, dims) are of embeddings by `trained` (dims, F), the projection that the tower was trained
+    through. From the one to the other leads what comes nearest to it, by least squares, for the training pictures.
+    """
+    last, learnt = (functional.normalize(bank.features @ part.T, dim=1).double() for part in (project, trained))
+    scatter = last.T @ last
+    ridge = RIDGE * scatter.trace() / len(scatter) * torch.eye(len(scatter), dtype=scatter.dtype)
+    onto = torch.linalg.solve(scatter + ridge, last.T @ learnt).float()
+    return functional.normalize(functional.normalize(weights, dim=1) @ onto.T, dim=1)

@@ -46,7 +46,7 @@ FIRST = Cycle(
     saved=checkpoints.STAGE1,
 )
 AGAIN = Cycle(
-    [*[((160, 208), 0.6)] * 3, *[((192, 256), 0.5)] * 2],
+    [*[((160, 208), 0.6)] * 4, *[((192, 256), 0.5)] * 2],
     rate=5e-4,
     number=5,
     saved=checkpoints.STAGE1_AGAIN,

@@ -45,12 +45,12 @@ class Cycle:
 
 
 # In the first the heads find their places. Some 600 names with a few pictures each, half of them with one, take longer
-# to learn, and meanwhile crops and colours are forgotten, so the last one has more of them.
+# to learn, and meanwhile crops and colours are forgotten, so the later ones have more of them, and more of cycles,
+# trains and boats.
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
-AGAIN = Cycle("again", [((160, 208), 600), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix())
-LAST = Cycle("last", [((160, 208), 350), ((192, 256), 200)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3)))
-OPEN = Cycle("open", [((160, 208), 300), ((192, 256), 200)], (2e-4, 1.2e-3), 9, Mix(2.0, (5, 3), rooted=True))
-CYCLES = (FIRST, AGAIN, LAST, OPEN)
+AGAIN = Cycle("again", [((160, 208), 450), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix(2.0, (5, 3), rooted=True))
+LAST = Cycle("last", [((160, 208), 350), ((192, 256), 250)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3), rooted=True))
+CYCLES = (FIRST, AGAIN, LAST)
 _KEPT_EVERY = 100  # steps
 
 

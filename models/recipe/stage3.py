@@ -14,21 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from models.recipe import checkpoints, options
-from models.recipe.bank import as_shown, fill_bank, first_bank
+from models.recipe.bank import Bank, as_shown, fill_bank, first_bank
 from models.recipe.captions import NO_CAR_TEXTS
 from models.recipe.lessons import Lessons
 from models.recipe.names import OWN_CATALOG, Names, catalog_named
 from models.recipe.progress import say
-from models.recipe.projections import last_projection, prototypes
+from models.recipe.projections import classifiers, last_projection, prototypes
 from models.recipe.spellings import fitting, spellings
-from models.recipe.text import TextTower, embed_texts, read_tokenizer, tokens_of, train_tokenizer
+from models.recipe.text import TextTower, embed_texts, read_tokenizer, tokens_of, train_tokenizer, written_of
 from models.recipe.towers import round_weights, stage1_tower, stage2_tower
 from models.recipe.world import Part, World, chosen_parts
 
-FIRST_STEPS, STEPS = 1000, 350  # on the tower of stage 1, once; on each tower of stage 2
+FIRST_STEPS, STEPS = 1000, 550  # on the tower of stage 1, once; on each tower of stage 2
 RIDGE = 0.001
 
 
@@ -52,7 +53,7 @@ class Pace:
 
 # The first text tower learns what words say of many pictures, the next ones where the pictures of each name lie now:
 # no dropout where each name has a place to be put to.
-FIRST_PACE, PACE = Pace(8e-4, 3.0, dropout=True), Pace(1e-3, 20.0, dropout=False)
+FIRST_PACE, PACE = Pace(8e-4, 3.0, dropout=True), Pace(1e-3, 10.0, dropout=False)
 
 
 def train_first(world: World, steps: int = FIRST_STEPS) -> None:
@@ -93,13 +94,25 @@ def train(world: World, part: Part, steps: int = STEPS) -> None:
     round_weights(tower)
     bank = fill_bank(world, tower, part.train, part.tag).with_more(as_shown(world, tower, part.train, part.tag))
     project = last_projection(bank, tower.project.weight.detach())
-    means = prototypes(bank, project, world.names)
+    means = places(world, part, bank, project, tower.project.weight.detach())
     text.load_state_dict(first["text"])
     begin_at(text, tokenizer, world.names, means)
     project = project.half().float()
     lessons = Lessons.of(world.names, bank, project, means, part.train)
     descend(text, tokenizer, lessons, PACE, Run(world.seed, steps, part.tag))
     checkpoints.keep({"text": text.state_dict(), "project": project}, saved)
+
+
+def places(world: World, part: Part, bank: Bank, project: Tensor, trained: Tensor) -> Tensor:
+    """Unit vectors (names, 256), zero for a name without a picture: where the text of each name belongs.
+
+    That is half-way between the mean of its pictures and where its classifier points. One knows the few photographs of
+    a name, the other what told it from its neighbours in all the views of them; together they are right more often.
+    """
+    weights = checkpoints.read(checkpoints.heads(world.work, part.tag), "stage2")["heads"]["weights.name"]
+    means = prototypes(bank, project, world.names)
+    found = functional.normalize(means + classifiers(bank, project, trained, weights), dim=1)
+    return found * means.any(1, keepdim=True)
 
 
 def begin_at(text: TextTower, tokenizer: PreTrainedTokenizerFast, names: Names, means: Tensor) -> None:
@@ -128,7 +141,7 @@ def descend(text: TextTower, tokenizer: PreTrainedTokenizerFast, lessons: Lesson
     text.train(pace.dropout)
     for number in range(run.steps):
         step = lessons.draw(np.random.default_rng([run.seed, 4, number]))
-        written = text(**tokens_of(tokenizer, step.texts + step.more))
+        written = written_of(text, tokens_of(tokenizer, step.texts + step.more))
         loss, near = lessons.loss(step, written, pace.near_share)
         adam.zero_grad(set_to_none=True)
         loss.backward()

@@ -99,6 +99,18 @@ class TextTower(nn.Module):
         return functional.normalize(self.project(self.read(**tokens)), dim=-1)
 
 
+def written_of(text: TextTower, tokens: BatchEncoding) -> Tensor:
+    """Unit embeddings (N, 256) of texts in training. The longer half of them is read apart: were all padded to the
+    longest one, a third of all tokens would be padding."""
+    lengths = tokens["attention_mask"].sum(1)
+    order = lengths.argsort(stable=True)
+    parts = []
+    for rows in order.chunk(2):
+        longest = int(lengths[rows].max())
+        parts.append(text(**{name: values[rows, :longest] for name, values in tokens.items()}))
+    return torch.cat(parts)[order.argsort()]
+
+
 def embed_texts(text: TextTower, tokenizer: PreTrainedTokenizerFast, texts: list[str], pooled: bool = False) -> Tensor:
     """Unit embeddings (N, 256) of texts, in evaluation mode; the features (N, 256) before the projection where
     `pooled`."""

@@ -310,3 +310,51 @@ def test_a_caption_leaves_out_pictures_of_which_nobody_knows() -> None:
     roadster = next(i for i, text in enumerate(texts) if "roadster" in text)
     assert truth[roadster].tolist() == [True, False, False, False, False]
     assert unsure[roadster].tolist() == [False, False, True, True, False], "no car is no roadster for sure"
+
+
+def test_texts_read_in_two_halves_are_read_as_in_one() -> None:
+    from models.recipe.text import TextTower, written_of
+
+    torch.manual_seed(6)
+    text = TextTower(50).eval()
+    ids = torch.randint(5, 50, (7, 12))
+    mask = (torch.arange(12) < torch.tensor([3, 12, 5, 2, 9, 4, 7])[:, None]).long()
+    tokens: Any = {"input_ids": ids * mask, "attention_mask": mask}
+    with torch.inference_mode():
+        assert torch.allclose(written_of(text, tokens), text(**tokens), atol=1e-5)
+
+
+def test_a_classifier_says_the_same_after_another_projection() -> None:
+    from models.recipe.projections import classifiers
+
+    torch.manual_seed(7)
+    features = torch.nn.functional.normalize(torch.randn(400, 24), dim=1)
+    bank: Any = SimpleNamespace(features=features)
+    trained, weights = torch.randn(12, 24), torch.randn(5, 12)
+    project = torch.linalg.qr(torch.randn(24, 24))[0]
+    found = classifiers(bank, project, trained, weights)
+    assert found.norm(dim=1).allclose(torch.ones(5))
+    unit = torch.nn.functional.normalize
+    said = unit(features @ trained.T, dim=1) @ unit(weights, dim=1).T
+    again = unit(features @ project.T, dim=1) @ found.T
+    for name in range(5):
+        assert float(torch.corrcoef(torch.stack([said[:, name], again[:, name]]))[0, 1]) > 0.97
+
+
+def test_a_text_belongs_between_its_pictures_and_its_classifier(tmp_path: Path) -> None:
+    from models.recipe import checkpoints, stage3
+    from models.recipe.projections import classifiers
+    from models.recipe.world import Part
+
+    torch.manual_seed(8)
+    features = torch.nn.functional.normalize(torch.randn(60, 300), dim=1)
+    rest = {name: [""] * 60 for name in ("colour", "body", "make", "family")}
+    bank = Bank(features, np.full(60, -1), np.arange(60) % 3, empty=np.zeros(60), share=np.ones(60), **rest)
+    trained, project, weights = torch.randn(40, 300), torch.randn(DIMS, 300), torch.randn(4, 40)
+    checkpoints.keep({"heads": {"weights.name": weights}}, checkpoints.heads(tmp_path, "part"))
+    world: Any = SimpleNamespace(work=tmp_path, names=SimpleNamespace(keys=["a", "b", "c", "without a picture"]))
+    found = stage3.places(world, Part("part", [], []), bank, project, trained)
+    means, points = prototypes(bank, project, world.names), classifiers(bank, project, trained, weights)
+    assert not found[3].any()
+    assert found[:3].norm(dim=1).allclose(torch.ones(3))
+    assert (found[:3] * means[:3]).sum(1).allclose((found[:3] * points[:3]).sum(1), atol=1e-5)
