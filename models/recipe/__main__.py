@@ -95,7 +95,7 @@ def main() -> int:
     args = found.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     if args.smoke:
-        return smoke(args.seed)
+        return smoke(args.seed, bfloat16=args.bfloat16)
     world = options.open_world(found, args, drawings=args.only != "stage1")
     wanted = [] if args.report else [PARTS[args.only]] if args.only else [*ALL[:-1]]
     if args.report or not args.only:

@@ -3,6 +3,7 @@
 //
 // Tensors are channels-last, (pictures, rows, columns, channels); channels are a multiple of sixteen. Products are
 // added in float32. Everything runs in the thread that calls it.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -189,8 +190,8 @@ extern "C" void norm_forward(const Half *inputs, Half *outputs, const Norm *n) {
         for (int64_t c = 0; c < channels; c += LANES) {
             Floats y = load(inputs + p * channels + c) * load(&factor[c]) + load(&addend[c]);
             if (n->has_relu6) {
-                y = y > 0 ? y : Floats{};
-                y = y < 6 ? y : Floats{} + 6;
+                y = y < 0 ? Floats{} : y;  // what is no number stays none
+                y = y > 6 ? Floats{} + 6 : y;
             }
             store(outputs + p * channels + c, y);
         }

@@ -57,7 +57,7 @@ class Team:
                 owner, _, leaf = name.rpartition(".")
                 setattr(twin.get_submodule(owner), leaf, own)
             self.towers.append(twin)
-        if tower.bfloat16 and self.device.type == "cpu":
+        if tower.is_half and self.device.type == "cpu":
             for one in self.towers:
                 quick.quicken(one)
         self.weights = [p for m in (tower, heads) for p in m.parameters() if p.requires_grad]

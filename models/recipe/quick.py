@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -65,7 +65,8 @@ def library() -> ctypes.CDLL:
             [compiler, *options, str(SOURCE), "-o", str(made)], capture_output=True, text=True, check=False
         )
         if told.returncode:
-            raise SystemExit(f"{SOURCE}: {compiler} cannot compile it: {told.stderr.strip().splitlines()[-1:]}")
+            said = [line for line in told.stderr.splitlines() if "error" in line]
+            raise SystemExit(f"{SOURCE}: {compiler} cannot compile it: {(said or [told.stderr])[0].strip()}")
         found = ctypes.CDLL(str(made))
     found.depthwise_of_weights.argtypes = [c_void_p, c_void_p, c_void_p, c_int, POINTER(_Shape)]
     found.depthwise_of_inputs.argtypes = [c_void_p, c_void_p, c_void_p, c_int, POINTER(_Shape)]
@@ -78,7 +79,12 @@ def library() -> ctypes.CDLL:
 
 def quicken(network: nn.Module) -> None:
     """Gives the depthwise convolutions and batch norms of a network that are trained their quick gradients, for where
-    they compute in bfloat16. What they say stays the same but for the last bits; so does all else."""
+    they compute in bfloat16. What they say stays the same but for the last bits; so does all else.
+
+    Raises:
+        SystemExit: as `library` does.
+    """
+    library()  # now: no thread waits for it later, and nobody hears of a missing compiler after an hour
     for module in network.modules():
         weight = getattr(module, "weight", None)
         if weight is None or not weight.requires_grad or len(weight) % LANES:
@@ -91,8 +97,11 @@ def quicken(network: nn.Module) -> None:
 
 def _is_depthwise(module: nn.Conv2d) -> bool:
     size, stride = module.kernel_size, module.stride
+    is_same = isinstance(module, Conv2dSame) or (stride == (1, 1) and module.padding == (size[0] // 2, size[0] // 2))
     return (
-        module.groups == module.in_channels == module.out_channels
+        is_same
+        and module.padding_mode == "zeros"
+        and module.groups == module.in_channels == module.out_channels
         and module.bias is None
         and size[0] == size[1] in KERNELS
         and stride[0] == stride[1]
@@ -124,9 +133,8 @@ def _convolved(module: nn.Conv2d, x: Tensor) -> Tensor:
     if torch.is_autocast_enabled("cpu"):
         x, weight = (value.to(torch.get_autocast_dtype("cpu")) for value in (x, weight))
     kernel, stride = module.kernel_size[0], module.stride[0]
-    if x.dtype != torch.bfloat16 or not torch.is_grad_enabled():
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or not torch.is_grad_enabled():
         return type(module).forward(module, x)
-    # Only where a picture is as wide as its padding is that not the padding of the module itself.
     above, below = _same(x.shape[2], kernel, stride)
     left, right = _same(x.shape[3], kernel, stride)
     found: Tensor = _Depthwise.apply(x.contiguous(memory_format=_LAST), weight, stride, (left, right, above, below))
@@ -169,7 +177,8 @@ class _Depthwise(torch.autograd.Function):
 
 def _normed(module: BatchNormAct2d, x: Tensor) -> Tensor:
     """The forward of a batch norm."""
-    if not (module.training and torch.is_grad_enabled() and x.dtype == torch.bfloat16):
+    is_half = x.dtype == torch.bfloat16 and x.device.type == "cpu" and module.weight.dtype == torch.float32
+    if not (is_half and module.training and module.momentum is not None and torch.is_grad_enabled()):
         return type(module).forward(module, x)  # type: ignore[no-any-return]
     x = x.contiguous(memory_format=_LAST)
     found, mean, variance = _Normed.apply(x, module.weight, module.bias, module.eps, isinstance(module.act, nn.ReLU6))

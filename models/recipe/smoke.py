@@ -78,12 +78,12 @@ def make_toy_data(to: Path, seed: int) -> None:
             csv.writer(out).writerows([head.split(","), *rows])
 
 
-def smoke(seed: int) -> int:
+def smoke(seed: int, *, bfloat16: bool = False) -> int:
     """All stages on made-up pictures; 1 unless the losses fall and the export loads."""
     with tempfile.TemporaryDirectory() as folder:
         data, work = Path(folder) / "data", Path(folder) / "work"
         make_toy_data(data, seed)
-        world = replace(read_world(data, work, seed, 0), is_trial=True)
+        world = replace(read_world(data, work, seed, 0), is_trial=True, bfloat16=bfloat16)
         part = Part("smoke", world.photos, [])
         losses = stage1.train(world, replace(stage1.FIRST, looks=[((64, 80), 0.2)] * 4), pretrained=False)
         stage1.train(world, replace(stage1.AGAIN, looks=[((64, 80), 0.2)]), pretrained=False)

@@ -117,7 +117,7 @@ def begun(world: World, cycle: Cycle, targets: Targets, steps: int, *, pretraine
     """A training at the start of a cycle, or where it was stopped."""
     torch.manual_seed(world.seed)
     tower = ImageTower(FROZEN1, pretrained).to(device=world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tower.bfloat16 = world.bfloat16
+    tower.is_half = world.bfloat16
     heads = Heads({k: len(v) for k, v in targets.classes.items()}, HEAD_SCALES).to(world.device)
     training = Training(tower, heads, *optimiser(tower, heads, cycle.rate, 4 * cycle.rate, steps), [])
     saved = world.work / cycle.saved

@@ -126,7 +126,7 @@ def begun(world: World, part: Part) -> tuple[ImageTower, Heads]:
     starts as the mean of its pictures (Qi et al., "Weight Imprinting", 2018)."""
     names = world.names
     tower = stage1_tower(world.work, FROZEN2)
-    tower.bfloat16 = world.bfloat16
+    tower.is_half = world.bfloat16
     torch.manual_seed(world.seed)
     sizes = {"name": len(names.keys), "make": len(names.makes), "colour": len(COLOURS), "body": len(BODIES)}
     sizes |= {"roof": len(ROOFS), "car": 2}

@@ -30,10 +30,11 @@ class ImageTower(nn.Module):
     There are 256 dimensions in stage 1, 512 in stage 2, and 256 again in the end.
 
     The stem and the first `frozen` stages are not trained, and their batch norms keep ImageNet's statistics. With
-    `bfloat16` the others compute in it while they are trained; weights and sums stay in float32.
+    `is_half` all stages compute in bfloat16 while the tower is trained (on a GPU the frozen ones do not); weights and
+    sums stay in float32.
     """
 
-    bfloat16 = False
+    is_half = False
 
     def __init__(self, frozen: int, pretrained: bool = True) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class ImageTower(nn.Module):
     def pooled(self, pixels: Tensor) -> Tensor:
         """Features (B, F) before the projection."""
         device, is_taught = pixels.device.type, self.training and torch.is_grad_enabled()
-        is_half = self.bfloat16 and is_taught
+        is_half = self.is_half and is_taught
         with torch.no_grad():
             front = self._half_front if is_half and device == "cpu" else self._seen
             given = pixels.bfloat16() if is_half and device == "cpu" else pixels
@@ -86,6 +87,7 @@ class ImageTower(nn.Module):
 
     @functools.cached_property
     def _half_front(self) -> nn.Module:
+        """Made when the first step wants it: by then all weights have been read."""
         return quick.fused(self._front(), torch.bfloat16)
 
     def _seen(self, pixels: Tensor) -> Tensor:

@@ -76,13 +76,13 @@ def test_only_training_computes_in_bfloat16(tower: Any) -> None:
     hook = tower.body.conv_head.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     try:
         exact = tower.eval()(pixels)
-        tower.bfloat16 = True
+        tower.is_half = True
         assert torch.equal(tower(pixels), exact)
         taught = tower.train()(pixels)
         with torch.no_grad():
             tower(pixels)
     finally:
-        tower.bfloat16 = False
+        tower.is_half = False
         hook.remove()
     assert seen == [torch.float32, torch.float32, torch.bfloat16, torch.float32]
     assert taught.dtype == torch.float32
