@@ -21,7 +21,7 @@ from models.recipe.heads import HEAD_SCALES
 from models.recipe.labels import COLOURS, Item, make_of
 from models.recipe.names import family_of
 from models.recipe.photos import Photo
-from models.recipe.pictures import RUN_HW, Pictures
+from models.recipe.pictures import FIRST_HW, RUN_HW, Pictures
 from models.recipe.spellings import spellings
 from models.recipe.towers import FROZEN1, ImageTower, embed, round_weights
 from models.recipe.views import Sources, random_views
@@ -80,10 +80,12 @@ def first_bank(world: World) -> Bank:
     heads = checkpoints.heads(world.work, checkpoints.FIRST)
     if not heads.exists():
         checkpoints.keep({"heads": first["heads"]}, heads)
-    return fill_bank(world, tower, world.photos, checkpoints.FIRST)
+    return fill_bank(world, tower, world.photos, checkpoints.FIRST, FIRST_HW)
 
 
-def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str) -> Bank:
+def fill_bank(
+    world: World, tower: ImageTower, train: list[Photo], tag: str, hw: tuple[int, int] = RUN_HW
+) -> Bank:
     """Features of augmented views of photographs, crops (at most 20 a name), pictures without a car, and drawings.
 
     `tower` has the projection it was trained through, which the colour head needs. The features are kept under `tag`,
@@ -91,9 +93,9 @@ def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str) -> 
     """
     tower.eval()
     portions = portions_of(world, train)
-    saved = checkpoints.bank(world.work, f"{tag}-{_digest_of(tower, portions)}")
+    saved = checkpoints.bank(world.work, f"{tag}-{_digest_of(tower, portions, hw)}")
     if not saved.exists():
-        checkpoints.keep(looked_at(world, tower, portions), saved)
+        checkpoints.keep(looked_at(world, tower, portions, hw), saved)
     seen = checkpoints.read(saved, "stage2")
     things = [thing for portion in portions for thing in portion.things]
     share = np.where([is_made_up(thing) for thing in things], MADE_UP, 1.0)
@@ -157,21 +159,21 @@ def portions_of(world: World, train: list[Photo]) -> list[Portion]:
     ]
 
 
-def _digest_of(tower: ImageTower, portions: list[Portion]) -> str:
-    looked = repr([(part.pictures.name, [thing.row for thing in part.things], part.seed) for part in portions])
-    found = hashlib.sha256(looked.encode())
+def _digest_of(tower: ImageTower, portions: list[Portion], hw: tuple[int, int]) -> str:
+    looked = [(part.pictures.name, [thing.row for thing in part.things], part.seed) for part in portions]
+    found = hashlib.sha256(repr((hw, looked)).encode())
     for name, weights in sorted(tower.body.state_dict().items()):
         found.update(name.encode() + weights.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()[:12]
 
 
-def looked_at(world: World, tower: ImageTower, portions: list[Portion]) -> dict[str, Tensor]:
-    """Features of a view of every picture, and whether it kept its colours."""
+def looked_at(world: World, tower: ImageTower, portions: list[Portion], hw: tuple[int, int]) -> dict[str, Tensor]:
+    """Features of a view of every picture at input size `hw`, and whether it kept its colours."""
 
     def run(portion: Portion) -> tuple[Tensor, Tensor]:
         own = np.random.default_rng(portion.seed)
         behind = world.scenery(len(portion.things), own)
-        view, kept = random_views(Sources.of(portion.pictures, portion.things), behind, RUN_HW, 0.3, own)
+        view, kept = random_views(Sources.of(portion.pictures, portion.things), behind, hw, 0.3, own)
         with torch.inference_mode():
             return functional.normalize(tower.pooled(view), dim=1), kept
 

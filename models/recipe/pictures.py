@@ -12,7 +12,8 @@ from PIL import Image
 MEAN, STD = 0.5, 0.5  # of every channel, as timm's pretrained configuration says
 CROP_HW, PHOTO_HW = (192, 256), (432, 576)  # what crops and whole photographs are kept at, height x width
 AROUND_HW = (288, 384)  # what is kept of a photograph around its car, to train on
-RUN_HW = (192, 256)  # what the shipped model takes: the car and a margin, squashed
+FIRST_HW = (192, 256)  # what stage 1 ends with: its crops have no more
+RUN_HW = (240, 320)  # what the shipped model takes: the car and a margin, squashed
 GAP = 2.0  # ... and how a large picture becomes that, see `ImageSpec.gap`
 
 

@@ -12,7 +12,9 @@ from models.recipe.names import Names
 from models.recipe.towers import DIMS, DISCRIMINANTS
 
 SHRINKAGE, WHOLE_SHARE = 0.3, 0.15
-TRAINED_SHARE = 1.0  # how much longer the trained half of an embedding is than the discriminants
+# How much longer the trained half of an embedding is than the discriminants: in the first one, of a tower that saw no
+# photograph, and in all others.
+FIRST_SHARE, TRAINED_SHARE = 2.0, 1.0
 RIDGE = 1e-3
 
 
@@ -48,11 +50,12 @@ def discriminants(bank: Bank) -> Tensor:
     return torch.from_numpy((found / np.linalg.norm(found, axis=1).mean()).astype(np.float32))
 
 
-def last_projection(bank: Bank, trained: Tensor) -> Tensor:
+def last_projection(bank: Bank, trained: Tensor, share: float = TRAINED_SHARE) -> Tensor:
     """Projection (256, F): the `trained` one (dims, F) and the discriminants of the features side by side, in the 256
-    directions that keep the cosines of the training pictures best. Either tells cars apart that the other does not."""
+    directions that keep the cosines of the training pictures best. Either tells cars apart that the other does not; the
+    trained one is `share` times as long."""
     parts = [part / (bank.features @ part.T).norm(dim=1).mean() for part in (trained, discriminants(bank))]
-    both = torch.cat([TRAINED_SHARE * parts[0], parts[1]])
+    both = torch.cat([share * parts[0], parts[1]])
     vectors = functional.normalize(bank.features @ both.T, dim=1).numpy().astype(np.float64)
     main = np.linalg.eigh(vectors.T @ vectors)[1][:, -DIMS:]
     return torch.from_numpy(main.T.astype(np.float32)) @ both

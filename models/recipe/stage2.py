@@ -23,6 +23,7 @@ from models.recipe.draws import Draws, Mix
 from models.recipe.heads import HEAD_SCALES, Heads, among_loss, heads_loss, masked_cross_entropy
 from models.recipe.labels import BODIES, COLOURS, ROOFS, roof_of
 from models.recipe.loop import Batch, Team, optimiser
+from models.recipe.pictures import RUN_HW
 from models.recipe.progress import say
 from models.recipe.projections import discriminants
 from models.recipe.towers import DISCRIMINANTS, FROZEN2, ImageTower, stage1_tower
@@ -49,7 +50,7 @@ class Cycle:
 # trains and boats.
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
 AGAIN = Cycle("again", [((160, 208), 450), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix(2.0, (5, 3), rooted=True))
-LAST = Cycle("last", [((160, 208), 350), ((192, 256), 250)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3), rooted=True))
+LAST = Cycle("last", [((192, 256), 250), (RUN_HW, 300)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3), rooted=True))
 CYCLES = (FIRST, AGAIN, LAST)
 _KEPT_EVERY = 100  # steps
 

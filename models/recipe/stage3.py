@@ -23,13 +23,13 @@ from models.recipe.captions import NO_CAR_TEXTS
 from models.recipe.lessons import Lessons
 from models.recipe.names import OWN_CATALOG, Names, catalog_named
 from models.recipe.progress import say
-from models.recipe.projections import classifiers, last_projection, prototypes
+from models.recipe.projections import FIRST_SHARE, classifiers, last_projection, prototypes
 from models.recipe.spellings import fitting, spellings
 from models.recipe.text import TextTower, embed_texts, read_tokenizer, tokens_of, train_tokenizer, written_of
 from models.recipe.towers import round_weights, stage1_tower, stage2_tower
 from models.recipe.world import Part, World, chosen_parts
 
-FIRST_STEPS, STEPS = 1000, 550  # on the tower of stage 1, once; on each tower of stage 2
+FIRST_STEPS, STEPS = 1000, 700  # on the tower of stage 1, once; on each tower of stage 2
 RIDGE = 0.001
 
 
@@ -68,7 +68,7 @@ def train_first(world: World, steps: int = FIRST_STEPS) -> None:
     text = TextTower(len(tokenizer))
     round_weights(tower)
     bank = first_bank(world).of([])
-    project = last_projection(bank, tower.project.weight.detach())
+    project = last_projection(bank, tower.project.weight.detach(), FIRST_SHARE)
     means = prototypes(bank, project, world.names)
     project = project.half().float()
     tower.set_projection(project)  # draws a random one first, and so moves on what dropout draws
