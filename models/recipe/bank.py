@@ -83,9 +83,7 @@ def first_bank(world: World) -> Bank:
     return fill_bank(world, tower, world.photos, checkpoints.FIRST, FIRST_HW)
 
 
-def fill_bank(
-    world: World, tower: ImageTower, train: list[Photo], tag: str, hw: tuple[int, int] = RUN_HW
-) -> Bank:
+def fill_bank(world: World, tower: ImageTower, train: list[Photo], tag: str, hw: tuple[int, int] = RUN_HW) -> Bank:
     """Features of augmented views of photographs, crops (at most 20 a name), pictures without a car, and drawings.
 
     `tower` has the projection it was trained through, which the colour head needs. The features are kept under `tag`,
