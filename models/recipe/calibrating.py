@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,28 +30,25 @@ def scores_of(cosines: np.ndarray, classes: ClassSet, calibration: Calibration) 
     return score(cosines.astype(np.float32), unit, logit_scale=LOGIT_SCALE, calibration=calibration)
 
 
-def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
+class Asked(NamedTuple):
+    """What was asked of a catalog: photographs, the car of each as that catalog has it, and what the model answers."""
+
+    photos: Sequence[Photo]
+    cosines: np.ndarray  # (N, classes)
+    classes: ClassSet
+
+
+def likeliest(*asked: Asked) -> Calibration:
     """Temperature, spread and biases by likelihood, so that scores are probabilities.
 
-    The three kinds of photographs weigh 1 : 1 : 1/2, however many there are: a gallery's mix is not known, and a
+    It has to hold for catalogs of eleven cars and of hundreds, so it is fitted to several, each of which counts the
+    same. The three kinds of photographs weigh 1 : 1 : 1/2, however many there are: a gallery's mix is not known, and a
     handful of photographs without a car should not decide much.
     """
-    cars, last = len(classes.cars), len(classes.cars) + classes.others
-    own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
-    named, others = own >= 0, np.array([p.car == "other" for p in photos])
-    nothing = np.array([p.car == "none" for p in photos])
+    losses = [_unlikelihood(*of_catalog) for of_catalog in asked]
 
     def loss(found: np.ndarray) -> float:
-        logits = LOGIT_SCALE * cosines.astype(np.float64) / math.exp(found[0])
-        car, spread = logits[:, :cars], math.exp(found[1])
-        other, none = pooled(logits[:, cars:last], spread) + found[2], pooled(logits[:, last:], spread) + found[3]
-        total = pooled(np.column_stack([car, other, none]), 1.0)
-        kinds = [
-            (KINDS["own"], (total - car[np.arange(len(own)), own])[named]),
-            (KINDS["other"], (total - other)[others]),
-            (KINDS["none"], (total - none)[nothing]),
-        ]
-        return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
+        return sum(of_catalog(found) for of_catalog in losses) / len(losses)
 
     found = np.array([math.log(1.5), math.log(1.5), -1.0, -1.0])
     bounds = [(math.log(0.25), math.log(8)), (0, math.log(8)), (-12, 12), (-12, 12)]
@@ -66,10 +64,35 @@ def likeliest(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Ca
     return Calibration(temperature=temperature, spread=spread, other_bias=other, no_car_bias=none, threshold=THRESHOLD)
 
 
-def fit_calibration(photos: list[Photo], cosines: np.ndarray, classes: ClassSet) -> Calibration:
-    """The likeliest one, with the no-car bias once more by its errors. The threshold is not fitted: a few photographs
-    more or less on its right side would be luck."""
-    found = likeliest(photos, cosines, classes)
+def _unlikelihood(photos: Sequence[Photo], cosines: np.ndarray, classes: ClassSet) -> Callable[[np.ndarray], float]:
+    """How unlikely the truth is by a temperature, a spread (their logarithms) and two biases."""
+    cars, last = len(classes.cars), len(classes.cars) + classes.others
+    own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
+    named, nothing = own >= 0, np.array([p.car == "none" for p in photos])
+    # A catalog that names no other cars cannot say that a car is none of its own.
+    others = np.array([p.car == "other" and classes.others > 0 for p in photos])
+
+    def loss(found: np.ndarray) -> float:
+        logits = LOGIT_SCALE * cosines.astype(np.float64) / math.exp(found[0])
+        car, spread = logits[:, :cars], math.exp(found[1])
+        none = pooled(logits[:, last:], spread) + found[3]
+        other = pooled(logits[:, cars:last], spread) + found[2] if classes.others else np.full(len(none), -np.inf)
+        total = pooled(np.column_stack([car, other, none]), 1.0)
+        kinds = [
+            (KINDS["own"], (total - car[np.arange(len(own)), own])[named]),
+            (KINDS["other"], (total - other)[others]),
+            (KINDS["none"], (total - none)[nothing]),
+        ]
+        return sum(weight * float(values.mean()) for weight, values in kinds if len(values))
+
+    return loss
+
+
+def fit_calibration(own: Asked, *more: Asked) -> Calibration:
+    """The likeliest one, with the no-car bias once more by its errors under the first catalog. The threshold is not
+    fitted: a few photographs more or less on its right side would be luck."""
+    found = likeliest(own, *more)
+    photos, cosines, classes = own
     nothing = np.array([p.car == "none" for p in photos])
     anycar = np.array([p.car not in ("none", "detail") for p in photos])
 

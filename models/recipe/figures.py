@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cartag.scoring.calibration import MODES, Calibration, adjusted
 from models.recipe import unlisted
-from models.recipe.calibrating import KINDS, decisions, fit_calibration, scores_of
+from models.recipe.calibrating import KINDS, Asked, decisions, fit_calibration, scores_of
 from models.recipe.held import Held
 from models.recipe.photos import Photo
-from models.recipe.wide import wide_figures
+from models.recipe.wide import as_listed, wide_figures
 
 _TAUGHT = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 9), (10, 10_000))
 
@@ -28,7 +29,7 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
     other = np.array([p.car == "other" for p in photos])
     fits = fits_without(held)
     by_mode, untagged = decided(held, fits)
-    shipped = unlisted.fitted(held, fit_calibration(photos, cosines, classes))
+    shipped = unlisted.fitted(held, fit_calibration(*asked(held)))
     top = np.concatenate([scores_of(h.cosines, classes, fit).cars.max(1) for h, fit in zip(held, fits, strict=True)])
     with_shipped = decision_figures(photos, decisions(cosines, classes, shipped), classes.cars)
     verdicts = by_mode["balanced"]
@@ -66,11 +67,17 @@ def cross_validated(held: list[Held]) -> tuple[dict[str, Any], Calibration]:
 def fits_without(held: list[Held]) -> list[Calibration]:
     """Of each fold the calibration that is fitted to the others."""
     fits = []
-    for k, own in enumerate(held):
-        rest = [h for j, h in enumerate(held) if j != k]
-        cosines = np.concatenate([h.cosines for h in rest])
-        fits.append(fit_calibration([p for h in rest for p in h.photos], cosines, own.classes))
+    for k in range(len(held)):
+        fits.append(fit_calibration(*asked([h for j, h in enumerate(held) if j != k])))
     return fits
+
+
+def asked(held: Sequence[Held]) -> tuple[Asked, Asked]:
+    """What was asked of the own catalog and of the wide one."""
+    photos = [p for h in held for p in h.photos]
+    own = Asked(photos, np.concatenate([h.cosines for h in held]), held[0].classes)
+    wide = np.concatenate([h.vectors @ h.wide.embeddings.T for h in held])
+    return own, Asked(as_listed(photos), wide, held[0].wide)
 
 
 def decided(held: list[Held], fits: list[Calibration]) -> tuple[dict[str, list[Any]], list[bool]]:

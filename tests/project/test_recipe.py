@@ -147,7 +147,7 @@ FITTED = {"temperature": 0.05, "spread": 0.08, "other_bias": 0.1, "no_car_bias":
 def test_no_calibration_nearby_is_likelier_than_the_one_that_is_fitted(recipe: SimpleNamespace, seed: int) -> None:
     """By the scoring of the tool, for which it is meant."""
     world = drawn(TRUE, recipe, 1500, seed)
-    found = recipe.calibrating.likeliest(*world)
+    found = recipe.calibrating.likeliest(recipe.calibrating.Asked(*world))
     best = loss(found, *world, recipe.text.LOGIT_SCALE)
     assert best < loss(TRUE, *world, recipe.text.LOGIT_SCALE)
     for name, step in FITTED.items():
@@ -158,15 +158,28 @@ def test_no_calibration_nearby_is_likelier_than_the_one_that_is_fitted(recipe: S
 
 
 def test_many_photos_bring_the_calibration_near_to_the_true_one(recipe: SimpleNamespace) -> None:
-    found = recipe.calibrating.likeliest(*drawn(TRUE, recipe, 12000, 9))
+    found = recipe.calibrating.likeliest(recipe.calibrating.Asked(*drawn(TRUE, recipe, 12000, 9)))
     assert found.temperature == pytest.approx(TRUE.temperature, rel=0.1)
     assert found.spread == pytest.approx(TRUE.spread, rel=0.35)
+
+
+def test_a_calibration_is_fitted_to_several_catalogs_at_once(recipe: SimpleNamespace) -> None:
+    """Each counts the same, and one without other cars is fitted to the rest of its photographs."""
+    photos, cosines, classes = drawn(TRUE, recipe, 3000, 6)
+    bare = ClassSet(classes.cars, np.delete(classes.embeddings, slice(CARS, CARS + OTHERS), axis=0), 0)
+    colder = np.delete(cosines, slice(CARS, CARS + OTHERS), axis=1) * 1.5
+    one, other = recipe.calibrating.Asked(photos, cosines, classes), recipe.calibrating.Asked(photos, colder, bare)
+    alone, both, again = (recipe.calibrating.likeliest(*of) for of in ((one,), (one, other), (one, one)))
+    assert again == alone
+    assert both.temperature > alone.temperature
+    assert np.isfinite([both.temperature, both.spread, both.other_bias, both.no_car_bias]).all()
 
 
 def test_no_bias_of_what_is_no_car_makes_fewer_errors(recipe: SimpleNamespace) -> None:
     photos, cosines, classes = drawn(TRUE, recipe, 1500, 5)
     found, before = (
-        fit(photos, cosines, classes) for fit in (recipe.calibrating.fit_calibration, recipe.calibrating.likeliest)
+        fit(recipe.calibrating.Asked(photos, cosines, classes))
+        for fit in (recipe.calibrating.fit_calibration, recipe.calibrating.likeliest)
     )
     assert msgspec.structs.replace(found, no_car_bias=0.0) == msgspec.structs.replace(before, no_car_bias=0.0)
     assert found.threshold == 0.5
