@@ -68,15 +68,16 @@ def _unlikelihood(photos: Sequence[Photo], cosines: np.ndarray, classes: ClassSe
     """How unlikely the truth is by a temperature, a spread (their logarithms) and two biases."""
     cars, last = len(classes.cars), len(classes.cars) + classes.others
     own = np.array([classes.cars.index(p.car) if p.car in classes.cars else -1 for p in photos])
-    named, nothing = own >= 0, np.array([p.car == "none" for p in photos])
-    # A catalog that names no other cars cannot say that a car is none of its own.
-    others = np.array([p.car == "other" and classes.others > 0 for p in photos])
+    # A catalog that names no other cars cannot say that a car is none of its own, nor one without texts of no car that
+    # there is none.
+    named, others = own >= 0, np.array([p.car == "other" and last > cars for p in photos])
+    nothing = np.array([p.car == "none" and cosines.shape[1] > last for p in photos])
 
     def loss(found: np.ndarray) -> float:
         logits = LOGIT_SCALE * cosines.astype(np.float64) / math.exp(found[0])
         car, spread = logits[:, :cars], math.exp(found[1])
         none = pooled(logits[:, last:], spread) + found[3]
-        other = pooled(logits[:, cars:last], spread) + found[2] if classes.others else np.full(len(none), -np.inf)
+        other = pooled(logits[:, cars:last], spread) + found[2]
         total = pooled(np.column_stack([car, other, none]), 1.0)
         kinds = [
             (KINDS["own"], (total - car[np.arange(len(own)), own])[named]),

@@ -205,9 +205,16 @@ def test_a_score_is_sure_from_where_few_enough_of_all_photographs_are_wrong() ->
 
 
 def test_a_fold_is_decided_by_what_was_fitted_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "fit_calibration", lambda own, *more: [p.file for p in own.photos])
-    folds = [replace(held(k, 0.5, 3), photos=[replace(photo("other"), file=f"{k}")] * 3) for k in range(3)]
-    assert [set(files) for files in figures.fits_without(folds)] == [{"1", "2"}, {"0", "2"}, {"0", "1"}]  # type: ignore[call-overload]
+    """To what either catalog was asked; the wide one has other cars of its own."""
+    monkeypatch.setattr(figures, "fit_calibration", lambda *asked: asked)
+    folds = [
+        replace(held(k, 0.5, 3), photos=[replace(photo("other", "Ferrari F40"), file=f"{k}")] * 3) for k in range(3)
+    ]
+    for fits, others in zip(figures.fits_without(folds), ({"1", "2"}, {"0", "2"}, {"0", "1"}), strict=True):
+        own, listed = fits  # type: ignore[misc, attr-defined]
+        assert {p.file for p in own.photos} == {p.file for p in listed.photos} == others
+        assert len(own.cosines) == len(listed.cosines) == 6
+        assert ({p.car for p in own.photos}, {p.car for p in listed.photos}) == ({"other"}, {"ferrari-f40"})
 
 
 def test_what_ships_without_a_fold_weighs_boxes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
