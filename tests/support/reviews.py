@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ class Served:
         return self.ask("undo", b"")
 
     def end(self) -> cartag.ReviewReport:
-        with suppress(urllib.error.URLError):  # it may be ending already
+        with suppress(OSError, HTTPException):  # it may be ending already, and cut the answer off
             self.ask("end", b"")
         self._thread.join(30)
         assert not self._thread.is_alive(), "the review does not end"
