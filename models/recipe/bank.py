@@ -74,7 +74,7 @@ class Bank:
 def first_bank(world: World) -> Bank:
     """The bank of the tower of stage 1, which saw no whole photograph, so that every fold may take its own from it."""
     tower = ImageTower(FROZEN1, pretrained=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    first = checkpoints.read(world.work / checkpoints.STAGE1_AGAIN, "stage1")
+    first = checkpoints.read(world.work / checkpoints.STAGE1_LAST, "stage1")
     tower.load_state_dict(first["tower"])
     round_weights(tower)
     heads = checkpoints.heads(world.work, checkpoints.FIRST)
@@ -188,22 +188,25 @@ def described(
     """What is known of every picture that was `seen`. A colour that its label does not know is taken from what the
     colour head has `told` (N, colours), where that is sure."""
     names, spelled = world.names, spellings(world.names)
-    labels = [names.labels(thing) for thing in things]
+    known = [(n, thing, key) for n, thing in enumerate(things) for key in names.keys_of(thing)]
+    row = np.array([n for n, _, _ in known])  # a picture of two classes has one of each
+    labels = [names.labels(thing, key) for _, thing, key in known]
     keys = [names.keys[v["name"]] if v["name"] >= 0 and not v["car"] else "" for v in labels]  # of the cars
     make = [make_of(key) if key else "" for key in keys]
-    sure, best = told.max(-1)
+    sure, best = told[row].max(-1)
     colour = []
-    for thing, kept, v, p, i in zip(things, seen["kept"].tolist(), labels, sure.tolist(), best.tolist(), strict=True):
+    of_each = zip(known, seen["kept"][row].tolist(), labels, sure.tolist(), best.tolist(), strict=True)
+    for (_, thing, _), kept, v, p, i in of_each:
         written = thing.colour if isinstance(thing, Item) and kept else ""
         colour.append(written or (COLOURS[int(i)] if p > 0.6 and not v["car"] else ""))
     return Bank(
-        features=seen["features"],
-        photo=np.array([thing.photo if isinstance(thing, Cutting) else -1 for thing in things]),
+        features=seen["features"][row],
+        photo=np.array([thing.photo if isinstance(thing, Cutting) else -1 for _, thing, _ in known]),
         key=np.array([v["name"] for v in labels]),
         colour=colour,
         body=[spelled[key].body if key else "" for key in keys],
         make=make,
         family=[family_of(key) if m else "" for key, m in zip(keys, make, strict=True)],
         empty=np.array([v["car"] for v in labels]),
-        share=share,
+        share=share[row],
     )

@@ -30,6 +30,7 @@ NO_CAR_TEXTS = {
 }
 # fmt: on
 CALLED = {body: [word for word, bodies in OPEN.items() if body in bodies] for body in OPEN["convertible"]}
+BODY_ALONE = 0.25  # of the captions of a picture with a body: by chance one in twenty would say nothing else
 NOT_A_CAR = ["a photo of something that is not a car.", "not a car", "no car", "a photo without a car"]
 
 
@@ -60,6 +61,8 @@ def attribute_captions(
             unsure.append(np.zeros_like(empty))
             continue
         use = {k: rng.random() < 0.55 for k in ("colour", "body", "make", "family")}
+        if bank.body[i] and rng.random() < BODY_ALONE:
+            use = {k: k == "body" for k in use}
         use["make"] = use["make"] and not use["family"]
         parts = [
             bank.colour[i] if use["colour"] else "",

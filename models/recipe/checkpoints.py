@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-STAGE1, STAGE1_AGAIN = "stage1.pt", "stage1-again.pt"  # of its two cycles; everything later begins with the second
+# Of its three cycles; everything later begins with the last.
+STAGE1, STAGE1_AGAIN, STAGE1_LAST = "stage1.pt", "stage1-again.pt", "stage1-last.pt"
 TOKENIZER = "tokenizer"  # a folder
 FIRST = "first"  # the tag of the text tower that was begun on the tower of stage 1, and of what belongs to it
 

@@ -71,6 +71,7 @@ class Draws:
 
     def batch(self, hw: tuple[int, int], strength: float, rng: np.random.Generator) -> Batch:
         """A worker's part of a batch."""
+        names = self.world.names
         views, kept, target = [], [], {k: [] for k in (*HEAD_SHARES, "among")}  # type: ignore[var-annotated]
         for pictures, things in self.chosen(rng):
             if not things:
@@ -80,7 +81,9 @@ class Draws:
             views.append(view)
             kept.append(keep)
             for thing in things:
-                for k, v in self.world.names.labels(thing).items():
+                keys = names.keys_of(thing)  # what is of two classes is now of the one, now of the other
+                key = keys[rng.integers(len(keys))] if len(keys) > 1 else keys[0]
+                for k, v in names.labels(thing, key).items():
                     target[k].append(v)
                 target["roof"].append(self.roofs.get(thing.key, -100))
         wanted = {k: torch.tensor(v) for k, v in target.items()}

@@ -16,6 +16,7 @@ from models.recipe.labels import BODIES, COLOURS, NO_CAR_GROUPS, Item, make_of
 from models.recipe.photos import Photo
 
 OWN_CATALOG, WIDE_CATALOG = "mille-miglia-2013", "sports-cars"
+# Crops that show the car of a photograph's label, where the names alone do not say so.
 SAME_CAR = [
     ("Bugatti Veyron 16.4 Convertible 2009", "Bugatti Veyron Grand Sport"),
     ("Ferrari 458 Italia Convertible 2012", "Ferrari 458 Spider"),
@@ -25,6 +26,14 @@ SAME_CAR = [
     ("Mercedes-Benz SL-Class Coupe 2009", "Mercedes-Benz SL 65 AMG Black Series"),
     ("Bentley Continental Supersports Conv. Convertible 2012", "Bentley Continental GT"),
     ("Chrysler 300 SRT-8 2010", "Chrysler 300C"),
+    ("Audi TTS Coupe 2012", "Audi TT"),
+    ("BMW M3 Coupe 2012", "BMW M3 (E92)"),
+    ("BMW M5 Sedan 2010", "BMW M5 (E60)"),
+    ("BMW M5 Sedan 2010", "BMW M5"),
+    ("Dodge Challenger SRT8 2011", "Dodge Challenger"),
+    ("Ford F-150 Regular Cab 2007", "Ford F-150"),
+    ("Ford F-150 Regular Cab 2012", "Ford F-150"),
+    ("GMC Canyon Extended Cab 2012", "GMC Canyon"),
 ]
 ALIAS = {
     "Ferrari F12berlinetta": "Ferrari F12 Berlinetta",
@@ -74,6 +83,14 @@ def shows(family: str, wanted: str) -> bool:
     return family == wanted or family.startswith(wanted + " ")
 
 
+def same_car(key: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Which labels of photographs are true of one of Stanford's crops too: what `SAME_CAR` knows, or else its name
+    without body and year. A label that names a generation is true of that one alone."""
+    known = {label for crop, label in SAME_CAR if crop == key}
+    own = words_of(key)
+    return tuple(sorted(x for x in labels if x in known or (not known and "(" not in x and plain_words(x) == own)))
+
+
 @dataclass
 class Names:
     """All names with pictures. `kin[a, b]`: a picture labelled a may well show b too, so b is no negative for it."""
@@ -82,27 +99,31 @@ class Names:
     stanford: set[str]
     listed: set[str]  # those of the catalog's cars
     kin: np.ndarray
+    also: dict[str, tuple[str, ...]]  # of Stanford's crops: what photographs of the same car are labelled
 
     @classmethod
     def fit(cls, items: list[Item], photos: list[Photo]) -> Names:
         """Names of all pictures, and groups of what is no car."""
         stanford = {f"{i.name} {i.year}" for i in items if i.file.startswith("stanford/")}
         cutouts = {i.name for i in items if i.cutout}
-        cars = sorted(stanford | cutouts | {n for p in photos for n in p.labels})
+        labels = {n for p in photos for n in p.labels}
+        cars = sorted(stanford | cutouts | labels)
         keys = cars + [f"no car: {g}" for g, _ in NO_CAR_GROUPS]
         kin = np.zeros((len(keys), len(keys)), dtype=bool)
         words = [words_of(k) for k in cars]
+        exact = np.array([k in labels and "(" not in k and len(own) > 1 for k, own in zip(cars, words, strict=True)])
         for a in range(len(cars)):
             for b in range(len(cars)):
                 short = min(len(words[a]), len(words[b]))
                 prefix = words[a][:short] == words[b][:short]
-                kin[a, b] = a != b and prefix and not (cars[a] in stanford and cars[b] in stanford)
-        for a, b in SAME_CAR:
-            if a in keys and b in keys:
-                kin[keys.index(a), keys.index(b)] = kin[keys.index(b), keys.index(a)] = True
+                apart = (cars[a] in stanford and cars[b] in stanford) or (exact[a] and exact[b])
+                kin[a, b] = a != b and prefix and not apart
+        also = {key: same for key in sorted(stanford) if (same := same_car(key, labels))}
+        for a, b in ((keys.index(key), keys.index(label)) for key, same in also.items() for label in same):
+            kin[a, b] = kin[b, a] = True
         ours = {car.id for car in catalog_named(OWN_CATALOG).cars}
         listed = {p.labels[0] for p in photos if p.car in ours and len(p.labels) == 1}
-        return cls(keys, stanford, listed, kin)
+        return cls(keys, stanford, listed, kin, also)
 
     @functools.cached_property
     def makes(self) -> list[str]:
@@ -118,16 +139,20 @@ class Names:
         own |= stanford & self.kin[own].any(0)
         return np.stack([~nothing & ~own, nothing])
 
-    def labels(self, thing: Item | Cutting) -> dict[str, int]:
-        """Class numbers of one picture per head, -100 where unknown; `among` is the row of what it may be called where
-        nobody named it."""
+    def keys_of(self, thing: Item | Cutting) -> tuple[str, ...]:
+        """The classes that one picture is of; the first is its own."""
+        return thing.key, *(self.also.get(thing.key, ()) if isinstance(thing, Item) else ())
+
+    def labels(self, thing: Item | Cutting, key: str) -> dict[str, int]:
+        """Class numbers of one picture per head, by one of its classes, -100 where unknown; `among` is the row of what
+        it may be called where nobody named it."""
         is_item = isinstance(thing, Item)
         colour, body = (thing.colour, thing.body) if is_item else ("", "")
         empty = not thing.name if is_item else bool(thing.no_car)
-        named = thing.key in self.keys
+        named = key in self.keys
         return {
-            "name": self.keys.index(thing.key) if named else -100,
-            "make": self.makes.index(make_of(thing.key)) if named and not empty else -100,
+            "name": self.keys.index(key) if named else -100,
+            "make": self.makes.index(make_of(key)) if named and not empty else -100,
             "colour": COLOURS.index(colour) if colour in COLOURS else -100,
             "body": BODIES.index(body) if body else -100,
             "car": 1 if empty else 0,

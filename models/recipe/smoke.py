@@ -85,8 +85,9 @@ def smoke(seed: int, *, bfloat16: bool = False) -> int:
         make_toy_data(data, seed)
         world = replace(read_world(data, work, seed, 0), is_trial=True, bfloat16=bfloat16)
         part = Part("smoke", world.photos, [])
-        losses = stage1.train(world, replace(stage1.FIRST, looks=[((64, 80), 0.2)] * 4), pretrained=False)
-        stage1.train(world, replace(stage1.AGAIN, looks=[((64, 80), 0.2)]), pretrained=False)
+        losses = stage1.train(world, replace(stage1.CYCLES[0], looks=[((64, 80), 0.2)] * 4), pretrained=False)
+        for cycle in stage1.CYCLES[1:]:
+            stage1.train(world, replace(cycle, looks=[((64, 80), 0.2)]), pretrained=False)
         halves = [Part(f"half{k}", world.photos[k::2], []) for k in range(2)]
         cycles = [replace(cycle, sizes=[((64, 80), 3)]) for cycle in stage2.CYCLES]
         for half in halves:

@@ -109,7 +109,7 @@ class ImageTower(nn.Module):
 def stage1_tower(work: Path, frozen: int = FROZEN1) -> ImageTower:
     """The tower that stage 1 left."""
     tower = ImageTower(frozen, pretrained=False)
-    tower.load_state_dict(checkpoints.read(work / checkpoints.STAGE1_AGAIN, "stage1")["tower"])
+    tower.load_state_dict(checkpoints.read(work / checkpoints.STAGE1_LAST, "stage1")["tower"])
     return tower
 
 

@@ -106,8 +106,8 @@ def test_a_program_starts_once_more_with_the_settings_it_needs(tmp_path: Path) -
 
 
 def test_a_stage_that_comes_too_early_names_the_one_to_run_first(recipe: SimpleNamespace, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"stage1-again\.pt: missing; run python -m models\.recipe\.stage1 first"):
-        recipe.checkpoints.read(tmp_path / recipe.checkpoints.STAGE1_AGAIN, "stage1")
+    with pytest.raises(SystemExit, match=r"stage1-last\.pt: missing; run python -m models\.recipe\.stage1 first"):
+        recipe.checkpoints.read(tmp_path / recipe.checkpoints.STAGE1_LAST, "stage1")
     with pytest.raises(SystemExit, match=r"run python -m models\.recipe\.stage3 first"):
         recipe.text.read_tokenizer(tmp_path)
 

@@ -1,0 +1,101 @@
+"""The classes of the recipe of `mini`: which pictures are of two of them, and which names are no negatives for a label."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.recipe.bank import described
+from models.recipe.cuttings import Cutting
+from models.recipe.labels import COLOURS, Item
+from models.recipe.names import SAME_CAR, Names, same_car
+from models.recipe.photos import Photo
+
+
+def crop(name: str, year: str) -> Item:
+    return Item(0, f"stanford/{name}.jpg", name, year, "", "", "")
+
+
+def cutout(name: str) -> Item:
+    return Item(0, "cut.jpg", name, "2010", "red", "", "", cutout=True)
+
+
+def names_of(items: list[Item], *labels: str) -> Names:
+    photos = [Photo(n, "a.jpg", (label,), ("other",), "group") for n, label in enumerate(labels)]
+    return Names.fit(items, photos)
+
+
+@pytest.mark.parametrize(
+    ("key", "label", "wanted"),
+    [
+        ("Lamborghini Diablo Coupe 2001", "Lamborghini Diablo", True),
+        ("Ferrari 458 Italia Coupe 2012", "Ferrari 458 Italia", True),
+        ("Ferrari 458 Italia Convertible 2012", "Ferrari 458 Italia", False),  # it is a Spider
+        ("Ferrari 458 Italia Convertible 2012", "Ferrari 458 Spider", True),
+        ("smart fortwo Convertible 2012", "Smart Fortwo", True),
+        ("Audi TT RS Coupe 2012", "Audi TT", False),
+        ("Lamborghini Aventador Coupe 2012", "Lamborghini Aventador SVJ", False),
+        ("Ford GT Coupe 2006", "Ford GT (2017)", False),
+        ("BMW M5 Sedan 2010", "BMW M5 (E60)", True),
+        ("BMW M5 Sedan 2010", "BMW M5", True),
+    ],
+)
+def test_a_crop_is_of_the_label_of_the_same_car(key: str, label: str, wanted: bool) -> None:
+    assert same_car(key, [label, "Pagani Huayra"]) == ((label,) if wanted else ())
+
+
+def test_a_crop_of_the_same_car_is_of_both_classes_and_of_neither_a_negative() -> None:
+    item = crop("Lamborghini Aventador Coupe", "2012")
+    names = names_of([item], "Lamborghini Aventador", "Lamborghini Aventador SVJ")
+    assert names.keys_of(item) == ("Lamborghini Aventador Coupe 2012", "Lamborghini Aventador")
+    assert names.keys_of(Cutting(0, "Lamborghini Aventador", 3)) == ("Lamborghini Aventador",)
+    stanford, plain, svj = (
+        names.keys.index(key)
+        for key in ("Lamborghini Aventador Coupe 2012", "Lamborghini Aventador", "Lamborghini Aventador SVJ")
+    )
+    assert names.kin[stanford, plain]
+    assert names.kin[plain, stanford]
+    assert names.kin[stanford, svj]
+    assert names.labels(item, names.keys[plain])["name"] == plain
+    assert names.labels(item, names.keys[stanford])["make"] == names.labels(item, names.keys[plain])["make"]
+
+
+def test_labels_of_photographs_are_told_apart_but_for_generations_and_makes() -> None:
+    labels = ["Pagani Zonda", "Pagani Zonda Cinque", "Ford GT", "Ford GT (2017)", "Lotus", "Lotus Elise"]
+    names = names_of([cutout("Pagani Zonda Roadster")], *labels)
+
+    def kin(a: str, b: str) -> bool:
+        return bool(names.kin[names.keys.index(a), names.keys.index(b)])
+
+    assert not kin("Pagani Zonda", "Pagani Zonda Cinque")
+    assert not kin("Pagani Zonda Cinque", "Pagani Zonda")
+    assert kin("Pagani Zonda", "Pagani Zonda Roadster"), "no photograph has that label"
+    assert kin("Ford GT", "Ford GT (2017)"), "the first says nothing of its generation"
+    assert kin("Lotus Elise", "Lotus"), "a make alone"
+
+
+def test_what_is_known_to_be_one_car_names_labels_in_full() -> None:
+    assert len(set(SAME_CAR)) == len(SAME_CAR)
+    assert all(crop[-4:].isdigit() for crop, _ in SAME_CAR)
+
+
+def test_the_bank_has_a_picture_of_two_classes_twice() -> None:
+    item = crop("Lamborghini Diablo Coupe", "2001")
+    names = names_of([item], "Lamborghini Diablo")
+    world: Any = SimpleNamespace(names=names)
+    seen = {"features": torch.eye(3)[:2], "kept": torch.tensor([True, True])}
+    things = [item, Cutting(1, "Lamborghini Diablo", 7)]
+    bank = described(world, things, seen, np.array([0.1, 1.0]), torch.zeros(2, len(COLOURS)))
+    assert [names.keys[key] for key in bank.key] == [
+        "Lamborghini Diablo Coupe 2001",
+        "Lamborghini Diablo",
+        "Lamborghini Diablo",
+    ]
+    assert bank.share.tolist() == [0.1, 0.1, 1.0]
+    assert bank.photo.tolist() == [-1, -1, 7]
+    assert bank.features.argmax(1).tolist() == [0, 0, 1]
+    assert bank.make == ["Lamborghini"] * 3
