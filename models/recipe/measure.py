@@ -1,6 +1,6 @@
 """Measuring, a program: what the tool would answer on photographs that a fold did not train on.
 
-Without --fold also what the model of stage 1 says of all photographs, for it saw none.
+Without --fold also what the model of stage 1 says of the photographs, for it saw none of them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def measure(world: World, model: Model, part: Part) -> Held:
 
 def run_first(world: World) -> None:
     """Of the model of stage 1, on all photographs."""
-    part = Part(checkpoints.FIRST, world.photos, world.photos)
+    part = Part(checkpoints.FIRST, world.photos, [p for p in world.photos if p.row not in world.again])
     held.write(measure(world, Model.read(world, part.tag), part), held.place(world.work, part.tag))
 
 

@@ -20,6 +20,7 @@ from models.recipe.labels import Item, held_out, read_train
 from models.recipe.names import Names
 from models.recipe.photos import Photo, folds_of, read_photos
 from models.recipe.pictures import CROP_HW, PHOTO_HW, Pictures, build_cache
+from models.recipe.shots import is_again
 
 FOLDS = 3  # as those of `look`, whose detectors cut the photographs that they never saw
 
@@ -88,6 +89,20 @@ class World:
         boxes = self.cuts.boxes(self.drawing_wholes, rows)
         cuts = [replace(cut, photo=-1) for cut in cuts_of_photos(self.drawings, boxes)]
         return cut_out([(self.drawing_wholes, cuts)], self.work / "drawing-cuttings")
+
+    @functools.cached_property
+    def again(self) -> set[int]:
+        """Numbers of the photographs that a crop shows too. Such a crop has taught their name, so that they say nothing
+        of how well it is known: they are in no figure."""
+        crops: dict[str, list[np.ndarray]] = {}
+        for item in self.items:
+            for label in self.names.also.get(item.key, ()):
+                crops.setdefault(label, []).append(self.crops.pixels[item.row])
+        return {
+            p.row
+            for p in self.photos
+            if any(is_again(self.wholes.pixels[p.row], self.photo_boxes[p.row], crops.get(n, [])) for n in p.labels)
+        }
 
     def cuttings_of(self, train: list[Photo]) -> list[Cutting]:
         """Those that a training on these photographs may see."""
@@ -165,7 +180,7 @@ def folds(world: World, count: int, wanted: list[int] | None = None) -> list[Par
     parts = []
     for k in wanted or range(count):
         train = [p for p, f in zip(world.photos, fold, strict=True) if f != k]
-        test = [p for p, f in zip(world.photos, fold, strict=True) if f == k]
+        test = [p for p, f in zip(world.photos, fold, strict=True) if f == k and p.row not in world.again]
         parts.append(Part(f"fold{k}of{count}", train, test, k))
     return parts
 

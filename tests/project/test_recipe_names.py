@@ -14,6 +14,7 @@ from models.recipe.cuttings import Cutting
 from models.recipe.labels import COLOURS, Item
 from models.recipe.names import SAME_CAR, Names, same_car
 from models.recipe.photos import Photo
+from models.recipe.shots import is_again
 
 
 def crop(name: str, year: str) -> Item:
@@ -99,3 +100,42 @@ def test_the_bank_has_a_picture_of_two_classes_twice() -> None:
     assert bank.photo.tolist() == [-1, -1, 7]
     assert bank.features.argmax(1).tolist() == [0, 0, 1]
     assert bank.make == ["Lamborghini"] * 3
+
+
+def test_a_crop_of_a_photograph_is_known_whatever_is_around_it() -> None:
+    rng = np.random.default_rng(4)
+    photo = np.kron(rng.integers(0, 256, (15, 20, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    box = (0.2, 0.3, 0.5, 0.4)
+    other = np.kron(rng.integers(0, 256, (15, 20, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    brighter = (0.6 * photo[72:168, 64:224] + 80).astype(np.uint8)
+    looser = photo[66:174, 56:232]
+    assert is_again(photo, [box], [other, brighter])
+    assert is_again(photo, [(0.8, 0.8, 0.1, 0.1), box], [looser])
+    assert not is_again(photo, [box], [other])
+    assert not is_again(photo, [box], [])
+    assert is_again(photo, [], [photo]), "where no car is found it is compared as a whole"
+
+
+def test_photographs_that_are_crops_too_are_in_no_figure() -> None:
+    from models.recipe.world import World, folds
+
+    rng = np.random.default_rng(5)
+    wholes = np.kron(rng.integers(0, 256, (6, 18, 24, 3)), np.ones((1, 24, 24, 1))).astype(np.uint8)
+    photos = [Photo(n, f"{n}.jpg", ("Lamborghini Diablo",), ("other",), f"group {n}") for n in range(6)]
+    item = crop("Lamborghini Diablo Coupe", "2001")
+    world = World(
+        items=[item],
+        crops=SimpleNamespace(pixels=wholes[2:3]),  # type: ignore[arg-type]
+        photos=photos,
+        wholes=SimpleNamespace(pixels=wholes),  # type: ignore[arg-type]
+        drawings=[],
+        drawing_wholes=None,
+        names=Names.fit([item], photos),
+        work=None,  # type: ignore[arg-type]
+        seed=0,
+    )
+    world.photo_boxes = {n: [] for n in range(6)}
+    assert world.again == {2}
+    parts = folds(world, 3)
+    assert sorted(p.row for part in parts for p in part.test) == [0, 1, 3, 4, 5]
+    assert sum(2 in {p.row for p in part.train} for part in parts) == 2

@@ -42,7 +42,7 @@ def measure(world: World, sources: Sources, data: Path, detectors: list[Path]) -
     is_blind = all((model / "calibration.json").is_file() for model in models)
     for fold, detector in enumerate(detectors):
         gallery = world.work / "look-tool" / f"fold{fold}"
-        photos = [p for p in world.photos if folds[p.row] == fold]
+        photos = [p for p in world.photos if folds[p.row] == fold and p.row not in world.again]
         pairs = _made(gallery, photos, data, eleven, np.random.default_rng([world.seed, 24, fold]), len(detectors))
         for mode, count in counts.items():
             began = time.time()
