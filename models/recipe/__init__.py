@@ -2,8 +2,9 @@
 
 Its stages are programs that meet only in checkpoints, in a scratch folder; each is resumable and deterministic by seed:
 
-1. `stage1`: the image tower on single-car crops, in two cycles of the learning rate;
-2. `stage2`: the image tower on whole photographs, cut around their cars, with balanced sampling;
+1. `stage1`: the image tower on single-car crops, in three cycles of the learning rate;
+2. `stage2`: the image tower on whole photographs, cut around their cars, with balanced sampling, as the mean of
+   several ends;
 3. `stage3`: the text tower against the frozen image tower (Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text
    Tuning", 2022), begun once on the tower of stage 1;
 4. `export`: both towers as a folder that `transformers` reads, and by `graphs` what they compute, for ONNX Runtime.

@@ -89,9 +89,11 @@ def smoke(seed: int, *, bfloat16: bool = False) -> int:
         for cycle in stage1.CYCLES[1:]:
             stage1.train(world, replace(cycle, looks=[((64, 80), 0.2)]), pretrained=False)
         halves = [Part(f"half{k}", world.photos[k::2], []) for k in range(2)]
-        cycles = [replace(cycle, sizes=[((64, 80), 3)]) for cycle in stage2.CYCLES]
+        cycles, branches = (
+            [replace(cycle, sizes=[((64, 80), 3)]) for cycle in some] for some in (stage2.CYCLES, stage2.BRANCHES[:2])
+        )
         for half in halves:
-            stage2.train(world, half, cycles)
+            stage2.train(world, half, cycles, branches)
         stage2.merge(world, part, halves, cycles[-1])
         stage3.train_first(world, 8)
         stage3.train(world, part, 12)

@@ -5,11 +5,12 @@ The tower that ships is the mean of those of all folds; with --fold only these a
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,26 +52,37 @@ class Cycle:
 FIRST = Cycle("first", [((160, 208), 300), ((192, 256), 130)], (4e-4, 3e-3), 2, Mix())
 AGAIN = Cycle("again", [((160, 208), 450), ((192, 256), 200)], (3e-4, 2e-3), 6, Mix(2.0, (5, 3), rooted=True))
 LAST = Cycle("last", [((192, 256), 250), (RUN_HW, 300)], (2.5e-4, 1.5e-3), 7, Mix(2.0, (5, 3), rooted=True))
-CYCLES = (FIRST, AGAIN, LAST)
+CYCLES = (FIRST, AGAIN)
+# The last one is gone through several times, from where the one before ended and with other draws, for the mean of the
+# weights: with a few pictures of each name, trainings of the same pictures are right and wrong on different ones.
+BRANCHES = (LAST, replace(LAST, name="last2", number=17), replace(LAST, name="last3", number=27))
 _KEPT_EVERY = 100  # steps
 
 
-def train(world: World, part: Part, cycles: Sequence[Cycle] = CYCLES) -> None:
-    """Trains the tower of stage 1, and heads on it, on the photographs of a part."""
+def train(world: World, part: Part, cycles: Sequence[Cycle] = CYCLES, branches: Sequence[Cycle] = BRANCHES) -> None:
+    """Trains the tower of stage 1, and heads on it, on the photographs of a part: through the cycles, then from there
+    through each of the branches, of which it takes the mean (Wortsman et al., "Model soups", 2022)."""
     saved = checkpoints.stage2(world.work, part.tag)
     if saved.exists():
         return
     tower, heads = begun(world, part)
     for cycle in cycles:
         descend(world, part, tower, heads, cycle)
-    measure_norms(tower, world, part, cycles[-1])
+    both = nn.ModuleDict({"tower": tower, "heads": heads})
+    start, ends = copy.deepcopy(both.state_dict()), []
+    for branch in branches:
+        both.load_state_dict(start)
+        descend(world, part, tower, heads, branch)
+        ends.append(copy.deepcopy(both.state_dict()))
+    both.load_state_dict(mean_of(ends))
+    measure_norms(tower, world, part, branches[-1])
     checkpoints.keep({"heads": heads.state_dict()}, checkpoints.heads(world.work, part.tag))
     checkpoints.keep(tower.state_dict(), saved)
 
 
-def merge(world: World, whole: Part, parts: Sequence[Part], cycle: Cycle = CYCLES[-1]) -> None:
+def merge(world: World, whole: Part, parts: Sequence[Part], cycle: Cycle = LAST) -> None:
     """The mean of the towers and heads of several parts, which began as one and differ in what they saw and drew
-    (Wortsman et al., "Model soups", 2022): one training's luck is worth more photographs than most settings, and of
+    as branches do: one training's luck is worth more photographs than most settings, and of
     three folds every photograph was seen by two.
 
     Each part's discriminants are its own, so its projection and its heads are first turned onto the first part's
