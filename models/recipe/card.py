@@ -129,14 +129,19 @@ def more_table(m: dict[str, Any]) -> list[str]:
     ]
 
 
-def taught_table(by_photographs: list[dict[str, int]]) -> list[str]:
-    """How well names are known by how many photographs taught them."""
+def taught_table(by_photographs: list[dict[str, Any]]) -> list[str]:
+    """How well names are known by how many photographs taught them, and by crops as well."""
     lines = ["| a name was taught by | held-out photographs | top-1 among all names | top-5 |", "|---|---|---|---|"]
     for row in by_photographs:
-        least, most, photos = row["least"], row["most"], row["names_photos"]
-        number = str(least) if least == most else f"{least} to {most}" if most < 1000 else f"{least} and more"
+        photos = row["names_photos"]
+        if "by_crops" in row:
+            by = "photographs, and crops of the same car"
+        else:
+            least, most = row["least"], row["most"]
+            number = str(least) if least == most else f"{least} to {most}" if most < 1000 else f"{least} and more"
+            by = f"{number} photograph{'s' if most > 1 else ''}"
         top1, top5 = (share(row[which], photos) for which in ("names_top1", "names_top5"))
-        lines.append(f"| {number} photograph{'s' if most > 1 else ''} | {photos} | {top1} | {top5} |")
+        lines.append(f"| {by} | {photos} | {top1} | {top5} |")
     return lines
 
 

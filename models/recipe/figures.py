@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,20 +129,17 @@ def rank_figures(ranks: np.ndarray) -> dict[str, int]:
     }
 
 
-def names_by_photographs(held: list[Held]) -> list[dict[str, int]]:
-    """The same by how many photographs of the name a fold is trained on: those of the other folds."""
-    labels = [Counter(p.labels[0] for p in h.photos if len(p.labels) == 1) for h in held]
-    everywhere = sum(labels, Counter())
-    ranks = [
-        (everywhere[p.labels[0]] - own[p.labels[0]], rank)
-        for h, own in zip(held, labels, strict=True)
-        for p, rank in zip(h.photos, h.ranks.tolist(), strict=True)
-        if rank >= 0
-    ]
-    return [
-        {"least": least, "most": most, **rank_figures(np.array([r for taught, r in ranks if least <= taught <= most]))}
+def names_by_photographs(held: list[Held]) -> list[dict[str, Any]]:
+    """The same by how many photographs taught the name, and apart of names that crops of the same car taught too."""
+    ranks, taught, by_crops = (
+        np.concatenate([getattr(h, which) for h in held]) for which in ("ranks", "taught", "by_crops")
+    )
+    own = ~by_crops.astype(bool)
+    rows: list[dict[str, Any]] = [
+        {"least": least, "most": most, **rank_figures(ranks[own & (taught >= least) & (taught <= most)])}
         for least, most in _TAUGHT
     ]
+    return [*rows, {"by_crops": True, **rank_figures(ranks[~own])}]
 
 
 def confusion_of(photos: list[Photo], cosines: np.ndarray, cars: tuple[str, ...]) -> np.ndarray:

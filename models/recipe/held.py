@@ -22,7 +22,9 @@ class Held:
     photos: list[Photo]
     vectors: np.ndarray  # (N, 256) unit embeddings
     classes: ClassSet  # of the first catalog, by the fold's own text tower
-    ranks: np.ndarray  # (N,) rank of the right name among all names with training pictures, -1 where none
+    ranks: np.ndarray  # (N,) rank of the right name among all names with training photographs, -1 where none
+    taught: np.ndarray  # (N,) how many photographs taught its name
+    by_crops: np.ndarray  # (N,) bool: crops of the same car taught it too
     free_text: dict[str, float]  # precision at ten of descriptions, searched among these photographs
     strangers: ClassSet  # of a catalog of names that no training picture has
     wide: ClassSet  # of the wide catalog
@@ -45,6 +47,8 @@ def write(held: Held, to: Path) -> None:
         vectors=held.vectors,
         classes=held.classes.embeddings,
         ranks=held.ranks,
+        taught=held.taught,
+        by_crops=held.by_crops,
         strangers=held.strangers.embeddings,
         wide=held.wide.embeddings,
         rows=[p.row for p in held.photos],
@@ -78,6 +82,8 @@ def read(world: World, folds: int) -> list[Held]:
                 vectors=kept["vectors"],
                 classes=ClassSet(tuple(rest["cars"]), kept["classes"], rest["others"]),
                 ranks=kept["ranks"],
+                taught=kept["taught"],
+                by_crops=kept["by_crops"],
                 free_text=rest["free_text"],
                 strangers=ClassSet(tuple(rest["stranger_cars"]), kept["strangers"], rest["stranger_others"]),
                 wide=ClassSet(tuple(rest["wide_cars"]), kept["wide"], rest["wide_others"]),
@@ -96,6 +102,8 @@ def halves(held: Held) -> list[Held]:
             photos=[p for p, m in zip(held.photos, mask, strict=True) if m],
             vectors=held.vectors[mask],
             ranks=held.ranks[mask],
+            taught=held.taught[mask],
+            by_crops=held.by_crops[mask],
         )
         for mask in (first, ~first)
     ]

@@ -6,6 +6,7 @@ Without --fold also what the model of stage 1 says of the photographs, for it sa
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import Counter
 
 import msgspec
 import numpy as np
@@ -72,12 +73,16 @@ def free_text_of(model: Model, names: Names, photos: list[Photo], vectors: np.nd
 def measure(world: World, model: Model, part: Part) -> Held:
     """Answers of the model on the photographs that it is measured on."""
     vectors = model.see_photos(world, part.test)
+    taught = Counter(p.labels[0] for p in part.train if len(p.labels) == 1)
+    by_crops = {label for labels in world.names.also.values() for label in labels}
     return Held(
         fold=part.fold,
         photos=part.test,
         vectors=vectors,
         classes=model.classes(catalog_named(OWN_CATALOG)),
         ranks=ranks_of(model, world.names, part, vectors),
+        taught=np.array([taught[p.labels[0]] if len(p.labels) == 1 else 0 for p in part.test]),
+        by_crops=np.array([len(p.labels) == 1 and p.labels[0] in by_crops for p in part.test]),
         free_text=free_text_of(model, world.names, part.test, vectors),
         strangers=model.classes(strangers(world.names)),
         wide=model.classes(catalog_named(WIDE_CATALOG)),
@@ -85,7 +90,7 @@ def measure(world: World, model: Model, part: Part) -> Held:
 
 
 def run_first(world: World) -> None:
-    """Of the model of stage 1, on all photographs."""
+    """Of the model of stage 1, on the photographs that it did not see as crops."""
     part = Part(checkpoints.FIRST, world.photos, [p for p in world.photos if p.row not in world.again])
     held.write(measure(world, Model.read(world, part.tag), part), held.place(world.work, part.tag))
 

@@ -16,7 +16,8 @@ from models.recipe.labels import BODIES, COLOURS, NO_CAR_GROUPS, Item, make_of
 from models.recipe.photos import Photo
 
 OWN_CATALOG, WIDE_CATALOG = "mille-miglia-2013", "sports-cars"
-# Crops that show the car of a photograph's label, where the names alone do not say so.
+# Crops that show the car of a photograph's label, where the names alone do not say so; or would say something else: the
+# SL-Class is a Black Series, and no photograph shows one.
 SAME_CAR = [
     ("Bugatti Veyron 16.4 Convertible 2009", "Bugatti Veyron Grand Sport"),
     ("Ferrari 458 Italia Convertible 2012", "Ferrari 458 Spider"),
@@ -85,7 +86,8 @@ def shows(family: str, wanted: str) -> bool:
 
 def same_car(key: str, labels: Iterable[str]) -> tuple[str, ...]:
     """Which labels of photographs are true of one of Stanford's crops too: what `SAME_CAR` knows, or else its name
-    without body and year. A label that names a generation is true of that one alone."""
+    without body and year. A label that names a generation is true of that one alone, one that names none is true of all
+    (a "Volkswagen Beetle" is the old one and the new)."""
     known = {label for crop, label in SAME_CAR if crop == key}
     own = words_of(key)
     return tuple(sorted(x for x in labels if x in known or (not known and "(" not in x and plain_words(x) == own)))
@@ -93,7 +95,11 @@ def same_car(key: str, labels: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass
 class Names:
-    """All names with pictures. `kin[a, b]`: a picture labelled a may well show b too, so b is no negative for it."""
+    """All names with pictures. `kin[a, b]`: a picture labelled a may well show b too, so b is no negative for it.
+
+    Among labels of photographs that goes for makes, and for cars of which one label has a generation in brackets. A
+    variant and the car it is one of are told apart: a few photographs have the plain name though they show a variant.
+    """
 
     keys: list[str]
     stanford: set[str]

@@ -1,4 +1,4 @@
-"""Shots that are there twice: as a crop, and as a photograph in which a car of the crop's name is."""
+"""Shots that are there twice: as a crop, mirrored or not, and as a photograph."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from cartag.values import Box
 
 ALIKE = 0.85  # correlation; of the pairs that look alike by name the next have 0.78, and are other shots
+OTHERWISE_NAMED = {"2f9fb5d435.jpg"}  # photographs of which a crop with another car's name shows the same shot
 _SIZE = (24, 18)  # of a thumbnail
 _AROUND = (0.0, 0.03, 0.08)  # of a box's size: how much a crop may show of what is around the car
 
@@ -38,5 +39,5 @@ def is_again(photo: np.ndarray, boxes: Sequence[Box], crops: Sequence[np.ndarray
     """Whether one of the crops (h, w, 3) is a car of this photograph."""
     if not crops:
         return False
-    seen = np.stack([thumbnail(crop) for crop in crops])
+    seen = np.stack([thumbnail(one) for crop in crops for one in (crop, np.ascontiguousarray(crop[:, ::-1]))])
     return bool((thumbnails(photo, boxes) @ seen.T).max() > ALIKE)

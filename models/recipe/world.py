@@ -20,7 +20,7 @@ from models.recipe.labels import Item, held_out, read_train
 from models.recipe.names import Names
 from models.recipe.photos import Photo, folds_of, read_photos
 from models.recipe.pictures import CROP_HW, PHOTO_HW, Pictures, build_cache
-from models.recipe.shots import is_again
+from models.recipe.shots import OTHERWISE_NAMED, is_again
 
 FOLDS = 3  # as those of `look`, whose detectors cut the photographs that they never saw
 
@@ -92,8 +92,8 @@ class World:
 
     @functools.cached_property
     def again(self) -> set[int]:
-        """Numbers of the photographs that a crop shows too. Such a crop has taught their name, so that they say nothing
-        of how well it is known: they are in no figure."""
+        """Numbers of the photographs that a crop shows too. Such a crop may have taught their name, so that they say
+        nothing of how well it is known: they are in no figure."""
         crops: dict[str, list[np.ndarray]] = {}
         for item in self.items:
             for label in self.names.also.get(item.key, ()):
@@ -101,7 +101,8 @@ class World:
         return {
             p.row
             for p in self.photos
-            if any(is_again(self.wholes.pixels[p.row], self.photo_boxes[p.row], crops.get(n, [])) for n in p.labels)
+            if p.file in OTHERWISE_NAMED
+            or any(is_again(self.wholes.pixels[p.row], self.photo_boxes[p.row], crops.get(n, [])) for n in p.labels)
         }
 
     def cuttings_of(self, train: list[Photo]) -> list[Cutting]:

@@ -133,7 +133,18 @@ def held(seed: int, often: float, count: int = 300) -> Held:
         sure = float(rng.uniform(0.3, 0.9))
         row[cars + (true if rng.random() < often * (0.5 + sure) else other)] += sure
         photos.append(photo("other", catalog.other_cars[true].name))
-    return Held(seed, photos, cosines, classes, np.full(count, -1), {}, classes, classes)
+    return Held(
+        seed,
+        photos,
+        cosines,
+        classes,
+        np.full(count, -1),
+        np.zeros(count, int),
+        np.zeros(count, bool),
+        {},
+        classes,
+        classes,
+    )
 
 
 def test_names_and_makes_are_said_from_where_enough_of_them_are_right() -> None:
@@ -280,6 +291,35 @@ def test_banks_that_are_joined_keep_what_is_known_of_each() -> None:
     assert both.make == ["-1 0", "-1 1", "5 0", "5 1", "5 2"]
     left = both.of([])
     assert (left.share.tolist(), left.body) == ([-1, -1], ["-1 0", "-1 1"])
+
+
+def test_names_are_counted_by_what_taught_them() -> None:
+    def held(*rows: tuple[int, int, bool]) -> Any:
+        ranks, taught, by_crops = (np.array(column) for column in zip(*rows, strict=True))
+        return SimpleNamespace(ranks=ranks, taught=taught, by_crops=by_crops)
+
+    first = held((0, 1, False), (7, 1, False), (-1, 0, False), (3, 2, True))
+    second = held((0, 12, False), (0, 0, True), (-1, 0, True))
+    rows = figures.names_by_photographs([first, second])
+    counts = {row.get("least", "crops"): (row["names_photos"], row["names_top1"], row["names_top5"]) for row in rows}
+    assert counts == {
+        1: (2, 1, 1),
+        2: (0, 0, 0),
+        3: (0, 0, 0),
+        4: (0, 0, 0),
+        6: (0, 0, 0),
+        10: (1, 1, 1),
+        "crops": (2, 1, 2),
+    }
+
+
+def test_a_picture_with_a_body_is_often_described_by_that_alone() -> None:
+    n = 40
+    red, pagani, body = ["red"] * n, ["Pagani"] * n, ["roadster"] * n
+    bank = Bank(torch.zeros(n, 3), np.zeros(n), np.zeros(n), red, body, pagani, pagani, np.zeros(n), np.ones(n))
+    texts, _, _ = attribute_captions(bank, np.arange(n), 1000, np.random.default_rng(0))
+    alone = [text for text in texts if "red" not in text and "Pagani" not in text]
+    assert 0.2 < len(alone) / len(texts) < 0.5
 
 
 @pytest.mark.parametrize(

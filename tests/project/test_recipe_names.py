@@ -84,6 +84,29 @@ def test_what_is_known_to_be_one_car_names_labels_in_full() -> None:
     assert all(crop[-4:].isdigit() for crop, _ in SAME_CAR)
 
 
+def test_a_crop_of_two_classes_is_drawn_as_either() -> None:
+    from models.recipe.draws import Draws, Mix
+
+    item = crop("Lamborghini Diablo Coupe", "2001")
+    names = names_of([item], "Lamborghini Diablo")
+    pictures: Any = SimpleNamespace(
+        pixels=np.zeros((1, 12, 16, 3), np.uint8), alphas=np.zeros((1, 12, 16), np.uint8), aspects=np.ones(1)
+    )
+
+    class OnlyCrops(Draws):
+        def chosen(self, rng: np.random.Generator) -> Any:
+            return [(pictures, [item] * 40)]
+
+    world: Any = SimpleNamespace(names=names, scenery=lambda count, rng: np.zeros((count, 12, 16, 3), np.uint8))
+    roofs = {"Lamborghini Diablo Coupe 2001": 1, "Lamborghini Diablo": 0}
+    draws = OnlyCrops(world, [], np.zeros(0), Mix(), roofs, np.zeros(0))
+    _, wanted = draws.batch((12, 16), 0.3, np.random.default_rng(1))
+    drawn = [names.keys[name] for name in wanted["name"].tolist()]
+    assert set(drawn) == set(names.keys_of(item))
+    assert 10 < drawn.count("Lamborghini Diablo") < 30
+    assert set(wanted["roof"].tolist()) == {1}, "what the crop itself shows"
+
+
 def test_the_bank_has_a_picture_of_two_classes_twice() -> None:
     item = crop("Lamborghini Diablo Coupe", "2001")
     names = names_of([item], "Lamborghini Diablo")
@@ -111,6 +134,7 @@ def test_a_crop_of_a_photograph_is_known_whatever_is_around_it() -> None:
     looser = photo[66:174, 56:232]
     assert is_again(photo, [box], [other, brighter])
     assert is_again(photo, [(0.8, 0.8, 0.1, 0.1), box], [looser])
+    assert is_again(photo, [box], [looser[:, ::-1]]), "mirrored"
     assert not is_again(photo, [box], [other])
     assert not is_again(photo, [box], [])
     assert is_again(photo, [], [photo]), "where no car is found it is compared as a whole"

@@ -64,7 +64,7 @@ def main() -> int:
         found.error("--data and --work are needed")
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
-    world = read_world(args.data, args.work, args.seed, 0)
+    world = read_world(args.data, args.work, args.seed, 0, folds=args.folds)
     sources = read_sources(world, args.data, args.folds)
     views = {c.name: views_of(sources, args.work, args.folds, args.seed, c) for c in CYCLES}
     say("views ready")
