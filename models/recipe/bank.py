@@ -77,9 +77,7 @@ def first_bank(world: World) -> Bank:
     first = checkpoints.read(world.work / checkpoints.STAGE1_LAST, "stage1")
     tower.load_state_dict(first["tower"])
     round_weights(tower)
-    heads = checkpoints.heads(world.work, checkpoints.FIRST)
-    if not heads.exists():
-        checkpoints.keep({"heads": first["heads"]}, heads)
+    checkpoints.keep({"heads": first["heads"]}, checkpoints.heads(world.work, checkpoints.FIRST))
     return fill_bank(world, tower, world.photos, checkpoints.FIRST, FIRST_HW)
 
 

@@ -30,7 +30,7 @@ NO_CAR_TEXTS = {
 }
 # fmt: on
 CALLED = {body: [word for word, bodies in OPEN.items() if body in bodies] for body in OPEN["convertible"]}
-BODY_ALONE = 0.25  # of the captions of a picture with a body: by chance one in twenty would say nothing else
+BODY_ALONE = 0.25  # of the captions of a picture with a body; by chance few would say nothing else
 NOT_A_CAR = ["a photo of something that is not a car.", "not a car", "no car", "a photo without a car"]
 
 

@@ -81,9 +81,9 @@ def train(world: World, part: Part, cycles: Sequence[Cycle] = CYCLES, branches: 
 
 
 def merge(world: World, whole: Part, parts: Sequence[Part], cycle: Cycle = LAST) -> None:
-    """The mean of the towers and heads of several parts, which began as one and differ in what they saw and drew
-    as branches do: one training's luck is worth more photographs than most settings, and of
-    three folds every photograph was seen by two.
+    """The mean of the towers and heads of several parts, which began as one, as branches do, but saw other photographs.
+    One training's luck is worth more photographs than most settings, and of three folds every photograph was seen by
+    two.
 
     Each part's discriminants are its own, so its projection and its heads are first turned onto the first part's
     (Schoenemann, "A generalized solution of the orthogonal Procrustes problem", 1966): no cosine changes by that.
