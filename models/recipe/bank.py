@@ -202,7 +202,8 @@ def described(
         photo=np.array([thing.photo if isinstance(thing, Cutting) else -1 for _, thing, _ in known]),
         key=np.array([v["name"] for v in labels]),
         colour=colour,
-        body=[spelled[key].body if key else "" for key in keys],
+        # Of the picture itself: a crop of an open car may teach the name of a car that a catalog knows as a coupe.
+        body=[spelled[thing.key].body if key else "" for (_, thing, _), key in zip(known, keys, strict=True)],
         make=make,
         family=[family_of(key) if m else "" for key, m in zip(keys, make, strict=True)],
         empty=np.array([v["car"] for v in labels]),

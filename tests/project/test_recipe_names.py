@@ -125,6 +125,16 @@ def test_the_bank_has_a_picture_of_two_classes_twice() -> None:
     assert bank.make == ["Lamborghini"] * 3
 
 
+def test_a_crop_keeps_its_body_under_the_name_of_a_car_with_another() -> None:
+    item = crop("Chevrolet Camaro Convertible", "2012")
+    names = names_of([item], "Chevrolet Camaro")
+    world: Any = SimpleNamespace(names=names)
+    seen = {"features": torch.eye(3)[:2], "kept": torch.tensor([True, True])}
+    things = [item, Cutting(1, "Chevrolet Camaro", 7)]
+    bank = described(world, things, seen, np.ones(2), torch.zeros(2, len(COLOURS)))
+    assert bank.body == ["convertible", "convertible", "coupe"]
+
+
 def test_a_crop_of_a_photograph_is_known_whatever_is_around_it() -> None:
     rng = np.random.default_rng(4)
     photo = np.kron(rng.integers(0, 256, (15, 20, 3)), np.ones((16, 16, 1))).astype(np.uint8)
